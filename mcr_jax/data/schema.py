@@ -1,0 +1,186 @@
+"""What a data set is in memory: ragged sequences by modality name.
+
+Padding is a matter of batches, not of data: a `Modality` holds the steps of every
+sample one after another, so a file of any layout loads to the same arrays. Steps that
+a file marks as absent inside a sequence (a face that was not found) stay, with
+`mask` False.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+SPLITS = ("train", "valid", "test")
+ALIASES = {
+  "language": "text",
+  "l": "text",
+  "video": "vision",
+  "visual": "vision",
+  "v": "vision",
+  "acoustic": "audio",
+  "a": "audio",
+}
+
+
+def canonical(name: str) -> str:
+  """The name that mcr_jax uses for a modality: text, vision, audio, or `name`."""
+  return ALIASES.get(name.lower(), name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Modality:
+  """The sequences of one modality, one sample after another.
+
+  Attributes:
+    values: (sum T, D) float32, possibly a memory map.
+    offsets: (N + 1,) int64; sample i is `values[offsets[i]:offsets[i + 1]]`.
+    mask: (sum T,) bool, True on real steps.
+    vector: whether every sample is one utterance-level vector, not a sequence.
+  """
+
+  values: np.ndarray
+  offsets: np.ndarray
+  mask: np.ndarray
+  vector: bool = False
+
+  def __len__(self) -> int:
+    return len(self.offsets) - 1
+
+  @property
+  def width(self) -> int:
+    """The number of features of a step."""
+    return self.values.shape[1]
+
+  @property
+  def lengths(self) -> np.ndarray:
+    """(N,) steps of every sample, holes included."""
+    return np.diff(self.offsets)
+
+  @property
+  def present(self) -> np.ndarray:
+    """(N,) whether a sample has any real step of this modality."""
+    counts = np.concatenate([[0], np.cumsum(self.mask, dtype=np.int64)])
+    return counts[self.offsets[1:]] > counts[self.offsets[:-1]]
+
+  def rows(self, indices: np.ndarray) -> np.ndarray:
+    """The positions in `values` of all steps of some samples, in order."""
+    starts, lengths = self.offsets[:-1][indices], self.lengths[indices]
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+
+  def select(self, indices: np.ndarray) -> "Modality":
+    """Only some samples, in the order of `indices`."""
+    rows = self.rows(indices)
+    offsets = np.concatenate([[0], np.cumsum(self.lengths[indices], dtype=np.int64)])
+    return Modality(self.values[rows], offsets, self.mask[rows], self.vector)
+
+  def padded(self, indices: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Some samples, zero-padded at the end.
+
+    Returns:
+      values (n, length, D) float32, and mask (n, length) bool. A step without data,
+      padding or hole, is zero.
+    Raises:
+      ValueError: a sample is longer than `length`.
+    """
+    lengths = self.lengths[indices]
+    if len(lengths) and lengths.max() > length:
+      raise ValueError(f"A sequence has {lengths.max()} steps; {length} were expected.")
+    rows = self.rows(indices)
+    # The same flat positions with every sample starting on a row of its own.
+    ends = np.cumsum(lengths)
+    begin = np.arange(len(lengths)) * length - (ends - lengths)
+    places = np.arange(len(rows)) + np.repeat(begin, lengths)
+    values = np.zeros((len(lengths) * length, self.width), np.float32)
+    mask = np.zeros(len(lengths) * length, bool)
+    real = self.mask[rows]
+    values[places[real]] = self.values[rows[real]]
+    mask[places] = real
+    return (
+      values.reshape(len(lengths), length, self.width),
+      mask.reshape(len(lengths), length),
+    )
+
+  @classmethod
+  def from_padded(
+    cls, values: np.ndarray, mask: np.ndarray, vector: bool = False
+  ) -> "Modality":
+    """Drops the padding behind the last real step of every sample.
+
+    Args:
+      values: (N, T, D).
+      mask: (N, T) bool, True on real steps.
+      vector: see the class.
+    """
+    steps = mask.shape[1]
+    last = np.where(mask.any(1), steps - mask[:, ::-1].argmax(1), 0)
+    kept = np.arange(steps) < last[:, None]
+    offsets = np.concatenate([[0], np.cumsum(last, dtype=np.int64)])
+    values = np.ascontiguousarray(values[kept], dtype=np.float32)
+    return cls(values, offsets, mask[kept], vector)
+
+  @classmethod
+  def from_vectors(cls, values: np.ndarray) -> "Modality":
+    """Utterance-level features (N, D): one real step a sample."""
+    count = len(values)
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    return cls(values, np.arange(count + 1), np.ones(count, bool), vector=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """A data set: modalities in their order, labels and splits.
+
+  Attributes:
+    ids: (N,) str.
+    modalities: name -> Modality, all of N samples.
+    splits: (N,) str, each of `SPLITS`; None in files made only for prediction.
+    labels: (N,) float, (N,) int or (N, K); None in files made only for prediction.
+    class_names: of a classification, in the order of the labels; else ().
+    source: where it came from, for messages and logs.
+    notes: what the reader found out or changed, one sentence each.
+  """
+
+  ids: np.ndarray
+  modalities: Mapping[str, Modality]
+  splits: np.ndarray | None = None
+  labels: np.ndarray | None = None
+  class_names: tuple[str, ...] = ()
+  source: str = ""
+  notes: tuple[str, ...] = ()
+
+  def __len__(self) -> int:
+    return len(self.ids)
+
+  def indices(self, split: str) -> np.ndarray:
+    """The positions of the samples of one split."""
+    return np.flatnonzero(self.splits == split)
+
+  def select(self, indices: np.ndarray) -> "Dataset":
+    """Only some samples, in the order of `indices`."""
+    take = lambda array: None if array is None else array[indices]
+    return dataclasses.replace(
+      self,
+      ids=self.ids[indices],
+      modalities={m: x.select(indices) for m, x in self.modalities.items()},
+      splits=take(self.splits),
+      labels=take(self.labels),
+    )
+
+  @property
+  def task(self) -> str:
+    """`regression`, `multiclass` or `binary` (K two-way labels), from the labels."""
+    if self.labels.dtype.kind == "f":
+      return "regression"
+    return "binary" if self.labels.ndim == 2 else "multiclass"
+
+  @property
+  def outputs(self) -> tuple[int, ...]:
+    """The shape of one prediction: (1,), (K,), (C,) classes or (K, 2)."""
+    if self.task == "binary":
+      return (self.labels.shape[1], 2)
+    if self.task == "multiclass":
+      return (len(self.class_names) or int(self.labels.max()) + 1,)
+    return (1,) if self.labels.ndim == 1 else (self.labels.shape[1],)
