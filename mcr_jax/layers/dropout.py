@@ -1,0 +1,31 @@
+"""Dropout whose decisions do not depend on how far a batch was padded."""
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from mcr_jax.ops import dropout as ops
+
+
+class Dropout(nn.Module):
+  """Zeroes elements with probability `rate` while training.
+
+  `rate` may be a traced scalar, so that one program serves several rates.
+  """
+
+  rate: float
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "..."], *, train: bool) -> Float[Array, "..."]:
+    if not train or _never(self.rate):
+      return x
+    return ops.dropout(x, self.rate, ops.seed_from_key(self.make_rng("dropout")))
+
+  def decisions(self, *, train: bool) -> ops.Dropout | None:
+    """What an op needs to drop elements that are never stored."""
+    if not train or _never(self.rate):
+      return None
+    return ops.Dropout(self.rate, ops.seed_from_key(self.make_rng("dropout")))
+
+
+def _never(rate) -> bool:
+  return isinstance(rate, int | float) and rate == 0

@@ -1,0 +1,171 @@
+"""The parts of a pre-norm transformer."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mcr_jax.errors import UserError
+from mcr_jax.layers.dropout import Dropout
+from mcr_jax.ops.attention import attend
+from mcr_jax.ops.attention import attention_weights as weights
+from mcr_jax.ops.norm import standardize
+from mcr_jax.types import Outputs
+
+
+class LayerNorm(nn.Module):
+  """Layer norm with statistics in float32 or wider.
+
+  `standardized` says that the statistics were taken out already, so that several norms
+  of one array share them.
+  """
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "*B D"], *, standardized: bool = False
+  ) -> Float[Array, "*B D"]:
+    scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
+    bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
+    x = x if standardized else standardize(x)
+    return x * scale.astype(x.dtype) + bias.astype(x.dtype)
+
+
+def split_heads(width: int, heads: int) -> tuple[int, int]:
+  """(heads, features a head); an error where they do not divide."""
+  if heads < 1 or width % heads:
+    raise UserError(
+      f"heads={heads} must divide the width of the model, {width}. "
+      f"Widths that fit: {[d for d in range(1, width + 1) if width % d == 0]} heads."
+    )
+  return heads, width // heads
+
+
+class Project(nn.Module):
+  """(B, T, D) -> (B, T, H, D / H), without a bias unless asked."""
+
+  heads: int
+  width: int
+  use_bias: bool = False
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*B T F"]) -> Float[Array, "*B T H D"]:
+    split = split_heads(self.width, self.heads)
+    # Drawn as one flat matrix: the scale of a head is that of the whole.
+    draw = lambda key, shape: nn.initializers.lecun_normal()(
+      key, (shape[0], self.width)
+    ).reshape(shape)
+    kernel = self.param("kernel", draw, (x.shape[-1], *split))
+    x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+    y = (x @ kernel.reshape(-1, self.width)).reshape(*x.shape[:-1], *split)
+    if self.use_bias:
+      y = y + self.param("bias", nn.initializers.zeros, split).astype(y.dtype)
+    return y
+
+
+class MultiHeadAttention(nn.Module):
+  """Multi-head attention with an output projection.
+
+  No biases on queries, keys and values by default: softmax cannot see one on the
+  keys, and Adam would drift it on rounding noise. Steps that are not real, in `mask`
+  or in `memory_mask`, are the caller's to replace after the output projection.
+  """
+
+  heads: int
+  use_bias: bool = False
+  dropout: float = 0.0
+  implementation: str = "auto"
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "B Q D"],
+    memory: Float[Array, "B K F"],
+    memory_mask: Bool[Array, "B K"],
+    *,
+    train: bool,
+  ) -> tuple[Float[Array, "B Q D"], Outputs]:
+    width = x.shape[-1]
+    project = lambda name: Project(
+      self.heads, width, self.use_bias, dtype=self.dtype, name=name
+    )
+    query, key = project("query")(x), project("key")(memory)
+    value = project("value")(memory)
+    scale = (width // self.heads) ** -0.5
+    drop = Dropout(self.dropout, name="dropout").decisions(train=train)
+    read = attend(
+      query,
+      key,
+      value,
+      memory_mask,
+      scale=scale,
+      dropout=drop,
+      implementation=self.implementation,
+    )
+    out = {} if train else {"weights": weights(query, key, memory_mask, scale=scale)}
+    return Merge(width, dtype=self.dtype, name="out")(read), out
+
+
+class Merge(nn.Module):
+  """(B, T, H, D / H) -> (B, T, D), the output projection."""
+
+  width: int
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*B T H D"]) -> Float[Array, "*B T F"]:
+    heads, size = x.shape[-2:]
+    draw = lambda key, shape: nn.initializers.lecun_normal()(
+      key, (heads * size, self.width)
+    ).reshape(shape)
+    kernel = self.param("kernel", draw, (heads, size, self.width))
+    bias = self.param("bias", nn.initializers.zeros, (self.width,))
+    x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+    flat = x.reshape(*x.shape[:-2], heads * size)
+    return flat @ kernel.reshape(-1, self.width) + bias
+
+
+class FeedForward(nn.Module):
+  """Position-wise feed-forward layer with skip: x + W relu(V LN(x))."""
+
+  relu_dropout: float = 0.0
+  residual_dropout: float = 0.0
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*B D"], *, train: bool) -> Float[Array, "*B D"]:
+    width = x.shape[-1]
+    y = LayerNorm(name="norm")(x)
+    y = nn.relu(nn.Dense(4 * width, dtype=self.dtype, name="hidden")(y))
+    y = Dropout(self.relu_dropout)(y, train=train)
+    y = nn.Dense(width, dtype=self.dtype, name="output")(y)
+    return x + Dropout(self.residual_dropout)(y, train=train)
+
+
+class EncoderLayer(nn.Module):
+  """Pre-norm self-attention and feed-forward layer."""
+
+  heads: int
+  attention_dropout: float = 0.0
+  relu_dropout: float = 0.0
+  residual_dropout: float = 0.0
+  implementation: str = "auto"
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"], *, train: bool
+  ) -> tuple[Float[Array, "B T D"], Outputs]:
+    normed = LayerNorm(name="norm")(x)
+    read, out = MultiHeadAttention(
+      self.heads,
+      dropout=self.attention_dropout,
+      implementation=self.implementation,
+      dtype=self.dtype,
+      name="attention",
+    )(normed, normed, mask, train=train)
+    x = x + Dropout(self.residual_dropout)(read, train=train)
+    feed = FeedForward(
+      self.relu_dropout, self.residual_dropout, dtype=self.dtype, name="feed_forward"
+    )
+    return feed(x, train=train), out
