@@ -1,0 +1,57 @@
+"""Attention of many tiny heads: one interface, several exact implementations."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mcr_jax.errors import UserError
+from mcr_jax.ops.attention import dense
+from mcr_jax.ops.dropout import Dropout
+
+IMPLEMENTATIONS = ("auto", "dense")
+
+
+def attend(
+  query: Float[Array, "B Q H D"],
+  key: Float[Array, "B K H D"],
+  value: Float[Array, "B K H E"],
+  mask: Bool[Array, "B K"] | None = None,
+  *,
+  bias: Float[Array, "B K"] | None = None,
+  scale: float,
+  dropout: Dropout | None = None,
+  implementation: str = "auto",
+) -> Float[Array, "B Q H E"]:
+  """Every query reads the values of the keys that exist, by softmax of its scores.
+
+  A sample without keys reads zeros. What stands under the mask, NaN included, reaches
+  neither the output nor a gradient. `bias` is added to the scores of a key, for all
+  heads and queries. Dropout falls on the weights, after the softmax, by the indices
+  (sample, head, query, key).
+  """
+  if implementation not in IMPLEMENTATIONS:
+    known = ", ".join(IMPLEMENTATIONS)
+    raise UserError(f"attention implementation {implementation!r} is none of {known}.")
+  key, value, bias = _without_padding(mask, key, value, bias)
+  return dense.attend(query, key, value, mask, bias, scale, dropout)
+
+
+def attention_weights(
+  query: Float[Array, "B Q H D"],
+  key: Float[Array, "B K H D"],
+  mask: Bool[Array, "B K"] | None = None,
+  *,
+  bias: Float[Array, "B K"] | None = None,
+  scale: float,
+) -> Float[Array, "B H Q K"]:
+  """The weights that `attend` reads with before dropout, for drawing."""
+  key, bias = _without_padding(mask, key, None, bias)[::2]
+  return dense.weights(query, key, mask, bias, scale)
+
+
+def _without_padding(mask, key, value, bias):
+  """Zeroes what must not be seen; a product with it would still carry a NaN."""
+  if mask is None:
+    return key, value, bias
+  clean = lambda x: jnp.where(mask[..., None, None], x, jnp.zeros((), x.dtype))
+  key, value = clean(key), None if value is None else clean(value)
+  return key, value, None if bias is None else jnp.where(mask, bias, 0.0)
