@@ -36,8 +36,13 @@ def load(name: str) -> type[nn.Module]:
 
 def fields(name: str) -> dict[str, object]:
   """The fields of a model that a config may set, with their defaults."""
+  default = lambda field: (
+    field.default
+    if field.default is not dataclasses.MISSING
+    else field.default_factory()
+  )
   return {
-    field.name: field.default
+    field.name: default(field)
     for field in dataclasses.fields(load(name))
     if field.name not in GIVEN
   }

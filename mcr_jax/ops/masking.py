@@ -5,13 +5,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 
-def keep(x: Float[Array, "*B T D"], mask: Bool[Array, "*B T"]) -> Float[Array, "*B T D"]:
+def keep(
+  x: Float[Array, "*B T D"], mask: Bool[Array, "*B T"]
+) -> Float[Array, "*B T D"]:
   """`x` on real steps, zero elsewhere."""
   return jnp.where(mask[..., None], x, jnp.zeros((), x.dtype))
 
 
 def masked_softmax(
-  logits: Float[Array, "*B K"], mask: Bool[Array, "*B K"]
+  logits: Float[Array, "*B K"], mask: Bool[Array, "*#B K"]
 ) -> Float[Array, "*B K"]:
   """Softmax over the entries that exist, in float32 or wider; empty rows are zero."""
   logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

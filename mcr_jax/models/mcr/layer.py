@@ -1,0 +1,97 @@
+"""One reinforcement layer of MCR: CMU and SCU for every target, then SUM."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from mcr_jax.models.mcr.cmu import CMU, Masks, Streams
+from mcr_jax.models.mcr.scu import SCU
+from mcr_jax.models.mcr.settings import Settings
+from mcr_jax.models.mcr.update import Join, Update
+from mcr_jax.ops.norm import standardize
+from mcr_jax.types import Outputs
+
+Carry = tuple[Streams, Streams, Streams]
+
+
+def plain_join(sources: Streams, settings: Settings) -> Streams:
+  """`Z_ds = [Z_s1, Z_s2]` of every target."""
+  return {
+    t: jnp.concatenate([sources[s] for s in settings.sources(t)], 1)
+    for t in settings.targets
+  }
+
+
+class Layer(nn.Module):
+  """(targets, source streams, joined sources) -> the same, refreshed.
+
+  `last` leaves SUM out: nothing would read what it makes.
+  """
+
+  settings: Settings
+  last: bool = False
+
+  @nn.compact
+  def __call__(self, carry: Carry, masks: Masks, train: bool) -> tuple[Carry, Outputs]:
+    targets, sources, joined = carry
+    out = {}
+    # Statistics are taken once an array, however many norms read it.
+    standardized = {m: standardize(z) for m, z in sources.items()}
+    reinforced = {}
+    for t, z in targets.items():
+      reinforced[t], seen = self._reinforce(
+        t, z, sources, standardized, joined[t], masks, train
+      )
+      out |= seen
+    if not self.last:
+      sources, joined, seen = self._update(reinforced, sources, joined, masks, train)
+      out |= seen
+    return (reinforced, sources, joined), out
+
+  def _reinforce(self, t, z, sources, standardized, joined, masks, train):
+    """`Z_t'`: the sum of both units, or one after the other."""
+    s, out = self.settings, {}
+    names = s.sources(t)
+    pick = lambda streams: {m: streams[m] for m in names}
+    total = jnp.zeros_like(z)
+    if s.cmu == "on":
+      unit = CMU(t, s, name=f"cmu_{t}")
+      first, seen = unit(
+        z, standardize(z), pick(sources), pick(standardized), masks, train=train
+      )
+      out |= _under(f"cmu_{t}", seen)
+      if s.structure == "serial":
+        z = first
+      total = first
+    if s.scu == "on":
+      unit = SCU(t, s, name=f"scu_{t}")
+      joined_mask = jnp.concatenate([masks[m] for m in names], 1)
+      second, seen = unit(
+        standardize(z), standardize(joined), masks[t], joined_mask, train=train
+      )
+      out |= _under(f"scu_{t}", seen)
+      total = second if s.structure == "serial" else total + second
+    return total, out
+
+  def _update(self, targets, sources, joined, masks, train):
+    s, out = self.settings, {}
+    if s.source_update == "low_level":
+      return sources, joined, out
+    updated = {}
+    for m, z in sources.items():
+      updated[m], seen = Update(m, s, name=f"update_{m}")(
+        z, targets.get(m), masks[m], train=train
+      )
+      out |= _under(f"update_{m}", seen)
+    if s.source_update == "ffl":
+      return updated, plain_join(updated, s), out
+    rejoined = {}
+    for t in targets:
+      streams = {m: updated[m] for m in s.sources(t)}
+      rejoined[t], seen = Join(s, name=f"join_{t}")(streams, masks)
+      out |= _under(f"join_{t}", seen)
+    return updated, rejoined, out
+
+
+def _under(name: str, out: dict[str, Array]) -> dict[str, Array]:
+  return {f"{name}/{key}": value for key, value in out.items()}

@@ -1,0 +1,82 @@
+"""The choices of a reinforcement layer, checked once."""
+
+import dataclasses
+import difflib
+
+import jax.numpy as jnp
+
+from mcr_jax.errors import UserError
+
+CHOICES = {
+  "source_update": ("sum", "sum_no_smm", "ffl", "low_level"),
+  "cmu": ("on", "off"),
+  "scu": ("on", "off"),
+  "mutual_attention": ("on", "off"),
+  "attention_layer": ("on", "off"),
+  "structure": ("parallel", "serial"),
+  "scu_scoring": ("folded", "literal"),
+  "cmu_exchange": ("auto", "mixed", "literal"),
+  "pooling": ("mean", "last", "max"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What the units of a layer need to know; the fields are those of `Model`.
+
+  `lengths` are the longest sequences, to which parameters are tied by position.
+  """
+
+  modalities: tuple[str, ...]
+  lengths: tuple[tuple[str, int], ...]
+  targets: tuple[str, ...]
+  width: int
+  heads: int
+  cmu_heads: int
+  source_update: str
+  cmu: str
+  scu: str
+  mutual_attention: str
+  attention_layer: str
+  structure: str
+  scu_scoring: str
+  cmu_exchange: str
+  attention_dropout: float
+  relu_dropout: float
+  residual_dropout: float
+  attention: str
+  dtype: jnp.dtype | None
+
+  def sources(self, target: str) -> tuple[str, ...]:
+    """The modalities that reinforce a target, in order; its own where it is alone."""
+    return tuple(m for m in self.modalities if m != target) or (target,)
+
+  def length(self, modality: str) -> int:
+    """The longest sequence of a modality."""
+    return dict(self.lengths)[modality]
+
+
+def check(model) -> None:
+  """Raises UserError for a field of `Model` that no variant has."""
+  for field, known in CHOICES.items():
+    value = getattr(model, field)
+    if value not in known:
+      near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.0)[0]
+      raise UserError(
+        f"model.{field}={value!r} is no variant; the nearest is {near!r}. "
+        f"Known: {', '.join(known)}."
+      )
+  if unknown := [t for t in model.targets if t not in model.modalities]:
+    raise UserError(
+      f"model.targets names {unknown[0]!r}, which is not among the modalities "
+      f"{', '.join(model.modalities)}."
+    )
+  if model.cmu == model.scu == "off":
+    raise UserError(
+      "model.cmu and model.scu are both 'off': nothing would reinforce a target."
+    )
+  if model.num_layers < 1 or model.encoder_layers < 1:
+    raise UserError(
+      f"model.num_layers={model.num_layers} and model.encoder_layers="
+      f"{model.encoder_layers} must be at least 1."
+    )

@@ -1,0 +1,147 @@
+"""One optimiser step, many of them in one program, and predictions.
+
+Everything here is pure and works on one seed; `programs.py` maps it over seeds.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from mcr_jax import losses
+from mcr_jax.training import optim
+from mcr_jax.training.state import State
+from mcr_jax.types import Batch
+
+
+def with_hyper(model: nn.Module, hyper: dict[str, Array]) -> nn.Module:
+  """The model with the fields that a sweep varies, such as a dropout rate."""
+  fields = {k[6:]: v for k, v in hyper.items() if k.startswith("model.")}
+  return model.clone(**fields) if fields else model
+
+
+def objective(model, config, class_weights, params, stats, batch, key, hyper):
+  """The sums over one batch that training minimises.
+
+  Returns:
+    the weighted sum of losses, and (sum of task losses, sum of weights, new stats).
+  """
+  predictions, updated = with_hyper(model, hyper).apply(
+    {"params": params, **stats},
+    batch,
+    train=True,
+    rngs={"dropout": key},
+    mutable=list(stats),
+  )
+  predictions, out = predictions
+  per_example = losses.per_example(
+    config.loss.name, predictions, batch["label"], class_weights=class_weights
+  )
+  weight = batch["weight"]
+  total = weight.sum()
+  task = jnp.where(weight > 0, per_example * weight, 0).sum()
+  whole = task
+  if "regularization" in out:
+    gamma = hyper.get("loss.gamma", config.loss.gamma)
+    whole = losses.joint(task, out["regularization"] * total, gamma)
+  return whole, (task, total, updated)
+
+
+def update(model, config, class_weights, total_steps: int, state: State, batch: Batch):
+  """The state after one step on one batch (rows of weight 0 do not count)."""
+  key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+  loss_of = jax.value_and_grad(
+    lambda p, stats, part, k: objective(
+      model, config, class_weights, p, stats, part, k, state.hyper
+    ),
+    has_aux=True,
+  )
+  parts = config.optim.accumulate
+  if parts == 1:
+    (loss, (task, weight, stats)), grads = loss_of(state.params, state.stats, batch, key)
+  else:
+    loss, task, weight, stats, grads = _accumulate(loss_of, state, batch, key, parts)
+  scale = 1 / jnp.maximum(weight, 1e-12)
+  grads = jax.tree.map(lambda g: (g * scale).astype(g.dtype), grads)
+
+  hyper = lambda name, default: state.hyper.get(name, default)
+  mask = optim.trainable(state.params, config.train.only)
+  grads = jax.tree.map(lambda g, m: g if m else jnp.zeros_like(g), grads, mask)
+  decay = hyper("optim.weight_decay", config.optim.weight_decay)
+  changes, opt = optim.transform(config.optim, decay).update(
+    grads, state.opt, state.params
+  )
+  rate = hyper("optim.lr", config.optim.lr) * state.lr_scale
+  rate = rate * optim.schedule(config.optim, state.step, total_steps)
+  changes = jax.tree.map(
+    lambda c, m: -rate.astype(c.dtype) * c if m else jnp.zeros_like(c), changes, mask
+  )
+  finite = jnp.isfinite(loss)
+  tally = {
+    "loss": state.tally["loss"] + loss,
+    "task": state.tally["task"] + task,
+    "weight": state.tally["weight"] + weight,
+    "bad_step": jnp.where(
+      finite | (state.tally["bad_step"] >= 0), state.tally["bad_step"], state.step
+    ),
+  }
+  return state.replace(
+    params=optax.apply_updates(state.params, changes),
+    stats=stats,
+    opt=opt,
+    step=state.step + 1,
+    tally=tally,
+  )
+
+
+def _accumulate(loss_of, state, batch, key, parts):
+  """The same sums over `parts` slices of the batch, one after another."""
+  split = lambda x: x.reshape(parts, -1, *x.shape[1:])
+  batches = jax.tree.map(split, dict(batch))
+  keys = jax.random.split(key, parts)
+
+  def one(carry, part):
+    stats, sums = carry
+    (loss, (task, weight, stats)), grads = loss_of(state.params, stats, *part)
+    sums = jax.tree.map(jnp.add, sums, (loss, task, weight, grads))
+    return (stats, sums), None
+
+  zeros = (jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
+  start = (*zeros, jax.tree.map(jnp.zeros_like, state.params))
+  (stats, sums), _ = jax.lax.scan(one, (state.stats, start), (batches, keys))
+  loss, task, weight, grads = sums
+  return loss, task, weight, stats, grads
+
+
+def predict(model, state_params, stats, batch: Batch):
+  """(predictions, out) of one seed, without dropout."""
+  return model.apply({"params": state_params, **stats}, batch, train=False)
+
+
+def gather(data: dict[str, Array], rows: Array, bounds: dict[str, int]) -> Batch:
+  """The batch of some rows of the resident data, cut to the bounds of its bucket.
+
+  Rows of `FILLER` (negative) repeat the first sample with weight 0.
+  """
+  place = jnp.maximum(rows, 0)
+  batch = {"weight": (rows >= 0).astype(jnp.float32)}
+  for name, array in data.items():
+    size = array.shape[1:]
+    bound = bounds.get(name.removesuffix("_mask"))
+    if bound is not None:
+      size = (bound, *size[1:])
+    cut = lambda i, array=array, size=size: jax.lax.dynamic_slice(
+      array, (i, *(0 for _ in size)), (1, *size)
+    )[0]
+    batch[name] = jax.vmap(cut)(place)
+  return batch
+
+
+def run(step, state: State, data, rows, start, count, bounds) -> State:
+  """`count` steps from position `start` of `rows` (NB, B), in one program."""
+
+  def body(i, state):
+    return step(state, gather(data, rows[start + i], bounds))
+
+  return jax.lax.fori_loop(0, count, body, state)
