@@ -1,0 +1,147 @@
+"""Sentiment scores: predictions and labels in [-3, 3], or [-1, 1] for CH-SIMS.
+
+Accuracies of continuous predictions p against labels y, by rounding or by sign.
+`average` says what `weight` is.
+"""
+
+import functools
+
+import numpy as np
+
+from mcr_jax.metrics import average, classification, regression
+
+_SIMS_EDGES = {2: (0.0,), 3: (-0.1, 0.1), 5: (-0.7, -0.1, 0.1, 0.7)}
+
+
+def rounded_accuracy(
+  predictions: np.ndarray,
+  labels: np.ndarray,
+  weight: np.ndarray | None = None,
+  *,
+  limit: int,
+) -> average.Value:
+  """mean [round(clip(p)) = round(clip(y))], clipped to +-limit, half to even.
+
+  A limit of 3 gives Acc-7, of 2 gives Acc-5.
+  """
+  grade = lambda x: np.rint(np.clip(x, -limit, limit))
+  return classification.accuracy(grade(predictions), grade(labels), weight)
+
+
+def sign(
+  predictions: np.ndarray,
+  labels: np.ndarray,
+  weight: np.ndarray | None = None,
+  *,
+  zero: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Two classes from a sentiment: (predicted, true, weight).
+
+  Args:
+    predictions: (N,).
+    labels: (N,).
+    weight: see `average`.
+    zero: what becomes of 0. `has0`: it counts as positive, p >= 0 against y >= 0.
+      `non0`: samples of label 0 are left out, p > 0 against y > 0. `positive`: all
+      samples, p > 0 against y > 0, so that 0 counts as negative (MulT's script
+      without its exclusion of zeros).
+  """
+  weight = average.ones(labels) if weight is None else weight
+  if zero == "has0":
+    return predictions >= 0, labels >= 0, weight
+  if zero == "non0":
+    weight = weight * (labels != 0)
+  return predictions > 0, labels > 0, weight
+
+
+def acc2(
+  predictions: np.ndarray,
+  labels: np.ndarray,
+  weight: np.ndarray | None = None,
+  *,
+  zero: str,
+) -> average.Value:
+  """The share of signs that are right; `sign` says what `zero` is."""
+  return classification.accuracy(*sign(predictions, labels, weight, zero=zero))
+
+
+def f1(
+  predictions: np.ndarray,
+  labels: np.ndarray,
+  weight: np.ndarray | None = None,
+  *,
+  zero: str,
+  by_prediction: bool = False,
+) -> average.Value:
+  """F1 of the two signs, weighted by their true support (`weighted_f1`).
+
+  `sign` says what `zero` is. `by_prediction` weighs by predicted support instead, as
+  the scripts of MulT and MISA do (`weighted_f1_by_prediction`).
+  """
+  predicted, true, weight = sign(predictions, labels, weight, zero=zero)
+  matrix = classification.confusion(predicted, true, 2, weight)
+  if by_prediction:
+    return classification.weighted_f1_by_prediction(matrix)
+  return classification.weighted_f1(matrix)
+
+
+def sims_class(values: np.ndarray, *, classes: int) -> np.ndarray:
+  """The bin of a CH-SIMS sentiment, clipped to +-1; bins are open to the left.
+
+  2 classes: [-1, 0], (0, 1]. 3: [-1, -.1], (-.1, .1], (.1, 1]. 5: [-1, -.7],
+  (-.7, -.1], (-.1, .1], (.1, .7], (.7, 1].
+  """
+  # In the values' own type, or a float32 label of 0.1 would lie above the edge 0.1.
+  edges = np.asarray(_SIMS_EDGES[classes], np.asarray(values).dtype)
+  return np.searchsorted(edges, np.clip(values, -1, 1), side="left")
+
+
+def sims_accuracy(
+  predictions: np.ndarray,
+  labels: np.ndarray,
+  weight: np.ndarray | None = None,
+  *,
+  classes: int,
+) -> average.Value:
+  """The share of samples in the right one of `sims_class`'s bins."""
+  bins = functools.partial(sims_class, classes=classes)
+  return classification.accuracy(bins(predictions), bins(labels), weight)
+
+
+def sims_f1(
+  predictions: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None
+) -> average.Value:
+  """Weighted F1 of the two bins of `sims_class`."""
+  bins = functools.partial(sims_class, classes=2)
+  matrix = classification.confusion(bins(predictions), bins(labels), 2, weight)
+  return classification.weighted_f1(matrix)
+
+
+def mae_clipped(
+  predictions: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None
+) -> average.Value:
+  """MAE with both sides clipped to +-1, as MMSA prints it for CH-SIMS."""
+  clip = lambda x: np.clip(x, -1, 1)
+  return regression.mae(clip(predictions), clip(labels), weight)
+
+
+_ZEROS = ("has0", "non0", "positive")
+FUNCTIONS = {
+  "mae": regression.mae,
+  "corr": regression.corr,
+  "acc7": functools.partial(rounded_accuracy, limit=3),
+  "acc5": functools.partial(rounded_accuracy, limit=2),
+  **{f"acc2_{zero}": functools.partial(acc2, zero=zero) for zero in _ZEROS},
+  **{f"f1_{zero}": functools.partial(f1, zero=zero) for zero in _ZEROS},
+  **{
+    f"f1_{zero}_by_prediction": functools.partial(f1, zero=zero, by_prediction=True)
+    for zero in _ZEROS
+  },
+}
+SIMS_FUNCTIONS = {
+  "mae": regression.mae,
+  "mae_clipped": mae_clipped,
+  "corr": regression.corr,
+  **{f"sims_acc{n}": functools.partial(sims_accuracy, classes=n) for n in _SIMS_EDGES},
+  "sims_f1": sims_f1,
+}
