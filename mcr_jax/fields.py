@@ -1,0 +1,228 @@
+"""The fields of a config: each with its default, its type and its domain.
+
+The model's own fields are those of its dataclass; everything else is on this page.
+"""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mcr_jax.errors import UserError
+
+GROUPS = {
+  "seeds": (0, 1, 2, 3, 4),
+  # -1 takes all devices that the other axis leaves.
+  "mesh": {"seed": 1, "data": -1},
+  "data": {
+    "path": "",
+    "name": "synthetic",
+    "task": "auto",
+    "aligned": False,
+    "modalities": (),  # () = all, in the file's order
+    "split": "split",
+    "nonfinite": "error",
+    "normalize": True,
+    "clip": 5.0,  # in standard deviations; 0 = off
+    "lengths": {},  # name -> longest length
+    "overlong": "error",
+    "buckets": 1,
+    "trim": True,
+    "placement": "auto",
+    "modality_dropout": 0.0,
+    "seed": 0,
+  },
+  "model": {"name": "mcr"},
+  "loss": {"name": "auto", "gamma": 0.3, "class_weights": "none"},
+  "optim": {
+    "name": "adam",
+    "lr": 1e-3,
+    "b1": 0.9,
+    "b2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "clip": 1.0,  # of the global gradient norm; 0 = off
+    "schedule": "constant",
+    "warmup_steps": 0,
+    "plateau_factor": 0.1,
+    "plateau_patience": 10,
+    "accumulate": 1,
+  },
+  "train": {
+    "epochs": 40,
+    "batch_size": 32,
+    "eval_batch_size": 0,  # 0 = batch_size
+    "patience": 0,  # epochs without a better validation value; 0 = never stop
+    "monitor": "loss",
+    "steps_per_call": 0,  # 0 = as many as fit the time bound
+    "checkpoint_seconds": 30.0,
+    "seeds_by": "auto",
+    "remat": "auto",
+    "init_from": "",
+    "only": "all",
+    "cache_dir": "",
+  },
+  "evals": {"metrics": "auto", "splits": ("valid", "test")},
+}
+
+CHOICES = {
+  "data.task": ("auto", "regression", "multiclass", "binary"),
+  "data.nonfinite": ("error", "zero"),
+  "data.overlong": ("error", "truncate"),
+  "data.placement": ("auto", "device", "stream"),
+  "loss.class_weights": ("none", "balanced"),
+  "optim.name": ("adam", "adamw"),
+  "optim.schedule": ("constant", "cosine", "plateau"),
+  "train.seeds_by": ("auto", "vmap", "map"),
+  "train.remat": ("auto", "on", "off"),
+  "train.only": ("all", "head"),
+}
+
+# Path -> (lower bound, whether it is allowed, upper bound, whether it is allowed).
+_AT_LEAST_0 = (0, True, math.inf, False)
+_AT_LEAST_1 = (1, True, math.inf, False)
+_ABOVE_0 = (0, False, math.inf, False)
+_DECAY = (0, True, 1, False)
+RANGES = {
+  "data.clip": _AT_LEAST_0,
+  "data.buckets": _AT_LEAST_1,
+  "data.modality_dropout": _DECAY,
+  "data.seed": _AT_LEAST_0,
+  "loss.gamma": (0, True, 1, True),
+  "optim.lr": _ABOVE_0,
+  "optim.b1": _DECAY,
+  "optim.b2": _DECAY,
+  "optim.eps": _ABOVE_0,
+  "optim.weight_decay": _AT_LEAST_0,
+  "optim.clip": _AT_LEAST_0,
+  "optim.warmup_steps": _AT_LEAST_0,
+  "optim.plateau_factor": (0, False, 1, False),
+  "optim.plateau_patience": _AT_LEAST_1,
+  "optim.accumulate": _AT_LEAST_1,
+  "train.epochs": _AT_LEAST_1,
+  "train.batch_size": _AT_LEAST_1,
+  "train.eval_batch_size": _AT_LEAST_0,
+  "train.patience": _AT_LEAST_0,
+  "train.steps_per_call": _AT_LEAST_0,
+  "train.checkpoint_seconds": _AT_LEAST_0,
+}
+
+SPLITS = ("train", "valid", "test")
+
+
+def defaults(model: str) -> dict:
+  """All groups with their defaults, and those of one model."""
+  from mcr_jax import models  # flax takes seconds to import
+
+  if not isinstance(model, str):
+    raise UserError(f"model.name must be a str, not {type(model).__name__} {model!r}.")
+  groups = plain(GROUPS)
+  groups["model"] = {"name": model, **plain(models.fields(model))}
+  return groups
+
+
+def merge(known: dict, given: dict, path: str) -> dict:
+  """`known` with the values of `given`; an unknown name or type is an error."""
+  merged = dict(known)
+  for key, value in given.items():
+    if key not in known:
+      raise UserError(unknown(list(known), path, str(key)))
+    field = f"{path}.{key}" if path else key
+    merged[key] = _fit(known[key], value, field)
+  return merged
+
+
+def validate(config: dict) -> None:
+  """Refuses values that no run could use."""
+  flat = flatten(config)
+  for path, choices in CHOICES.items():
+    if flat[path] not in choices:
+      hint = nearest(flat[path], choices)
+      raise UserError(f"{path}={flat[path]!r} must be one of {choices}.{hint}")
+  for path, (low, with_low, high, with_high) in RANGES.items():
+    value = flat[path]
+    above = value >= low if with_low else value > low
+    below = value <= high if with_high else value < high
+    if not (above and below):
+      left, right = "([" [with_low], ")]"[with_high]  # fmt: skip
+      raise UserError(f"{path}={value!r} must lie in {left}{low}, {high}{right}.")
+  seeds = flat["seeds"]
+  if not seeds or any(type(s) is not int or s < 0 for s in seeds):
+    raise UserError(f"seeds={seeds!r} must be one or more integers of 0 or above.")
+  if len(set(seeds)) < len(seeds):
+    raise UserError(f"seeds={seeds!r} must differ from each other.")
+  for axis, size in config["mesh"].items():
+    if size != -1 and size < 1:
+      raise UserError(f"mesh.{axis}={size} must be 1 or more, or -1 for all devices.")
+  if set(config["mesh"].values()) == {-1}:
+    raise UserError("mesh.seed and mesh.data cannot both be -1.")
+  names = config["data"]["modalities"]
+  named = all(isinstance(name, str) and name for name in names)
+  if not named or len(set(names)) < len(names):
+    raise UserError(f"data.modalities={names!r} must be different names.")
+  for name, length in config["data"]["lengths"].items():
+    if type(length) is not int or length < 1:
+      raise UserError(f"data.lengths.{name}={length!r} must be an integer above 0.")
+  splits = config["evals"]["splits"]
+  if any(split not in SPLITS for split in splits):
+    raise UserError(f"evals.splits={splits!r} must be taken from {SPLITS}.")
+
+
+def plain(value: Any) -> Any:
+  """The value in dicts, tuples and Python scalars only."""
+  if isinstance(value, ConfigDict):
+    value = value.copy_and_resolve_references().to_dict()
+  if isinstance(value, Mapping):
+    return {key: plain(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return tuple(plain(item) for item in value)
+  # NumPy's scalars, without importing NumPy for it.
+  if hasattr(value, "item") and getattr(value, "shape", None) == ():
+    return value.item()
+  return value
+
+
+def flatten(config: Mapping | ConfigDict) -> dict[str, Any]:
+  """The values of a config by dotted path, in its order."""
+  flat = {}
+  for key, value in plain(config).items():
+    if isinstance(value, dict) and value:
+      flat |= {f"{key}.{path}": leaf for path, leaf in flatten(value).items()}
+    else:
+      flat[key] = value
+  return flat
+
+
+def unknown(known: Sequence[str], path: str, key: str) -> str:
+  """The message for a field that its group `path` does not have."""
+  where = f"config.{path}" if path else "config"
+  homes = [f"{g}.{key}" for g, f in GROUPS.items() if isinstance(f, dict) and key in f]
+  hint = f" Did you mean {' or '.join(homes)}?" if homes else nearest(key, known)
+  return f'{where} has no field "{key}".{hint} Known fields: {", ".join(known)}.'
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+  """` Did you mean "x"?`, or nothing where no known name is similar."""
+  close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+  return f' Did you mean "{close[0]}"?' if close else ""
+
+
+def _fit(known: Any, value: Any, field: str) -> Any:
+  """`value` as the type of the default `known`, where that loses nothing."""
+  if isinstance(known, dict):
+    if not isinstance(value, dict):
+      raise UserError(_wrong_type(field, "a dict", value))
+    # Below the groups, the keys of a dict are names of modalities: any will do.
+    return merge(known, value, field) if field in GROUPS else value
+  if known is None or type(value) is type(known):
+    return value
+  if isinstance(known, float) and type(value) is int:
+    return float(value)
+  raise UserError(_wrong_type(field, type(known).__name__, value, known))
+
+
+def _wrong_type(field: str, expected: str, value: Any, known: Any = None) -> str:
+  example = "" if known is None else f" (the default is {known!r})"
+  return f"{field} must be {expected}{example}, not {type(value).__name__} {value!r}."
