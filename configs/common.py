@@ -1,0 +1,38 @@
+"""What the config files share: choosing a variant, and the quick one."""
+
+from collections.abc import Callable
+
+import ml_collections as mlc
+
+
+def finish(config: mlc.ConfigDict, arg: str, **variants: Callable) -> mlc.ConfigDict:
+  """The config after the variants that `arg` names (`quick`, or `a,b`), in order.
+
+  Args:
+    config: what a config file has set.
+    arg: what stands after the colon of `--config configs/X.py:arg`.
+    **variants: functions that change a config in place; `quick` is always there.
+  """
+  variants = {"quick": quick, **variants}
+  for name in filter(None, arg.split(",")):
+    if name not in variants:
+      raise ValueError(f"no variant is named {name!r}; known: {', '.join(variants)}")
+    variants[name](config)
+  return config
+
+
+def quick(config: mlc.ConfigDict) -> None:
+  """The small version on embedded data: same model and task, minutes to seconds."""
+  set_fields(config, "data", name="synthetic", path="", modalities=(), lengths={})
+  set_fields(config, "train", epochs=2, batch_size=32)
+  config.seeds = (0, 1)
+
+
+def set_fields(config: mlc.ConfigDict, group: str, **values) -> None:
+  """Sets fields of a group, which the config file need not have mentioned."""
+  if group not in config:
+    config[group] = mlc.ConfigDict()
+  for name, value in values.items():
+    # A dict is replaced, not merged with what the file had.
+    config[group].pop(name, None)
+    config[group][name] = value

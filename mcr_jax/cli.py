@@ -1,0 +1,234 @@
+"""What the command line programs share: flags, exit codes, settings of the process.
+
+Importing the library sets nothing; `prepare` does, and only programs call it.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import difflib
+import errno
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from mcr_jax.errors import McrJaxError, UserError
+
+FLAGS = {
+  "config": dict(
+    metavar="FILE.py[:ARG]", help="config file, with the argument of its get_config"
+  ),
+  "workdir": dict(metavar="DIR", help="folder of the run"),
+  "resume": dict(
+    action="store_true", help="go on with the unfinished run in --workdir"
+  ),
+  "coordinator": dict(
+    metavar="HOST:PORT,COUNT,INDEX",
+    help="join a run of several processes; auto = as SLURM or Kubernetes say",
+  ),
+}
+
+_OVERRIDE = "--config.GROUP.FIELD"  # only for --help
+
+# What a full disk, a wrong path or a missing right raise: mistakes of the user's.
+_FILE_ERRORS = {
+  number: reason
+  for number, reason in (
+    (errno.ENOSPC, "the disk is full"),
+    (errno.EDQUOT, "the disk quota is used up"),
+    (errno.EFBIG, "the file would be larger than is allowed here"),
+    (errno.EACCES, "permission denied"),
+    (errno.EPERM, "permission denied"),
+    (errno.EROFS, "the file system is read-only"),
+    (errno.EISDIR, "this is a folder, where a file is needed"),
+    (errno.ENOTDIR, "a file stands where a folder is needed"),
+    (errno.ENOENT, "no such file or folder"),
+    (errno.EEXIST, "it exists already"),
+    (errno.ENAMETOOLONG, "the name is too long"),
+  )
+}
+
+
+def run(main: Callable[[list[str]], int | None]) -> NoReturn:
+  """Calls `main(arguments)` and ends the process with the contract's exit code.
+
+  0 done, 2 the user's mistake, 3 loss not finite, 4 damaged checkpoint, 130 or 143
+  stopped by a signal; 1, with a traceback, is a bug of ours.
+  """
+  try:
+    code = main(sys.argv[1:]) or 0
+    sys.stdout.flush()
+  except McrJaxError as error:
+    code = _fail(str(error), error.exit_code)
+  except KeyboardInterrupt:
+    code = _fail("stopped by Ctrl-C", 130)
+  except BrokenPipeError:
+    # `| head` has seen enough; without this, the flush at exit would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    code = 141
+  except OSError as error:
+    code = _file_error(error)
+  except Exception as error:
+    code = _bug(error)
+  sys.exit(code)
+
+
+def parse(
+  argv: Sequence[str],
+  description: str,
+  *,
+  flags: Sequence[str] = tuple(FLAGS),
+  required: Sequence[str] = ("config", "workdir"),
+  examples: Sequence[str] = (),
+  extra: Callable[[argparse.ArgumentParser], object] | None = None,
+) -> argparse.Namespace:
+  """The arguments of a program; a mistake in them is a UserError.
+
+  Args:
+    argv: without the program's name.
+    description: one sentence for --help.
+    flags: which of `FLAGS` the program has; with "config", `overrides` of the result
+      lists the `--config.group.field=value` as `config.load` takes them.
+    required: which of them must be given.
+    examples: command lines that --help shows.
+    extra: adds the program's own arguments to the parser.
+  """
+  parser = _Parser(
+    prog=f"python -m {_program()}",
+    description=description,
+    epilog="\n".join(
+      ["examples:", *(f"  {line}" for line in examples)] * bool(examples)
+    ),
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  for name in flags:
+    parser.add_argument(f"--{name}", required=name in required, **FLAGS[name])
+  if extra:
+    extra(parser)
+  overrides = []
+  if "config" in flags:
+    parser.add_argument(
+      _OVERRIDE,
+      dest="overrides",
+      metavar="VALUE",
+      help="set one field of the config, for example --config.train.epochs=10",
+    )
+    argv, overrides = _split(argv)
+  arguments = parser.parse_args(list(argv))
+  arguments.overrides = overrides
+  return arguments
+
+
+def prepare(cache_dir: str = "") -> None:
+  """Sets what only a program may set: the allocator, logs and the compilation cache.
+
+  Args:
+    cache_dir: of compiled programs; without it the user's JAX_COMPILATION_CACHE_DIR,
+      else mcr_jax in the user's cache folder.
+  """
+  keep_freed_memory()
+  import jax  # after the allocator: its threads make arenas
+
+  from absl import logging as absl_logging
+
+  absl_logging.set_verbosity(absl_logging.ERROR)
+  for name in ("jax", "orbax", "tensorflow"):
+    logging.getLogger(name).setLevel(logging.ERROR)
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  if cache_dir or not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    jax.config.update(
+      "jax_compilation_cache_dir", cache_dir or str(Path(home) / "mcr_jax")
+    )
+
+
+def keep_freed_memory() -> bool:
+  """Makes glibc keep freed memory; whether it is glibc and did.
+
+  XLA frees its temporary buffer after every call. Returned to the system, it is
+  faulted in page by page at the next one, which costs a CPU a third of its time.
+  """
+  arena_max, mmap_max, trim_threshold = -8, -4, -1  # malloc.h
+  with contextlib.suppress(OSError, AttributeError, ValueError):
+    libc = ctypes.CDLL(None)
+    _ = libc.gnu_get_libc_version  # musl has a mallopt that does nothing
+    settings = {arena_max: 1, mmap_max: 0, trim_threshold: -1}
+    return all(libc.mallopt(name, value) for name, value in settings.items())
+  return False
+
+
+class _Parser(argparse.ArgumentParser):
+  """An ArgumentParser whose errors are UserErrors with the nearest known flag."""
+
+  def error(self, message: str) -> NoReturn:
+    raise UserError(f"{message}. --help shows what there is.")
+
+  def parse_args(self, argv: list[str]) -> argparse.Namespace:
+    # A typo comes first: what it makes missing would be the misleading complaint.
+    for flag in (argument.split("=")[0] for argument in argv):
+      if flag.startswith("--") and flag not in self._option_string_actions:
+        self.error(f"unknown argument {flag}{self._hint(flag)}")
+    return super().parse_args(argv)
+
+  def _hint(self, flag: str) -> str:
+    known = list(self._option_string_actions)
+    if _OVERRIDE in known and "." in flag:
+      return f"; fields of the config are --config.{flag.lstrip('-')}"
+    close = difflib.get_close_matches(flag, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}" if close else ""
+
+
+def _program() -> str:
+  spec = getattr(sys.modules["__main__"], "__spec__", None)
+  return spec.name if spec else Path(sys.argv[0]).stem
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+  """The program's own arguments, and the overrides in the form with an `=`."""
+  own, overrides = [], []
+  rest = list(argv)
+  while rest:
+    argument = rest.pop(0)
+    if argument == "--":
+      return [*own, argument, *rest], overrides
+    if not argument.startswith(("--config.", "--noconfig.")):
+      own.append(argument)
+      continue
+    value_follows = rest and not rest[0].startswith("--")
+    if "=" not in argument and argument.startswith("--config.") and value_follows:
+      argument = f"{argument}={rest.pop(0)}"
+    overrides.append(argument)
+  return own, overrides
+
+
+def _fail(message: str, code: int) -> int:
+  # One line, whatever a library has put into its message.
+  line = " ".join(message.split()) or "no message"
+  with contextlib.suppress(OSError):
+    print(f"mcr_jax: error: {line}", file=sys.stderr, flush=True)
+  return code
+
+
+def _file_error(error: OSError) -> int:
+  reason = _FILE_ERRORS.get(error.errno)
+  if reason is None:
+    return _bug(error)
+  where = f"{error.filename}: " if error.filename else ""
+  return _fail(f"{where}{reason} ({error.strerror}).", UserError.exit_code)
+
+
+def _bug(error: Exception) -> int:
+  # By its text, because importing JAX for its class would be slow and may fail.
+  if "RESOURCE_EXHAUSTED" in str(error) or isinstance(error, MemoryError):
+    return _fail(
+      "the device's memory does not suffice: lower train.batch_size, raise "
+      f"optim.accumulate or set train.remat=on ({str(error)[:200]}).",
+      UserError.exit_code,
+    )
+  traceback.print_exception(error)
+  return 1
