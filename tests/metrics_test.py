@@ -16,10 +16,11 @@ NAMES = ("happy", "sad", "angry", "neutral")
 
 
 def sentiments(seed=0, count=N):
-  """Labels on the grid of MOSI, with zeros, and predictions beyond +-3."""
+  """Labels on the grid of MOSI, and predictions beyond +-3; zeros in both."""
   random = np.random.default_rng(seed)
   labels = np.clip(np.round(random.normal(size=count) * 6) / 5, -3, 3)
   predictions = labels + random.normal(size=count) * 1.5
+  predictions[::7] = 0.0
   return predictions.astype(np.float32), labels.astype(np.float32)
 
 
