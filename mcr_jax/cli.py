@@ -133,7 +133,6 @@ def prepare(cache_dir: str = "") -> None:
   """
   keep_freed_memory()
   import jax  # after the allocator: its threads make arenas
-
   from absl import logging as absl_logging
 
   absl_logging.set_verbosity(absl_logging.ERROR)
