@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.reference import mcr, trees
+from tests.reference import mcr, mia_net, mult, trees
 
 LENGTHS = {"text": 3, "vision": 7, "audio": 5, "touch": 4}
 FEATURES = {"text": 5, "vision": 3, "audio": 2, "touch": 1}
@@ -185,3 +185,206 @@ def test_too_long_an_input_of_mcr_names_both_lengths():
   sample = build_sample(lengths=LENGTHS | {"audio": 6})
   with pytest.raises(ValueError, match="audio has 6 steps, at most 5"):
     mcr.mcr(params, sample, **settings)
+
+
+MIA_SIZES = {"text": 6, "vision": 4, "audio": 5}
+
+
+def build_mia_net(auxiliaries=("vision", "audio"), seed=0, **changes):
+  settings = dict(main="text", auxiliaries=auxiliaries)
+  fields = dict(kernel_size=3, channels=3, features=MIA_SIZES) | settings | changes
+  shapes, statistics = trees.mia_net(outputs=(2,), **fields)
+  rng = np.random.default_rng(seed)
+  statistics = trees.draw(statistics, rng)
+  for module in statistics.values():
+    module["norm"]["var"] = abs(module["norm"]["var"]) + 0.5
+  return trees.draw(shapes, rng), statistics, settings
+
+
+def build_mia_batch(size=4, seed=1):
+  rng = np.random.default_rng(seed)
+  batch = {"weight": np.ones(size)}
+  for m, width in MIA_SIZES.items():
+    batch[m] = rng.normal(size=(size, 3, width))
+    batch[m + "_mask"] = rng.permuted(np.tile([True, True, False], (size, 1)), axis=1)
+  return batch
+
+
+def rows(batch, index):
+  return {name: values[index] for name, values in batch.items()}
+
+
+def test_mia_net_pools_sequences_over_their_real_steps():
+  params, statistics, settings = build_mia_net()
+  batch = build_mia_batch()
+  vectors, dirty = {"weight": batch["weight"]}, dict(batch)
+  for m in MIA_SIZES:
+    mask = batch[m + "_mask"][..., None]
+    dirty[m] = np.where(mask, batch[m], np.nan)
+    vectors[m] = np.where(mask, batch[m], 0.0).sum(1, keepdims=True) / 2.0
+    vectors[m + "_mask"] = np.ones((4, 1), bool)
+  expected = mia_net.mia_net(params, statistics, batch, **settings)[0]
+  for other in (vectors, dirty):
+    found = mia_net.mia_net(params, statistics, other, **settings)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_interactive_attention_is_attention_with_scale_one():
+  params, statistics, settings = build_mia_net(("vision",))
+  _, out, _ = mia_net.mia_net(params, statistics, build_mia_batch(), **settings)
+  m, a = out["lifted_text"], out["lifted_vision"]
+  query = np.einsum("ce,bej->bcj", params["module_0"]["kernel"]["W"], m)
+  s = np.einsum("bci,bcj->bij", a, query)
+  p = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
+  np.testing.assert_allclose(out["S_0"], s, rtol=1e-10)
+  np.testing.assert_allclose(out["P_0"], p, rtol=1e-10)
+  np.testing.assert_allclose(out["transformed_0"], np.einsum("bci,bij->bcj", a, p))
+
+
+def test_a_missing_auxiliary_leaves_the_main_features_and_the_others_alone():
+  params, statistics, settings = build_mia_net()
+  batch = build_mia_batch()
+  batch["vision_mask"][2] = False
+  keep = np.array([0, 1, 3])
+  settings["train"] = True
+  _, out, new = mia_net.mia_net(params, statistics, batch, **settings)
+  _, without, others = mia_net.mia_net(
+    params, statistics, rows(batch, keep), **settings
+  )
+  np.testing.assert_array_equal(out["main_0"][2], out["lifted_text"][2])
+  np.testing.assert_allclose(out["main_0"][keep], without["main_0"], rtol=1e-12)
+  for name in ("mean", "var"):
+    found, expected = (tree["module_0"]["norm"][name] for tree in (new, others))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_rows_of_weight_zero_do_not_enter_the_batch_statistics():
+  params, statistics, settings = build_mia_net()
+  batch = build_mia_batch()
+  batch["weight"][1] = 0.0
+  batch["text"][1] = 1e6
+  keep = np.array([0, 2, 3])
+  settings["train"] = True
+  found, out, new = mia_net.mia_net(params, statistics, batch, **settings)
+  expected, _, others = mia_net.mia_net(
+    params, statistics, rows(batch, keep), **settings
+  )
+  np.testing.assert_allclose(found[keep], expected, rtol=1e-12)
+  for n in range(2):
+    norm = params[f"module_{n}"]["norm"]
+    plain = (out[f"main_{n}"][keep] - norm["bias"][:, None]) / norm["scale"][:, None]
+    np.testing.assert_allclose(plain.mean((0, 2)), 0.0, atol=1e-12)
+    for name in ("mean", "var"):
+      pair = [tree[f"module_{n}"]["norm"][name] for tree in (new, others)]
+      np.testing.assert_allclose(*pair, rtol=1e-12)
+
+
+def test_a_sample_of_mia_net_is_alone_outside_training():
+  params, statistics, settings = build_mia_net()
+  batch = build_mia_batch()
+  whole, _, same = mia_net.mia_net(params, statistics, batch, **settings)
+  for i in range(4):
+    one = mia_net.mia_net(params, statistics, rows(batch, [i]), **settings)[0]
+    np.testing.assert_allclose(one[0], whole[i], rtol=1e-12)
+  mean = statistics["module_1"]["norm"]["mean"]
+  np.testing.assert_array_equal(same["module_1"]["norm"]["mean"], mean)
+
+
+def test_the_psd_kernel_is_a_regularized_one_without_a_penalty():
+  params, statistics, settings = build_mia_net(kernel="psd")
+  free, matrices = dict(params), []
+  for n in range(2):
+    matrices.append(params[f"module_{n}"]["kernel"]["L"])
+    matrices[-1] = matrices[-1] @ matrices[-1].T
+    free[f"module_{n}"] = params[f"module_{n}"] | {"kernel": {"W": matrices[-1]}}
+  batch = build_mia_batch()
+  expected = mia_net.mia_net(params, statistics, batch, kernel="psd", **settings)[0]
+  found = mia_net.mia_net(free, statistics, batch, **settings)[0]
+  np.testing.assert_array_equal(found, expected)
+  assert mia_net.kernel_regularization(matrices) < 1e-12
+  # Off-diagonals differ by 2 twice; the symmetric part has -1 - sqrt(5) below zero.
+  penalty = mia_net.kernel_regularization([np.array([[1.0, 2.0], [0.0, -3.0]])])
+  np.testing.assert_allclose(penalty, 4.0 + 2.0 * (1.0 + np.sqrt(5.0)))
+
+
+def test_one_modality_of_mia_net_goes_straight_to_the_output():
+  params, statistics, settings = build_mia_net(())
+  batch = build_mia_batch()
+  found, out, _ = mia_net.mia_net(params, statistics, batch, **settings)
+  expected = out["pooled_text"] @ params["output"]["kernel"] + params["output"]["bias"]
+  np.testing.assert_array_equal(found, expected)
+
+
+def test_the_losses_of_mia_net_are_weighted_means():
+  predictions, weight = np.array([[1.0], [4.0], [np.pi]]), np.array([1.0, 1.0, 0.0])
+  task = mia_net.mean_absolute_error(predictions, np.array([2.0, 2.0, 9.0]), weight)
+  assert task == 1.5
+  assert mia_net.joint_loss(task, 10.0, 0.3) == 0.7 * 1.5 + 3.0
+  logits = np.log([[1.0, 3.0], [1.0, 1.0], [5.0, 1.0]])
+  task = mia_net.cross_entropy(logits, np.array([1, 0, 1]), weight)
+  np.testing.assert_allclose(task, -np.log([0.75, 0.5]).mean())
+
+
+def build_mult(number=3, seed=0, **changes):
+  settings = dict(modalities=NAMES[:number], heads=2, layers=2, self_layers=3)
+  settings |= dict(outputs=(2,)) | changes
+  shapes = trees.mult(width=4, features=FEATURES, kernels=KERNELS, **settings)
+  return trees.draw(shapes, np.random.default_rng(seed)), settings
+
+
+def test_mult_has_as_many_parameters_as_the_published_program():
+  names = ("text", "audio", "vision")
+  # Counted on the authors' program at these settings, kernels of 1.
+  shapes = trees.mult(
+    modalities=names,
+    features=dict(text=300, audio=74, vision=35),
+    kernels=dict.fromkeys(names, 1),
+    width=30,
+    heads=5,
+    layers=5,
+    self_layers=5,
+  )
+  assert trees.count(shapes) == 1_073_731
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_padding_and_holes_of_mult_hold_nothing_that_is_read(number):
+  params, settings = build_mult(number)
+  sample = build_sample()
+  sample["text_mask"][2:] = False
+  sample["vision_mask"][[1, 5, 6]] = False
+  expected, out = mult.mult(params, sample, **settings)
+  assert np.isfinite(expected).all()
+  dirty = dict(sample)
+  for m in settings["modalities"]:
+    dirty[m] = np.where(sample[m + "_mask"][:, None], sample[m], np.nan)
+  dirty |= {"text": dirty["text"][:2], "text_mask": dirty["text_mask"][:2]}
+  np.testing.assert_array_equal(mult.mult(params, dirty, **settings)[0], expected)
+  for (t, _, _), maps in out["cross_attention"].items():
+    present = np.broadcast_to(sample[t + "_mask"], maps.shape[:2])
+    np.testing.assert_allclose(maps.sum(-1), present, atol=1e-12)
+
+
+def test_mult_with_missing_modalities_reads_zeros():
+  params, settings = build_mult()
+  names = settings["modalities"]
+  for missing in (names[:1], names[1:], names):
+    sample = build_sample()
+    for m in missing:
+      sample[m + "_mask"][:] = False
+    prediction, out = mult.mult(params, sample, **settings)
+    assert np.isfinite(prediction).all()
+    for t in names:
+      assert out["last"][(t,)].any() == (t not in missing)
+
+
+def test_batches_of_the_oracles_are_their_samples():
+  samples = [build_sample(seed=seed) for seed in (1, 2)]
+  batch = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+  for one, many, (params, settings) in (
+    (mcr.mcr, mcr.mcr_batch, build_mcr()),
+    (mult.mult, mult.mult_batch, build_mult()),
+  ):
+    found, outs = many(params, batch, **settings)
+    assert found.shape == (2, 2) and len(outs) == 2
+    np.testing.assert_array_equal(found[1], one(params, samples[1], **settings)[0])

@@ -132,6 +132,69 @@ def mcr(
   return tree
 
 
+def mia_net(
+  *,
+  main,
+  auxiliaries,
+  features,
+  channels,
+  kernel_size=1,
+  kernel="regularized",
+  outputs=(1,),
+):
+  """The parameters and the running statistics that `mia_net.mia_net` reads."""
+  c, d = channels, features[main]
+  if not auxiliaries:
+    return {"output": dense(d, int(np.prod(outputs)))}, {}
+  tree, statistics = {}, {}
+  for m in (main, *auxiliaries):
+    conv = {"kernel": (3, 1, c), "bias": (c,)}
+    tree[f"lift_{m}"] = {"conv": conv, "norm": norm(c, features[m])}
+  for n in range(len(auxiliaries)):
+    tree[f"module_{n}"] = {
+      "kernel": {"L" if kernel == "psd" else "W": (c, c)},
+      "gate": {"kernel": (kernel_size, c, c), "bias": (c,)},
+      "fuse": {"kernel": (kernel_size, 2 * c, c), "bias": (c,)},
+      "norm": norm(c),
+    }
+    statistics[f"module_{n}"] = {"norm": {"mean": (c,), "var": (c,)}}
+  tree["ffn"] = {"hidden": dense(d, 4 * d), "output": dense(4 * d, d)}
+  tree["output"] = dense(c * d, int(np.prod(outputs)))
+  return tree, statistics
+
+
+def mult(
+  *, modalities, features, kernels, width, heads, layers, self_layers, outputs=(1,)
+):
+  """The tree that `mult.mult` reads; `features` and `kernels` by modality."""
+
+  def transformer(w, number):
+    split = {"kernel": (w, heads, w // heads), "bias": (heads, w // heads)}
+    layer = {
+      "attention_norm": norm(w),
+      "attention": {
+        "query": split,
+        "key": split,
+        "value": split,
+        "out": {"kernel": (heads, w // heads, w), "bias": (w,)},
+      },
+      "feed_forward_norm": norm(w),
+      "hidden": dense(w, 4 * w),
+      "output": dense(4 * w, w),
+    }
+    return {f"layer_{i}": layer for i in range(number)} | {"norm": norm(w)}
+
+  tree = {}
+  joined = max(1, len(modalities) - 1) * width
+  for t in modalities:
+    tree[f"embed_{t}"] = {"kernel": (kernels[t], features[t], width)}
+    for s in [m for m in modalities if m != t] or [t]:
+      tree[f"cross_{t}_{s}"] = transformer(width, layers)
+    tree[f"self_{t}"] = transformer(joined, self_layers)
+  tree["head"] = block_head(len(modalities) * joined, outputs)
+  return tree
+
+
 def stacked(shapes, number):
   """The same tree with a leading axis of `number`."""
   if isinstance(shapes, dict):
