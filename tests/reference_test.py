@@ -136,6 +136,61 @@ def test_a_hole_of_mcr_is_not_a_step_left_out():
   assert abs(holed - mcr.mcr(params, closed, **settings)[0]).max() > 1e-6
 
 
+def change_step(tree, name, step):
+  """The tree with every parameter that belongs to `step` of a modality changed."""
+  changed = {}
+  for key, value in tree.items():
+    owner = key.split("_", 1)[-1]
+    if isinstance(value, dict):
+      changed[key] = change_step(value, name, step)
+      if owner == name and key.startswith(("scu_", "update_")):
+        for part in {"score_cross", "score_self", "bias"} & set(value):
+          changed[key][part] = changed[key][part].copy()
+          changed[key][part][..., step, :] += 1e3
+    else:
+      changed[key] = value = value.copy()
+      if key == f"exchange_bias_{name}":
+        value[..., step] += 1e3
+      elif key == f"bias_{name}":
+        value[..., step, :] += 1e3
+      elif key.startswith(f"exchange_{name}_"):
+        value[..., step, :] += 1e3
+      elif key.startswith("exchange_") and key.endswith(f"_{name}"):
+        value[..., step] += 1e3
+  return changed
+
+
+def test_parameters_of_a_position_belong_to_that_place_in_time():
+  params, settings = build_mcr()
+  sample = build_sample()
+  sample["vision_mask"][[1, 5]] = False
+  expected, _ = mcr.mcr(params, sample, **settings)
+  predict = lambda step: mcr.mcr(
+    change_step(params, "vision", step), sample, **settings
+  )[0]
+  for step in np.flatnonzero(~sample["vision_mask"]):
+    np.testing.assert_array_equal(predict(step), expected)
+  for step in np.flatnonzero(sample["vision_mask"]):
+    assert abs(predict(step) - expected).max() > 1e-3
+
+
+def test_in_series_the_self_cross_unit_has_the_last_word():
+  params, settings = build_mcr(num_layers=1)
+  for t in settings["modalities"]:
+    unit = params["last"]["scu_" + t]
+    for part in (unit["cross"]["out"], unit["self"]["out"]):
+      part["kernel"][:], part["bias"][:] = 0.0, 0.0
+    for part in unit["feed_forward"]["output"].values():
+      part[:] = 0.0
+  sample = build_sample()
+  serial = mcr.mcr(params, sample, **settings, structure="serial")[1]["target"]
+  parallel = mcr.mcr(params, sample, **settings)[1]["target"]
+  alone = mcr.mcr(params, sample, **settings, scu="off")[1]["target"]
+  for key in serial:
+    assert not serial[key].any()
+    np.testing.assert_array_equal(parallel[key], alone[key])
+
+
 def test_missing_modalities_of_mcr_read_zeros():
   params, settings = build_mcr()
   names = settings["modalities"]
@@ -363,6 +418,7 @@ def test_padding_and_holes_of_mult_hold_nothing_that_is_read(number):
   for (t, _, _), maps in out["cross_attention"].items():
     present = np.broadcast_to(sample[t + "_mask"], maps.shape[:2])
     np.testing.assert_allclose(maps.sum(-1), present, atol=1e-12)
+  np.testing.assert_array_equal(out["last"][("text",)], out["self"][("text",)][1])
 
 
 def test_mult_with_missing_modalities_reads_zeros():
