@@ -1,0 +1,9 @@
+"""Data sets: readers, checks, normalisation and the embedded example.
+
+NumPy only; TensorFlow is imported where it is used, and only in this package.
+"""
+
+from mcr_jax.data.load import load
+from mcr_jax.data.schema import Dataset, Modality
+
+__all__ = ["Dataset", "Modality", "load"]

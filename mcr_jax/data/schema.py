@@ -7,7 +7,8 @@ a file marks as absent inside a sequence (a face that was not found) stay, with
 """
 
 import dataclasses
-from collections.abc import Mapping
+import mmap
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -26,6 +27,26 @@ ALIASES = {
 def canonical(name: str) -> str:
   """The name that mcr_jax uses for a modality: text, vision, audio, or `name`."""
   return ALIASES.get(name.lower(), name)
+
+
+def chunks(values: np.ndarray, size: int = 1 << 24) -> Iterator[slice]:
+  """Slices of about `size` bytes that cover the rows of `values` in order.
+
+  The pages of a memory-mapped file are given back after each slice, so that a walk
+  over a file does not fill the memory with it.
+  """
+  rows = max(1, size // max(1, values.itemsize * int(np.prod(values.shape[1:]))))
+  for start in range(0, len(values), rows):
+    yield slice(start, min(start + rows, len(values)))
+    release(values)
+
+
+def release(values: np.ndarray) -> None:
+  """Gives the pages of a read-only memory map back to the system."""
+  pages = getattr(values, "_mmap", None)
+  # A private map ("c") would lose what was written to it.
+  if pages is not None and values.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+    pages.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +124,30 @@ class Modality:
       mask.reshape(len(lengths), length),
     )
 
+  def trimmed(self) -> "Modality":
+    """Without the steps behind the last real one of every sample."""
+    steps = np.arange(len(self.mask))
+    last = np.maximum.accumulate(np.where(self.mask, steps, -1))
+    ends = np.concatenate([[-1], last])[self.offsets[1:]] + 1
+    lengths = np.maximum(ends - self.offsets[:-1], 0)
+    return self if (lengths == self.lengths).all() else self.shortened(lengths)
+
+  def shortened(self, lengths: np.ndarray) -> "Modality":
+    """Only the first `lengths[i]` steps of every sample i."""
+    within = np.arange(len(self.mask)) - np.repeat(self.offsets[:-1], self.lengths)
+    kept = within < np.repeat(lengths, self.lengths)
+    lengths = np.minimum(lengths, self.lengths)
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    return dataclasses.replace(
+      self, values=self.values[kept], offsets=offsets, mask=self.mask[kept]
+    )
+
+  @classmethod
+  def absent(cls, count: int, width: int) -> "Modality":
+    """A modality that `count` samples lack."""
+    nothing = np.zeros((0, width), np.float32)
+    return cls(nothing, np.zeros(count + 1, np.int64), np.zeros(0, bool))
+
   @classmethod
   def from_padded(
     cls, values: np.ndarray, mask: np.ndarray, vector: bool = False
@@ -122,11 +167,14 @@ class Modality:
     return cls(values, offsets, mask[kept], vector)
 
   @classmethod
-  def from_vectors(cls, values: np.ndarray) -> "Modality":
-    """Utterance-level features (N, D): one real step a sample."""
+  def from_vectors(
+    cls, values: np.ndarray, mask: np.ndarray | None = None
+  ) -> "Modality":
+    """Utterance-level features (N, D): one step a sample, real where `mask` is."""
     count = len(values)
     values = np.ascontiguousarray(values, dtype=np.float32)
-    return cls(values, np.arange(count + 1), np.ones(count, bool), vector=True)
+    mask = np.ones(count, bool) if mask is None else mask
+    return cls(values, np.arange(count + 1), mask, vector=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +189,8 @@ class Dataset:
     class_names: of a classification, in the order of the labels; else ().
     source: where it came from, for messages and logs.
     notes: what the reader found out or changed, one sentence each.
+    extras: other arrays of the file, such as further labels and splits, which the
+      config may choose instead.
   """
 
   ids: np.ndarray
@@ -150,9 +200,14 @@ class Dataset:
   class_names: tuple[str, ...] = ()
   source: str = ""
   notes: tuple[str, ...] = ()
+  extras: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
   def __len__(self) -> int:
     return len(self.ids)
+
+  def noted(self, *notes: str) -> "Dataset":
+    """The same with further notes."""
+    return dataclasses.replace(self, notes=self.notes + notes)
 
   def indices(self, split: str) -> np.ndarray:
     """The positions of the samples of one split."""
@@ -161,12 +216,14 @@ class Dataset:
   def select(self, indices: np.ndarray) -> "Dataset":
     """Only some samples, in the order of `indices`."""
     take = lambda array: None if array is None else array[indices]
+    extras = {k: x[indices] for k, x in self.extras.items() if len(x) == len(self)}
     return dataclasses.replace(
       self,
       ids=self.ids[indices],
       modalities={m: x.select(indices) for m, x in self.modalities.items()},
       splits=take(self.splits),
       labels=take(self.labels),
+      extras={**self.extras, **extras},
     )
 
   @property

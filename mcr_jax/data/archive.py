@@ -1,0 +1,156 @@
+"""The arrays of a zip file, as `numpy.savez` writes it, without pickles.
+
+Beyond `numpy.load`: large members that are not compressed are mapped, not read; sizes
+are checked before memory is taken; every defect is one error that names the file.
+"""
+
+import os
+import pathlib
+import secrets
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from mcr_jax.errors import UserError
+
+MAPPED_BYTES = 1 << 20
+MAX_EXPANSION = 100
+FREE_BYTES = 256 << 20
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+
+
+def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """All arrays of an .npz file by name; the large ones are read-only memory maps."""
+  path = pathlib.Path(path)
+  try:
+    with open(path, "rb") as file:
+      _check_magic(path, file.read(8))
+    with zipfile.ZipFile(path) as archive:
+      members = [x for x in archive.infolist() if x.filename.endswith(".npy")]
+      _check_sizes(path, members)
+      return {x.filename[:-4]: _read_member(path, archive, x) for x in members}
+  except FileNotFoundError:
+    raise UserError(f"{path}: there is no such file.") from None
+  except IsADirectoryError:
+    raise UserError(f"{path} is a folder, not a feature file.") from None
+  except (zipfile.BadZipFile, zlib.error, EOFError, struct.error) as error:
+    raise UserError(
+      f"{path} is truncated or damaged ({error}). Copy or write it again."
+    ) from None
+  except (OSError, RuntimeError, NotImplementedError) as error:
+    raise UserError(f"{path} cannot be read: {error}.") from None
+
+
+def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes an uncompressed .npz file that is either whole or not there."""
+  path = pathlib.Path(path)
+  draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
+      for name, array in arrays.items():
+        with archive.open(_member(name), "w", force_zip64=True) as file:
+          np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+    os.replace(draft, path)
+  except OSError as error:
+    raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
+  finally:
+    draft.unlink(missing_ok=True)
+
+
+def _member(name):
+  # The default date is the clock's: equal arrays should make equal files.
+  info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+  info.external_attr = 0o644 << 16
+  return info
+
+
+def _check_magic(path, start):
+  if start[:4] in (b"PK\3\4", b"PK\5\6"):
+    return
+  kind = f"begins with {start!r}" if start else "is empty"
+  if start[:6] == b"\x93NUMPY":
+    kind = "is a single .npy array"
+  elif start[:1] == b"\x80":
+    kind = "looks like a pickle"
+  elif start == b"\x89HDF\r\n\x1a\n":
+    kind = "is an HDF5 file"
+  raise UserError(f"{path} is not an .npz file: it {kind}. Write it by numpy.savez.")
+
+
+def _check_sizes(path, members):
+  names = [x.filename[:-4] for x in members]
+  if twice := sorted({x for x in names if names.count(x) > 1}):
+    raise UserError(f"{path} holds more than one array {twice[0]!r}.")
+  size = path.stat().st_size
+  expanded = sum(x.file_size for x in members)
+  if expanded > FREE_BYTES + MAX_EXPANSION * size:
+    raise UserError(
+      f"{path}: {size:,} bytes would expand to {expanded:,}, more than "
+      f"{MAX_EXPANSION} times as much. If it is to be trusted, write it again by "
+      "numpy.savez, uncompressed."
+    )
+
+
+def _read_member(path, archive, info):
+  name = info.filename[:-4]
+  with archive.open(info) as file:
+    shape, fortran, dtype, begin = _read_header(path, name, file)
+    count = 1
+    for side in shape:
+      count *= side
+    size = count * dtype.itemsize
+    if begin + size != info.file_size:
+      raise UserError(
+        f"{path}: array {name!r} claims shape {shape} of {dtype}, {size:,} bytes; the "
+        f"file holds {info.file_size - begin:,}. Write it again."
+      )
+    if (
+      info.compress_type == zipfile.ZIP_STORED
+      and not fortran
+      and dtype.isnative
+      and size >= MAPPED_BYTES
+    ):
+      return _mapped(path, info, dtype, shape, begin)
+    data = file.read(size)
+    file.read(1)  # The end of a member is where its checksum is compared.
+  array = np.frombuffer(data, dtype, count)
+  array = array.reshape(shape, order="F" if fortran else "C")
+  return array.astype(dtype.newbyteorder("="), order="C", copy=not dtype.isnative)
+
+
+def _read_header(path, name, file):
+  formats = np.lib.format
+  try:
+    version = formats.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+      raise ValueError(f"version {version} of the format")
+    read_header = {
+      (1, 0): formats.read_array_header_1_0,
+      (2, 0): formats.read_array_header_2_0,
+    }[version]
+    shape, fortran, dtype = read_header(file)
+  except (ValueError, TypeError, SyntaxError) as error:
+    raise UserError(f"{path}: array {name!r} cannot be read: {error}.") from None
+  if dtype.hasobject:
+    raise UserError(
+      f"{path}: {name!r} is an object array, whose loading can run code. Save numbers "
+      "or strings: np.asarray(x, float), or np.asarray(x, str)."
+    )
+  if dtype.fields or any(side < 0 for side in shape):
+    raise UserError(f"{path}: {name!r} has shape {shape} of {dtype}; save numbers.")
+  return shape, fortran, dtype, file.tell()
+
+
+def _mapped(path, info, dtype, shape, begin):
+  with open(path, "rb") as file:
+    file.seek(info.header_offset)
+    magic, names, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+  start = info.header_offset + _LOCAL_HEADER.size + names + extra + begin
+  if magic != b"PK\3\4" or start + info.file_size - begin > path.stat().st_size:
+    raise zipfile.BadZipFile("a member lies outside the file")
+  return np.memmap(path, dtype, mode="r", offset=start, shape=shape)

@@ -1,0 +1,157 @@
+"""What must hold of a data set, whatever file it came from."""
+
+import dataclasses
+
+import numpy as np
+
+from mcr_jax.data.schema import SPLITS, Dataset
+from mcr_jax.errors import UserError
+
+
+def validate(
+  dataset: Dataset, need_labels: bool = True, splits: tuple[str, ...] = SPLITS
+) -> Dataset:
+  """Checks a data set, with labels in their final types.
+
+  Args:
+    need_labels: for training and evaluation; for prediction, labels and splits may be
+      absent or useless.
+    splits: those that must have samples.
+  Raises:
+    UserError: the first thing that is wrong, with its value and what is right.
+  """
+  _check_modalities(dataset)
+  if len(dataset) == 0:
+    raise UserError(f"{dataset.source}: there are no samples.")
+  if not need_labels:
+    _check_unique(dataset)
+    return dataclasses.replace(dataset, labels=_usable(dataset))
+  for key, value in (("label", dataset.labels), ("split", dataset.splits)):
+    if value is None:
+      raise UserError(
+        f"{dataset.source} has no {key!r}, which training and evaluation need; only "
+        "predict does without."
+      )
+  _check_splits(dataset, splits)
+  _check_unique(dataset)
+  return dataclasses.replace(dataset, labels=check_labels(dataset))
+
+
+def check_labels(dataset: Dataset) -> np.ndarray:
+  """The labels as float32 or int32, (N,) or (N, K), after all checks."""
+  labels, source = np.asarray(dataset.labels), dataset.source
+  if labels.ndim == 2 and labels.shape[1] == 1:
+    labels = labels[:, 0]
+  if len(labels) != len(dataset) or labels.ndim not in (1, 2):
+    raise UserError(
+      f"{source}: 'label' has shape {np.shape(dataset.labels)}; for {len(dataset)} "
+      f"samples it must be ({len(dataset)},) or ({len(dataset)}, K)."
+    )
+  if labels.dtype.kind not in "biuf":
+    raise UserError(
+      f"{source}: 'label' is of type {labels.dtype}; right are floats (regression) or "
+      "class numbers from 0, with the names in 'class_names'."
+    )
+  if labels.dtype.kind == "f":
+    bad = ~np.isfinite(labels).reshape(len(labels), -1).all(1)
+    if bad.any():
+      raise UserError(
+        f"{source}: {bad.sum()} labels are not finite, the first of sample "
+        f"{dataset.ids[bad.argmax()]!r}. Leave out samples that have no label."
+      )
+    if dataset.class_names:
+      raise UserError(
+        f"{source}: 'label' is {labels.dtype} but there are 'class_names'; class "
+        "labels are integers from 0, regression has no class names."
+      )
+    return labels.astype(np.float32)
+  return _check_classes(dataset, labels)
+
+
+def _check_classes(dataset, labels):
+  source, names = dataset.source, dataset.class_names
+  lowest, highest = int(labels.min()), int(labels.max())
+  if labels.ndim == 2:
+    if lowest < 0 or highest > 1:
+      raise UserError(
+        f"{source}: 'label' of shape {labels.shape} holds integers from {lowest} to "
+        f"{highest}; several labels a sample are 0 or 1, or floats for regression."
+      )
+    if names and len(names) != labels.shape[1]:
+      raise UserError(
+        f"{source}: {len(names)} 'class_names' for {labels.shape[1]} labels a sample."
+      )
+    return labels.astype(np.int32)
+  if lowest < 0:
+    raise UserError(
+      f"{source}: 'label' holds the class {lowest}; classes are numbered from 0. For "
+      "regression, save floats."
+    )
+  if names and highest >= len(names):
+    raise UserError(
+      f"{source}: 'label' holds the class {highest}, but the {len(names)} "
+      f"'class_names' ({', '.join(names)}) allow 0 to {len(names) - 1}."
+    )
+  if highest >= max(len(labels), 2) or highest == 0 and len(names) < 2:
+    raise UserError(
+      f"{source}: 'label' holds integers from {lowest} to {highest} for {len(labels)} "
+      "samples; that is no classification. For regression, save floats."
+    )
+  return labels.astype(np.int32)
+
+
+def _check_modalities(dataset):
+  if not dataset.modalities:
+    raise UserError(f"{dataset.source} holds no modality.")
+  for name, modality in dataset.modalities.items():
+    steps = len(modality.values)
+    assert modality.values.ndim == 2 and modality.values.dtype == np.float32, name
+    assert modality.mask.shape == (steps,) and modality.mask.dtype == bool, name
+    assert modality.offsets[0] == 0 and modality.offsets[-1] == steps, name
+    if len(modality) != len(dataset):
+      raise UserError(
+        f"{dataset.source}: {name} has {len(modality)} samples, there are "
+        f"{len(dataset)} ids."
+      )
+
+
+def _check_splits(dataset, required):
+  splits, source = dataset.splits, dataset.source
+  if splits.shape != (len(dataset),):
+    raise UserError(
+      f"{source}: 'split' has shape {splits.shape}; right is ({len(dataset)},)."
+    )
+  known = np.isin(splits, SPLITS)
+  if not known.all():
+    raise UserError(
+      f"{source}: 'split' of sample {dataset.ids[(~known).argmax()]!r} is "
+      f"{str(splits[(~known).argmax()])!r}; right are {', '.join(SPLITS)}."
+    )
+  counts = {split: int((splits == split).sum()) for split in SPLITS}
+  for split in required:
+    if not counts[split]:
+      found = ", ".join(f"{k} {n}" for k, n in counts.items())
+      raise UserError(f"{source}: no sample is in split {split!r} ({found}).")
+
+
+def _check_unique(dataset):
+  if dataset.ids.shape != (len(np.unique(dataset.ids)),):
+    order = np.argsort(dataset.ids, kind="stable")
+    same = dataset.ids[order][1:] == dataset.ids[order][:-1]
+    first, second = order[:-1][same][0], order[1:][same][0]
+    where = f"at positions {first} and {second}"
+    if dataset.splits is not None and dataset.splits[first] != dataset.splits[second]:
+      where = f"in both {dataset.splits[first]!r} and {dataset.splits[second]!r}"
+    raise UserError(
+      f"{dataset.source}: {same.sum()} ids repeat an earlier one, such as "
+      f"{str(dataset.ids[first])!r} {where}. Every sample has an id of its own, in one "
+      "split."
+    )
+
+
+def _usable(dataset):
+  """The labels if they pass, else None: prediction does without."""
+  try:
+    return None if dataset.labels is None else check_labels(dataset)
+  except UserError:
+    return None

@@ -1,0 +1,242 @@
+"""From the `data` group of a config to a checked data set in memory."""
+
+import dataclasses
+import hashlib
+import mmap
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mcr_jax.data import npz, synthetic
+from mcr_jax.data.checks import validate
+from mcr_jax.data.schema import SPLITS, Dataset, Modality, canonical, chunks
+from mcr_jax.errors import UserError
+
+
+def load(
+  config: Mapping[str, Any] | str | os.PathLike,
+  *,
+  for_training: bool = True,
+  splits: tuple[str, ...] = SPLITS,
+  widths: Mapping[str, int] | None = None,
+) -> Dataset:
+  """Reads, checks and trims the data that a config names.
+
+  Args:
+    config: a path, or the `data` group with any of
+      path: a file of any known format;
+      name: "synthetic" for the embedded data when there is no path;
+      synthetic: arguments of `synthetic.make`;
+      modalities: names in order; () means all, in the order of the file;
+      label, split: arrays of the file to use instead of its own;
+      nonfinite: "error", or "zero" to replace NaN and inf in features;
+      lengths: modality -> longest sequence;
+      overlong: "error", or "truncate" to cut longer sequences at the end.
+    for_training: whether labels and splits are needed; False for prediction.
+    splits: those that must have samples.
+    widths: modality -> features a step, to stand in for modalities that the file
+      does not have at all: every sample is then missing them.
+  """
+  if isinstance(config, str | os.PathLike):
+    config = {"path": config}
+  dataset = _choose_arrays(_open(config), config)
+  dataset = _choose_modalities(dataset, config.get("modalities", ()), widths or {})
+  dataset = validate(dataset, for_training, splits)
+  dataset = _mend(dataset, config.get("nonfinite", "error"))
+  return _limit(dataset, config.get("lengths", {}), config.get("overlong", "error"))
+
+
+def open_any(path: str | os.PathLike) -> Dataset:
+  """Reads a file of any known format; its labels and splits are not checked yet."""
+  return npz.read(path)
+
+
+def lengths_of(dataset: Dataset, splits: Iterable[str] | None = None) -> dict[str, int]:
+  """The longest sequence of every modality, at least 1, of all or some splits."""
+  rows = np.ones(len(dataset), bool)
+  if splits is not None:
+    rows = np.isin(dataset.splits, list(splits))
+  longest = lambda modality: int(modality.lengths[rows].max(initial=1))
+  return {name: longest(modality) for name, modality in dataset.modalities.items()}
+
+
+def check_fits(dataset: Dataset, lengths: Mapping[str, int]) -> None:
+  """Raises a UserError where a sequence is longer than a model was built for."""
+  for name, length in lengths.items():
+    found = dataset.modalities[name].lengths
+    if found.max(initial=0) > length:
+      raise UserError(
+        f"{dataset.source}: the {name} of sample {str(dataset.ids[found.argmax()])!r} "
+        f"has {found.max()} steps; the longest allowed is {length}. "
+        "data.overlong='truncate' cuts the ends."
+      )
+
+
+def digest(dataset: Dataset) -> str:
+  """SHA-256 of all that a run can depend on: the same for every file layout."""
+  sha = hashlib.sha256()
+
+  def add(name, array):
+    array = np.ascontiguousarray(array)
+    sha.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
+    sha.update(array.data if array.size else b"")
+
+  def add_strings(name, strings):
+    sha.update(f"{name} {len(strings)}\n".encode())
+    for string in strings:
+      sha.update(str(string).encode() + b"\0")
+
+  add_strings("ids", dataset.ids)
+  add_strings("class_names", dataset.class_names)
+  if dataset.splits is not None:
+    add_strings("splits", dataset.splits)
+  if dataset.labels is not None:
+    add("labels", dataset.labels)
+  for name, modality in dataset.modalities.items():
+    add(f"{name}.offsets", modality.offsets)
+    add(f"{name}.mask", modality.mask)
+    sha.update(f"{name}.values {modality.values.shape}\n".encode())
+    for rows in chunks(modality.values):
+      # Whatever stands in a hole is never read.
+      real = modality.mask[rows]
+      values = modality.values[rows]
+      values = values if real.all() else values[real]
+      sha.update(np.ascontiguousarray(values).data if values.size else b"")
+  return sha.hexdigest()
+
+
+def _open(config):
+  if path := config.get("path", ""):
+    return open_any(path)
+  name = config.get("name", "")
+  if name == "synthetic":
+    try:
+      return synthetic.make(**dict(config.get("synthetic", {})))
+    except TypeError as error:
+      raise UserError(f"data.synthetic: {error}.") from None
+  raise UserError(
+    f"data.path is empty and data.name is {name!r}: give the path of a feature file, "
+    "or the name 'synthetic' for the embedded data."
+  )
+
+
+def _choose_arrays(dataset, config):
+  """Labels and splits under other names than the file's own."""
+  for field, attribute in (("label", "labels"), ("split", "splits")):
+    key = config.get(field, field) or field
+    if key == field:
+      continue
+    if key not in dataset.extras:
+      known = [k for k in dataset.extras if k.startswith(field)]
+      raise UserError(
+        f"data.{field}={key!r}: {dataset.source} has no such array; there are "
+        f"{', '.join([field, *known])}."
+      )
+    changes = {attribute: dataset.extras[key]}
+    if field == "label":
+      names = dataset.extras.get(f"{key}_names", ())
+      changes["class_names"] = tuple(str(x) for x in names)
+    dataset = dataclasses.replace(dataset, **changes)
+  return dataset
+
+
+def _choose_modalities(dataset, names, widths):
+  known = dict(dataset.modalities)
+  notes = []
+  for name in widths:
+    if name not in known:
+      known[name] = Modality.absent(len(dataset), widths[name])
+      notes.append(f"{name} is missing in all samples.")
+  names = [canonical(name) for name in names] or list(known)
+  for name in names:
+    if name not in known:
+      raise UserError(
+        f"data.modalities: {dataset.source} has no {name!r}; it has {', '.join(known)}."
+      )
+  if len(set(names)) < len(names):
+    raise UserError(f"data.modalities names one twice: {', '.join(names)}.")
+  modalities = {name: known[name] for name in names}
+  return dataclasses.replace(dataset, modalities=modalities).noted(*notes)
+
+
+def _mend(dataset, policy):
+  _check_choice("nonfinite", policy, ("error", "zero"))
+  modalities, notes = {}, []
+  for name, modality in dataset.modalities.items():
+    bad_steps, columns, count = _nonfinite(modality)
+    if count:
+      sample = np.searchsorted(modality.offsets, bad_steps[0], side="right") - 1
+      places = ", ".join(map(str, columns[:8])) + (", ..." if columns[8:].size else "")
+      found = (
+        f"{name} holds {count} values that are not finite, in {len(bad_steps)} steps, "
+        f"in columns {places}, first in sample {str(dataset.ids[sample])!r}"
+      )
+      if policy == "error":
+        raise UserError(
+          f"{dataset.source}: {found}. data.nonfinite='zero' replaces them by 0."
+        )
+      notes.append(f"{found}: replaced by 0.")
+      modality = _zeroed(modality, bad_steps)
+    modalities[name] = modality
+  return dataclasses.replace(dataset, modalities=modalities).noted(*notes)
+
+
+def _nonfinite(modality):
+  """Steps and columns with non-finite values that are real, and how many values."""
+  steps, columns, count = [], np.zeros(modality.width, bool), 0
+  for rows in chunks(modality.values):
+    bad = ~np.isfinite(modality.values[rows])
+    if bad.any():
+      bad &= modality.mask[rows][:, None]
+      steps.append(rows.start + np.flatnonzero(bad.any(1)))
+      columns |= bad.any(0)
+      count += int(bad.sum())
+  steps = np.concatenate(steps) if steps else np.zeros(0, np.int64)
+  return steps, np.flatnonzero(columns), count
+
+
+def _zeroed(modality, steps):
+  old = modality.values
+  if isinstance(getattr(old, "base", None), mmap.mmap):
+    # Private pages: only those with a change take memory, and the file stays as it is.
+    new = np.memmap(old.filename, old.dtype, "c", offset=old.offset, shape=old.shape)
+  else:
+    new = old.copy()
+  rows = new[steps]
+  new[steps] = np.where(np.isfinite(rows), rows, 0)
+  return dataclasses.replace(modality, values=new)
+
+
+def _limit(dataset, lengths, policy):
+  _check_choice("overlong", policy, ("error", "truncate"))
+  lengths = {canonical(name): int(length) for name, length in dict(lengths).items()}
+  for name, length in lengths.items():
+    if name not in dataset.modalities or length < 1:
+      raise UserError(
+        f"data.lengths.{name}={length}: right are lengths of at least 1 of "
+        f"{', '.join(dataset.modalities)}."
+      )
+  if policy == "error":
+    check_fits(dataset, lengths)
+    return dataset
+  modalities, notes = dict(dataset.modalities), []
+  for name, length in lengths.items():
+    modality = modalities[name]
+    over = np.maximum(modality.lengths - length, 0)
+    if over.any():
+      limits = np.full(len(dataset), length)
+      modalities[name] = modality.shortened(limits).trimmed()
+      notes.append(
+        f"{name}: {np.count_nonzero(over)} of {len(over)} samples were cut to {length} "
+        f"steps, {over.sum()} of {len(modality.mask)} steps dropped."
+      )
+  return dataclasses.replace(dataset, modalities=modalities).noted(*notes)
+
+
+def _check_choice(field, value, choices):
+  if value not in choices:
+    raise UserError(
+      f"data.{field}={value!r}; right are {', '.join(map(repr, choices))}."
+    )

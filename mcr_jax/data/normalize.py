@@ -1,0 +1,152 @@
+"""Standard scores by the statistics of the training data, saved with a run."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from mcr_jax.data import archive
+from mcr_jax.data.schema import Dataset, chunks
+from mcr_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalizer:
+  """Subtracts the mean of each feature, divides by its deviation, and clips.
+
+  Attributes:
+    mean: modality -> (D,) float64, over the real steps of the training data.
+    std: modality -> (D,) float64; 1 where a feature is constant.
+    clip: standard scores are cut at +-clip.
+    notes: what is odd about the data, one sentence each.
+  """
+
+  mean: Mapping[str, np.ndarray]
+  std: Mapping[str, np.ndarray]
+  clip: float = 5.0
+  notes: tuple[str, ...] = ()
+
+  @classmethod
+  def fit(cls, dataset: Dataset, *, clip: float = 5.0) -> "Normalizer":
+    """The statistics of a data set's training split, or of all where none is named."""
+    if not clip > 0:
+      raise UserError(
+        f"data.clip={clip}; standard scores are cut at a positive number."
+      )
+    chosen = np.ones(len(dataset), bool)
+    if dataset.splits is not None:
+      chosen = dataset.splits == "train"
+    mean, std, notes = {}, {}, []
+    for name, modality in dataset.modalities.items():
+      steps = modality.mask & np.repeat(chosen, modality.lengths)
+      count, mean[name], std[name], constant = _statistics(modality.values, steps)
+      if not count:
+        notes.append(f"{name} has no real step in the training data.")
+      elif constant:
+        notes.append(
+          f"{name}: {constant} of {modality.width} features are constant in the "
+          "training data."
+        )
+    return cls(mean, std, float(clip), tuple(notes))
+
+  def apply(self, name: str, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Standard scores of some steps of a modality; steps without data become 0.
+
+    Args:
+      values: (..., D).
+      mask: (...), True on real steps.
+    """
+    mean, std = (x[name].astype(np.float32) for x in (self.mean, self.std))
+    if values.shape[-1] != len(mean):
+      raise UserError(
+        f"{name} has {values.shape[-1]} features a step; the training data had "
+        f"{len(mean)}."
+      )
+    scores = values - mean
+    scores /= std
+    np.clip(scores, -self.clip, self.clip, out=scores)
+    # Not a product: a hole may hold NaN.
+    scores[~mask] = 0
+    return scores
+
+  def apply_all(self, dataset: Dataset) -> Dataset:
+    """The whole data set in standard scores, in memory."""
+    self.check(dataset)
+    modalities = {}
+    for name, modality in dataset.modalities.items():
+      scores = np.empty(modality.values.shape, np.float32)
+      for rows in chunks(modality.values):
+        scores[rows] = self.apply(name, modality.values[rows], modality.mask[rows])
+      modalities[name] = dataclasses.replace(modality, values=scores)
+    return dataclasses.replace(dataset, modalities=modalities)
+
+  def check(self, dataset: Dataset) -> None:
+    """Raises a UserError where a data set is not made like the training data."""
+    for name, modality in dataset.modalities.items():
+      if name not in self.mean:
+        raise UserError(
+          f"{dataset.source}: {name} was not in the training data, which had "
+          f"{', '.join(self.mean)}."
+        )
+      if modality.width != len(self.mean[name]):
+        raise UserError(
+          f"{dataset.source}: {name} has {modality.width} features a step; the training "
+          f"data had {len(self.mean[name])}."
+        )
+
+  @property
+  def widths(self) -> dict[str, int]:
+    """Modality -> features a step."""
+    return {name: len(mean) for name, mean in self.mean.items()}
+
+  def save(self, path: str | os.PathLike) -> None:
+    """Writes `<m>_mean`, `<m>_std` and `clip` to an .npz file."""
+    arrays = {"clip": np.asarray(self.clip, np.float64)}
+    for name in self.mean:
+      arrays |= {f"{name}_mean": self.mean[name], f"{name}_std": self.std[name]}
+    archive.write(path, arrays)
+
+  @classmethod
+  def load(cls, path: str | os.PathLike) -> "Normalizer":
+    """Reads what `save` wrote."""
+    arrays = archive.read(path)
+    part = lambda end: {
+      key.removesuffix(end): array for key, array in arrays.items() if key.endswith(end)
+    }
+    mean, std = part("_mean"), part("_std")
+    if "clip" not in arrays or list(mean) != list(std):
+      raise UserError(
+        f"{path} holds no normalisation: it needs 'clip' and, per modality, '<m>_mean' "
+        f"and '<m>_std', but has {', '.join(arrays)}."
+      )
+    return cls(mean, std, float(arrays["clip"]))
+
+
+def _statistics(values, steps):
+  """Count, mean, deviation, and how many features are constant, of some rows.
+
+  Chunks are merged by their means and sums of squared distances, which loses no
+  digits where a mean is large.
+  """
+  width = values.shape[1]
+  count, mean, squares = 0, np.zeros(width), np.zeros(width)
+  low, high = np.full(width, np.inf), np.full(width, -np.inf)
+  for rows in chunks(values, 1 << 22):
+    part = values[rows][steps[rows]].astype(np.float64)
+    if not len(part):
+      continue
+    total = count + len(part)
+    own = part.mean(0)
+    squares += ((part - own) ** 2).sum(0) + (own - mean) ** 2 * count * len(
+      part
+    ) / total
+    mean += (own - mean) * len(part) / total
+    low, high = np.minimum(low, part.min(0)), np.maximum(high, part.max(0))
+    count = total
+  if not count:
+    return 0, mean, np.ones(width), 0
+  # float32 files cannot show a smaller spread than this.
+  constant = high - low <= 1e-6 * np.maximum(np.abs(high), np.abs(low))
+  std = np.where(constant, 1.0, np.sqrt(squares / count))
+  return count, mean, std, int(constant.sum())

@@ -1,0 +1,187 @@
+"""The feature file: arrays in an .npz, named as in the README's section on data.
+
+`id` (N,), `split` (N,), `label` (N,) or (N, K), optional `class_names`, and per
+modality one of
+
+- vectors `<m>` (N, D), with `<m>_mask` (N,) where some are missing;
+- padded sequences `<m>` (N, T, D) with `<m>_mask` (N, T), True on real steps;
+- ragged sequences `<m>` (sum T, D) with `<m>_offsets` (N + 1,), and `<m>_mask`
+  (sum T,) where some steps are holes.
+
+Further arrays whose names begin with `split` or `label` are choices for
+`data.split` and `data.label`; class names of a `label_x` are `label_x_names`.
+"""
+
+import os
+
+import numpy as np
+
+from mcr_jax.data import archive
+from mcr_jax.data.schema import Dataset, Modality, canonical
+from mcr_jax.errors import UserError
+
+OWN_KEYS = ("id", "weight", "class_names")
+OWN_PREFIXES = ("split", "label")
+PARTS = ("_mask", "_offsets")
+
+
+def read(path: str | os.PathLike) -> Dataset:
+  """Reads a feature file; what its labels and splits say is left to `validate`."""
+  arrays = archive.read(path)
+  ids = _strings(path, "id", _get(path, arrays, "id"))
+  if len(ids) == 0:
+    raise UserError(f"{path}: 'id' is empty; a feature file needs samples.")
+  keys = [k for k, x in arrays.items() if _is_modality(k, x)]
+  _check_parts(path, arrays, keys)
+  modalities = {}
+  for key in keys:
+    name = canonical(key)
+    if name in modalities:
+      raise UserError(
+        f"{path}: {key!r} and another array are both the {name} modality."
+      )
+    modalities[name] = _modality(path, arrays, key, len(ids))
+  if not modalities:
+    raise UserError(
+      f"{path} holds no modality, only {', '.join(arrays)}. Add features such as "
+      "'text' (N, D), or (N, T, D) with 'text_mask'."
+    )
+  used = {"id", "split", "label", "class_names", *keys}
+  used |= {key + part for key in keys for part in PARTS}
+  extras = {k: x for k, x in arrays.items() if k not in used}
+  names = arrays.get("class_names", ())
+  return Dataset(
+    ids=ids,
+    modalities=modalities,
+    splits=_strings(path, "split", arrays["split"]) if "split" in arrays else None,
+    labels=arrays.get("label"),
+    class_names=tuple(_strings(path, "class_names", np.asarray(names, str))),
+    source=str(path),
+    extras=extras,
+  )
+
+
+def write(path: str | os.PathLike, dataset: Dataset) -> None:
+  """Writes a feature file, uncompressed so that it can be memory-mapped."""
+  arrays = {"id": dataset.ids}
+  if dataset.splits is not None:
+    arrays["split"] = dataset.splits
+  if dataset.labels is not None:
+    arrays["label"] = dataset.labels
+  if dataset.class_names:
+    arrays["class_names"] = np.asarray(dataset.class_names, str)
+  for name, modality in dataset.modalities.items():
+    arrays[name] = modality.values
+    if not modality.vector:
+      arrays[f"{name}_offsets"] = modality.offsets
+    if not modality.mask.all():
+      arrays[f"{name}_mask"] = modality.mask
+  arrays |= {k: x for k, x in dataset.extras.items() if k not in arrays}
+  archive.write(path, arrays)
+
+
+def _is_modality(key, array):
+  own = key in OWN_KEYS or key.startswith(OWN_PREFIXES) or key.endswith(PARTS)
+  return not own and array.ndim >= 2 and array.dtype.kind not in "US"
+
+
+def _get(path, arrays, key):
+  if key not in arrays:
+    raise UserError(f"{path} has no array {key!r}; it holds {', '.join(arrays)}.")
+  return arrays[key]
+
+
+def _strings(path, key, array):
+  if array.ndim != 1:
+    raise UserError(f"{path}: {key!r} has shape {array.shape}; it must be a list.")
+  if array.dtype.kind == "S":
+    return np.char.decode(array, "utf-8")
+  return array.astype(str)
+
+
+def _check_parts(path, arrays, keys):
+  for key in arrays:
+    for part in PARTS:
+      owner = key.removesuffix(part)
+      if owner != key and owner not in keys and not key.startswith(OWN_PREFIXES):
+        raise UserError(
+          f"{path}: {key!r} belongs to no modality; there is no array {owner!r} of 2 "
+          f"or 3 dimensions among {', '.join(keys) or 'the arrays'}."
+        )
+
+
+def _modality(path, arrays, key, count):
+  values = arrays[key]
+  offsets, mask = arrays.get(f"{key}_offsets"), arrays.get(f"{key}_mask")
+  if values.dtype.kind not in "fiu":
+    raise UserError(f"{path}: {key!r} is of type {values.dtype}; features are numbers.")
+  if values.ndim > 3 or values.shape[-1] == 0:
+    raise UserError(
+      f"{path}: {key!r} has shape {values.shape}; right are (N, D), (N, T, D), and "
+      f"(sum T, D) with {key + '_offsets'!r}."
+    )
+  if offsets is not None:
+    return _ragged(path, key, values, offsets, mask, count)
+  if len(values) != count:
+    raise UserError(
+      f"{path}: {key!r} has {len(values)} rows, 'id' has {count}. Ragged features "
+      f"(sum T, D) need {key + '_offsets'!r}."
+    )
+  if values.ndim == 3 and mask is None:
+    raise UserError(
+      f"{path}: {key!r} has shape {values.shape} but there is no {key + '_mask'!r} of "
+      f"shape {values.shape[:2]}, True on real steps. From lengths it is "
+      "np.arange(T) < lengths[:, None]."
+    )
+  if mask is not None:
+    mask = _mask(path, key, mask, values.shape[:-1])
+  if values.ndim == 2:
+    return Modality.from_vectors(_float32(values), mask)
+  # Cast after the padding is gone: that is often most of the array.
+  return Modality.from_padded(values, mask)
+
+
+def _ragged(path, key, values, offsets, mask, count):
+  name = f"{key}_offsets"
+  if values.ndim != 2:
+    raise UserError(
+      f"{path}: {key!r} has shape {values.shape} and {name!r}; ragged features are "
+      "(sum T, D)."
+    )
+  if offsets.dtype.kind not in "iu" or offsets.shape != (count + 1,):
+    raise UserError(
+      f"{path}: {name!r} has shape {offsets.shape} of {offsets.dtype}; right are "
+      f"{count + 1} integers, one more than 'id'."
+    )
+  offsets = offsets.astype(np.int64)
+  if (back := np.flatnonzero(np.diff(offsets) < 0)).size:
+    i = back[0]
+    raise UserError(
+      f"{path}: {name!r} goes back from {offsets[i]} to {offsets[i + 1]} at sample "
+      f"{i}; offsets never fall."
+    )
+  if offsets[0] != 0 or offsets[-1] != len(values):
+    raise UserError(
+      f"{path}: {name!r} runs from {offsets[0]} to {offsets[-1]}; it must run from 0 "
+      f"to the {len(values)} rows of {key!r}."
+    )
+  if mask is None:
+    return Modality(_float32(values), offsets, np.ones(len(values), bool))
+  mask = _mask(path, key, mask, (len(values),))
+  return Modality(_float32(values), offsets, mask).trimmed()
+
+
+def _mask(path, key, mask, shape):
+  name = f"{key}_mask"
+  if mask.shape != shape:
+    raise UserError(
+      f"{path}: {name!r} has shape {mask.shape}; beside {key!r} it must be {shape}."
+    )
+  if mask.dtype.kind not in "biuf" or not ((mask == 0) | (mask == 1)).all():
+    raise UserError(f"{path}: {name!r} must be True on real steps, False on others.")
+  return mask.astype(bool)
+
+
+def _float32(values):
+  with np.errstate(over="ignore"):  # What overflows is reported as not finite.
+    return values.astype(np.float32, copy=False)
