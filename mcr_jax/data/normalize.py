@@ -91,8 +91,8 @@ class Normalizer:
         )
       if modality.width != len(self.mean[name]):
         raise UserError(
-          f"{dataset.source}: {name} has {modality.width} features a step; the training "
-          f"data had {len(self.mean[name])}."
+          f"{dataset.source}: {name} has {modality.width} features a step; the "
+          f"training data had {len(self.mean[name])}."
         )
 
   @property

@@ -1,0 +1,36 @@
+"""How all tests run: on four virtual CPU devices, with JAX at its strictest."""
+
+import os
+import pathlib
+
+import pytest
+
+REAL_DATA = "MCR_JAX_REAL_DATA"
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# Before anything imports jax.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+  flags = os.environ.get("XLA_FLAGS", "")
+  os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=4".strip()
+
+
+def pytest_configure():
+  import jax
+
+  jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def real_data():
+  """`real_data("corpus/file.npz")` is the path of a real file, or skips the test."""
+  root = pathlib.Path(os.environ.get(REAL_DATA) or ROOT / "../shared/data").resolve()
+
+  def path(name):
+    found = root / name
+    if not found.exists():
+      pytest.skip(f"needs the real file {name}; set {REAL_DATA} to the folder with it")
+    return found
+
+  return path
