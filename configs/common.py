@@ -34,5 +34,6 @@ def set_fields(config: mlc.ConfigDict, group: str, **values) -> None:
     config[group] = mlc.ConfigDict()
   for name, value in values.items():
     # A dict is replaced, not merged with what the file had.
-    config[group].pop(name, None)
+    if name in config[group]:
+      del config[group][name]
     config[group][name] = value

@@ -179,7 +179,7 @@ class _Parser(argparse.ArgumentParser):
     if _OVERRIDE in known and "." in flag:
       return f"; fields of the config are --config.{flag.lstrip('-')}"
     close = difflib.get_close_matches(flag, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}" if close else ""
+    return f" (the nearest is {close[0]})" if close else ""
 
 
 def _program() -> str:

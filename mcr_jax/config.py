@@ -57,6 +57,8 @@ def complete(config: Mapping | ConfigDict) -> ConfigDict:
   plain = fields.plain(config)
   model = plain.get("model", {})
   name = model.get("name", "mcr") if isinstance(model, dict) else "mcr"
+  if not isinstance(name, str):
+    raise UserError(f"model.name must be str, not {type(name).__name__} {name!r}.")
   merged = fields.merge(fields.defaults(name), plain, "")
   fields.validate(merged)
   return ConfigDict(merged).lock()

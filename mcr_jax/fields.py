@@ -116,8 +116,6 @@ def defaults(model: str) -> dict:
   """All groups with their defaults, and those of one model."""
   from mcr_jax import models  # flax takes seconds to import
 
-  if not isinstance(model, str):
-    raise UserError(f"model.name must be a str, not {type(model).__name__} {model!r}.")
   groups = plain(GROUPS)
   groups["model"] = {"name": model, **plain(models.fields(model))}
   return groups

@@ -18,7 +18,6 @@ import pytest
 from mcr_jax.errors import DamagedCheckpoint, UserError
 from mcr_jax.training.checkpoint import Checkpoints, digest_of, flatten
 
-
 # TensorStore's threads may report to Orbax's event loop after a failed read closed it.
 pytestmark = pytest.mark.filterwarnings(
   "ignore::pytest.PytestUnraisableExceptionWarning"

@@ -1,0 +1,80 @@
+"""How far a run is and how long it still takes: a bar, or words where none can be."""
+
+import sys
+import time
+
+
+class Progress:
+  """Counts the steps of a run, from where it was resumed.
+
+  On a terminal it draws a bar on stderr. Elsewhere it prints nothing: `note` gives the
+  time left for the line that every epoch gets anyway.
+  """
+
+  def __init__(self, steps: int, *, done: int = 0, enabled: bool = True):
+    """Starts the clock.
+
+    Args:
+      steps: of the whole run, if no seed stops early.
+      done: those that an interrupted run has behind it.
+      enabled: False draws nothing, for processes other than the first.
+    """
+    self.steps = steps
+    self.start = self.done = done
+    self._clock = time.monotonic()
+    self._bar = None
+    if enabled and sys.stderr is not None and sys.stderr.isatty():
+      from tqdm import tqdm
+
+      self._bar = tqdm(
+        total=steps, initial=done, unit="step", dynamic_ncols=True, file=sys.stderr
+      )
+
+  def __enter__(self) -> "Progress":
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+  def update(self, steps: int, text: str = "") -> None:
+    """Adds steps that are done.
+
+    Args:
+      steps: how many more.
+      text: stands before the bar, such as "epoch 3/40".
+    """
+    self.done += steps
+    if self._bar is not None:
+      if text:
+        self._bar.set_description(text, refresh=False)
+      self._bar.update(steps)
+
+  def seconds_left(self) -> float | None:
+    """By the average speed since the start; None before the first step."""
+    new = self.done - self.start
+    if new <= 0:
+      return None
+    return (time.monotonic() - self._clock) * max(0, self.steps - self.done) / new
+
+  def note(self) -> str:
+    """The time left in words, and nothing where the bar shows it."""
+    seconds = self.seconds_left()
+    if self._bar is not None or seconds is None:
+      return ""
+    return f"({duration(seconds)} left)"
+
+  def close(self) -> None:
+    """Leaves the bar as it stands."""
+    if self._bar is not None:
+      self._bar.close()
+      self._bar = None
+
+
+def duration(seconds: int | float) -> str:
+  """Seconds in words: 42 s, 3 min 5 s, 2 h 7 min."""
+  seconds = round(seconds)
+  if seconds < 60:
+    return f"{seconds} s"
+  if seconds < 3600:
+    return f"{seconds // 60} min {seconds % 60} s"
+  return f"{seconds // 3600} h {seconds % 3600 // 60} min"

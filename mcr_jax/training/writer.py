@@ -1,0 +1,235 @@
+"""What a run leaves to read: metrics.jsonl, TensorBoard events, config.json, run.json.
+
+A line of metrics.jsonl is written by one system call and every other file by
+replacing, so a process killed at any moment leaves nothing half-written but, at most,
+a last line without its end, which resuming drops.
+"""
+
+import datetime
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+PACKAGES = ("mcr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class Writer:
+  """The files of one run. Only process 0 of several writes; the others do nothing."""
+
+  def __init__(self, workdir: str | os.PathLike, seeds: Sequence[int] = ()):
+    """Opens nothing yet.
+
+    Args:
+      workdir: folder of the run.
+      seeds: names of the entries of per-seed values.
+    """
+    self.workdir = Path(workdir)
+    self.seeds = tuple(seeds)
+    self.metrics = self.workdir / "metrics.jsonl"
+    self._events = None
+    self._purge_step = None
+    self._active = jax.process_index() == 0
+
+  def __enter__(self) -> "Writer":
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+  def start(self, config_json: str, data: Mapping[str, Any], **more: Any) -> None:
+    """Writes config.json and run.json.
+
+    Args:
+      config_json: the text of the config.
+      data: what says which data it was, such as `digest` and `source`.
+      **more: further entries of run.json.
+    """
+    self.write_text("config.json", config_json)
+    self.write_json("run.json", {**describe(), "data": dict(data), **more})
+
+  def write(
+    self,
+    epoch: int,
+    values: Mapping[str, Any],
+    *,
+    reasons: Mapping[str, str] | None = None,
+    note: str = "",
+  ) -> str:
+    """Adds an epoch to metrics.jsonl and to the events, and logs it in one line.
+
+    Args:
+      epoch: its number, growing.
+      values: numbers, or one number a seed. What is not finite becomes null.
+      reasons: why a value is undefined, by its name.
+      note: ends the log line, such as the time left.
+
+    Returns:
+      The log line.
+    """
+    reasons = dict(reasons or {})
+    entry, plain = {"epoch": epoch}, {}
+    for name, value in values.items():
+      plain[name] = _plain(value)
+      entry[name] = _finite(plain[name])
+      if entry[name] != plain[name] and name not in reasons:
+        reasons[name] = f"not finite: {plain[name]}"
+    if reasons:
+      entry["reasons"] = reasons
+    line = f"epoch {epoch}  " + "  ".join(f"{k} {_short(v)}" for k, v in plain.items())
+    line = f"{line}  {note}".rstrip()
+    if self._active:
+      self._append(json.dumps(entry, allow_nan=False) + "\n")
+      self._write_events(epoch, plain)
+      self.log(line)
+    return line
+
+  def log(self, line: str) -> None:
+    """Prints a line above the progress bar, if there is one."""
+    if self._active:
+      from tqdm import tqdm
+
+      tqdm.write(line, file=sys.stdout)
+      sys.stdout.flush()
+
+  def truncate_after(self, epoch: int) -> None:
+    """Drops what was written after the epoch that a run resumes from."""
+    self._purge_step = epoch + 1
+    if self._active and self.metrics.exists():
+      kept = [
+        json.dumps(entry) for entry in read(self.metrics) if entry["epoch"] <= epoch
+      ]
+      self.write_text("metrics.jsonl", "".join(f"{line}\n" for line in kept))
+
+  def write_json(self, name: str, values: Any) -> None:
+    """Writes a JSON file of the workdir; what is not finite becomes null."""
+    text = json.dumps(_finite(_plain(values)), indent=2, allow_nan=False)
+    self.write_text(name, text + "\n")
+
+  def write_text(self, name: str, text: str) -> None:
+    """Writes a file of the workdir, whole or not at all."""
+    if self._active:
+      path = self.workdir / name
+      path.parent.mkdir(parents=True, exist_ok=True)
+      partial = path.with_name(f"{path.name}.partial")
+      try:
+        partial.write_text(text, "utf-8")
+        partial.replace(path)
+      finally:
+        partial.unlink(missing_ok=True)
+
+  def close(self) -> None:
+    """Ends the events file."""
+    if self._events is not None:
+      self._events.close()
+      self._events = None
+
+  def _append(self, line: str) -> None:
+    self.workdir.mkdir(parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    file = os.open(self.metrics, flags, 0o666)
+    try:
+      size, data = os.fstat(file).st_size, line.encode()
+      if os.write(file, data) < len(data):
+        os.ftruncate(file, size)
+        os.write(file, data)  # raises what stopped it: the disk is full
+    finally:
+      os.close(file)
+
+  def _write_events(self, epoch: int, values: Mapping[str, Any]) -> None:
+    if self._events is None:
+      from tensorboardX import SummaryWriter
+
+      self._events = SummaryWriter(
+        str(self.workdir / "events"), purge_step=self._purge_step
+      )
+    for name, value in values.items():
+      several = isinstance(value, list)
+      if not several and not isinstance(value, int | float):
+        continue
+      numbers = np.asarray(value, np.float64)
+      if numbers.ndim > 1 or not numbers.size:
+        continue
+      self._events.add_scalar(name, float(numbers.mean()), epoch)
+      if several and len(value) > 1:
+        for seed, number in zip(self.seeds or range(len(value)), value, strict=True):
+          self._events.add_scalar(f"{name}/seed_{seed}", number, epoch)
+    self._events.flush()
+
+
+def read(path: str | os.PathLike) -> list[dict]:
+  """The epochs of a metrics.jsonl; a last line without its end is left out."""
+  entries = []
+  with open(path, encoding="utf-8") as lines:
+    for line in lines:
+      try:
+        entries.append(json.loads(line))
+      except ValueError:
+        break
+  return entries
+
+
+def describe() -> dict[str, Any]:
+  """Versions, devices, command line and time, for run.json."""
+  devices = jax.devices()
+  return {
+    "versions": {"python": platform.python_version(), **_versions()},
+    "device": {
+      "kind": devices[0].device_kind,
+      "platform": devices[0].platform,
+      "count": len(devices),
+      "processes": jax.process_count(),
+    },
+    "machine": platform.platform(),
+    "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+  }
+
+
+def _versions() -> dict[str, str]:
+  versions = {}
+  for name in PACKAGES:
+    try:
+      versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      # From a checkout that is not installed, the package itself may know.
+      module = sys.modules.get(name)
+      versions[name] = getattr(module, "__version__", "unknown")
+  return versions
+
+
+def _plain(value: Any) -> Any:
+  """Arrays and their scalars as Python's, tuples as lists."""
+  if isinstance(value, Mapping):
+    return {str(key): _plain(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [_plain(item) for item in value]
+  if isinstance(value, np.ndarray | np.generic | jax.Array):
+    # bfloat16 has no Python number of its own; tolist gives it one.
+    return np.asarray(value).tolist()
+  return value
+
+
+def _finite(value: Any) -> Any:
+  """NaN and infinities, which JSON does not have, as None."""
+  if isinstance(value, dict):
+    return {key: _finite(item) for key, item in value.items()}
+  if isinstance(value, list):
+    return [_finite(item) for item in value]
+  return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _short(value: Any) -> str:
+  if isinstance(value, list) and value and not isinstance(value[0], list):
+    numbers = np.asarray(value, np.float64)
+    spread = f" +- {numbers.std(ddof=1):.2g}" if len(value) > 1 else ""
+    return f"{numbers.mean():.4g}{spread}"
+  return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,162 @@
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mcr_jax import cli
+from mcr_jax.errors import UserError
+
+
+def program(body: str, *arguments: str, **more) -> subprocess.CompletedProcess:
+  """Runs a program whose main has this body."""
+  code = f"""
+import errno, os, signal, sys
+from mcr_jax import cli, errors
+def main(argv):
+  {body}
+cli.run(main)
+"""
+  command = [sys.executable, "-c", code, *arguments]
+  return subprocess.run(command, capture_output=True, text=True, timeout=60, **more)
+
+
+@pytest.mark.parametrize(
+  ("body", "code", "line"),
+  [
+    ("raise errors.UserError('a\\nb')", 2, "a b"),
+    ("raise errors.NonFiniteLoss('seed 1')", 3, "seed 1"),
+    ("raise errors.DamagedCheckpoint('byte')", 4, "byte"),
+    ("raise errors.Interrupted(15, 'stopped')", 143, "stopped"),
+    ("os.kill(os.getpid(), signal.SIGINT)", 130, "stopped by Ctrl-C"),
+    ("open('/')", 2, "/: this is a folder, where a file is needed (Is a directory)."),
+    (
+      "raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'x')",
+      2,
+      "x: the disk is full (No space left on device).",
+    ),
+    (
+      "raise PermissionError(errno.EACCES, 'Permission denied', 'x')",
+      2,
+      "x: permission denied (Permission denied).",
+    ),
+  ],
+)
+def test_an_early_end_is_one_line_and_its_code(body, code, line):
+  done = program(body)
+  assert (done.returncode, done.stderr) == (code, f"mcr_jax: error: {line}\n")
+
+
+def test_a_bug_keeps_its_traceback():
+  done = program("return 1 / 0")
+  assert done.returncode == 1 and "Traceback" in done.stderr
+  done = program("raise OSError(errno.EBADF, 'Bad file descriptor')")
+  assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_no_memory_says_what_to_lower():
+  done = program("raise RuntimeError('RESOURCE_EXHAUSTED: Out of memory')")
+  assert done.returncode == 2 and "train.batch_size" in done.stderr
+  assert done.stderr.count("\n") == 1
+
+
+def test_a_finished_program_returns_0():
+  done = program("print(argv)", "a", "--b")
+  assert (done.returncode, done.stdout, done.stderr) == (0, "['a', '--b']\n", "")
+
+
+def test_a_closed_pipe_is_quiet():
+  code = "import sys; from mcr_jax import cli; cli.run(lambda a: print('x' * 10**6))"
+  command = f'{sys.executable} -c "{code}" | head -c 1'
+  done = subprocess.run(command, shell=True, capture_output=True, text=True)
+  assert (done.stdout, done.stderr) == ("x", "")
+
+
+def parse(*argv: str, **more):
+  return cli.parse(argv, "Trains.", **more)
+
+
+def test_flags_and_overrides_are_told_apart():
+  arguments = parse(
+    "--config", "a.py:quick", "--config.train.epochs", "3", "--workdir=w",
+    "--config.mesh.data", "-1", "--config.data.aligned", "--resume",
+    "--noconfig.data.trim", "--config.data.path=x y",
+  )  # fmt: skip
+  assert (arguments.config, arguments.workdir) == ("a.py:quick", "w")
+  assert arguments.resume and arguments.coordinator is None
+  assert arguments.overrides == [
+    "--config.train.epochs=3",
+    "--config.mesh.data=-1",
+    "--config.data.aligned",
+    "--noconfig.data.trim",
+    "--config.data.path=x y",
+  ]
+
+
+@pytest.mark.parametrize(
+  ("argv", "message"),
+  [
+    (["--confg", "a.py"], r"unknown argument --confg \(the nearest is --config\)"),
+    (["--work", "a"], r"unknown argument --work \(the nearest is --workdir\)"),
+    (["--train.epochs=3"], "fields of the config are --config.train.epochs"),
+    (["--config", "a.py"], "required: --workdir"),
+    (["--config", "a.py", "--workdir", "w", "stray"], "stray"),
+    (["--workdir"], "--workdir: expected one argument"),
+  ],
+)
+def test_a_wrong_flag_is_a_users_error(argv, message):
+  with pytest.raises(UserError, match=message):
+    parse(*argv)
+
+
+def test_a_program_has_only_its_flags():
+  split = lambda parser: parser.add_argument("--split", choices=["valid", "test"])
+  only = dict(flags=("workdir",), required=("workdir",), extra=split)
+  assert parse("--workdir", "w", "--split", "test", **only).split == "test"
+  with pytest.raises(UserError, match="unknown argument --config.train.epochs"):
+    parse("--workdir", "w", "--config.train.epochs=3", **only)
+  with pytest.raises(UserError, match="invalid choice: 'tset'"):
+    parse("--workdir", "w", "--split", "tset", **only)
+
+
+def test_help_shows_the_examples(capsys):
+  with pytest.raises(SystemExit) as end:
+    parse("--help", examples=["python -m mcr_jax.train --config configs/X.py"])
+  assert end.value.code == 0
+  output = capsys.readouterr().out
+  assert "Trains." in output and "--config.GROUP.FIELD" in output
+  assert "  python -m mcr_jax.train --config configs/X.py\n" in output
+
+
+PREPARE = "cli.prepare(); import jax; print(jax.config.jax_compilation_cache_dir)"
+
+
+def test_only_prepare_sets_the_compilation_cache(tmp_path):
+  import os
+
+  plain = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+  at = {**plain, "XDG_CACHE_HOME": str(tmp_path)}
+  assert program(PREPARE, env=at).stdout == f"{tmp_path}/mcr_jax\n"
+  chosen = {**at, "JAX_COMPILATION_CACHE_DIR": "/chosen"}
+  assert program(PREPARE, env=chosen).stdout == "/chosen\n"
+  body = "import mcr_jax.config, jax; print(jax.config.jax_compilation_cache_dir)"
+  assert program(body, env=at).stdout == "None\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the allocator is glibc's")
+def test_the_allocator_keeps_freed_memory():
+  body = """import resource, platform
+  kept = cli.keep_freed_memory()
+  assert kept == (platform.libc_ver()[0] == "glibc")
+  faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+  once = lambda: bytearray(b"x") * 50_000_000
+  once()
+  before = faults()
+  once()
+  print(faults() - before if kept else 0)"""
+  assert int(program(body).stdout) < 1000  # of 12,000 pages
+
+
+def test_sigterm_without_a_handler_is_not_our_exit():
+  done = program("os.kill(os.getpid(), signal.SIGTERM)")
+  assert done.returncode == -signal.SIGTERM

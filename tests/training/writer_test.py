@@ -1,0 +1,173 @@
+import errno
+import io
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from mcr_jax.errors import Interrupted
+from mcr_jax.training import writer as writers
+from mcr_jax.training.progress import Progress, duration
+from mcr_jax.training.signals import Signals
+from mcr_jax.training.writer import Writer
+
+
+def lines(folder) -> list[dict]:
+  text = (folder / "metrics.jsonl").read_text()
+  # Strict: NaN is not JSON, and other readers refuse it.
+  refuse = lambda constant: pytest.fail(f"{constant} is not JSON")
+  return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+
+
+def test_an_epoch_is_a_line_of_json(tmp_path):
+  with Writer(tmp_path, (3, 5)) as writer:
+    writer.write(1, {"train/loss": np.float32([0.5, 0.25]), "lr": 1e-3, "step": 7})
+    writer.write(2, {"train/loss": np.float32([0.5, 0.125])})
+  first, second = lines(tmp_path)
+  assert first == {"epoch": 1, "train/loss": [0.5, 0.25], "lr": 1e-3, "step": 7}
+  assert second["epoch"] == 2
+
+
+def test_an_undefined_value_is_null_with_its_reason(tmp_path):
+  values = {"corr": [0.5, np.nan], "f1": np.inf, "acc": 1.0}
+  with Writer(tmp_path) as writer:
+    writer.write(1, values, reasons={"corr": "predictions of seed 1 are constant"})
+  (entry,) = lines(tmp_path)
+  assert entry["corr"] == [0.5, None] and entry["f1"] is None and entry["acc"] == 1.0
+  assert entry["reasons"] == {
+    "corr": "predictions of seed 1 are constant",
+    "f1": "not finite: inf",
+  }
+
+
+def test_the_log_line_has_mean_spread_and_note(tmp_path, capsys):
+  with Writer(tmp_path) as writer:
+    line = writer.write(4, {"loss": [1.0, 3.0]}, note="(3 s left)")
+  assert line == "epoch 4  loss 2 +- 1.4  (3 s left)"
+  assert capsys.readouterr().out == line + "\n"
+
+
+def test_resuming_drops_later_epochs_and_half_a_line(tmp_path):
+  with Writer(tmp_path) as writer:
+    for epoch in (1, 2, 3):
+      writer.write(epoch, {"loss": epoch / 2})
+  with (tmp_path / "metrics.jsonl").open("a") as file:
+    file.write('{"epoch": 4, "lo')
+  assert [entry["epoch"] for entry in writers.read(tmp_path / "metrics.jsonl")] == [
+    1,
+    2,
+    3,
+  ]
+  with Writer(tmp_path) as writer:
+    writer.truncate_after(2)
+    writer.write(3, {"loss": 9.0})
+  assert lines(tmp_path) == [
+    {"epoch": 1, "loss": 0.5},
+    {"epoch": 2, "loss": 1.0},
+    {"epoch": 3, "loss": 9.0},
+  ]
+
+
+def test_tensorboard_gets_the_mean_and_every_seed(tmp_path, monkeypatch):
+  import tensorboardX
+
+  seen = {}
+  record = lambda self, tag, value, step: seen.update({(tag, step): value})
+  monkeypatch.setattr(tensorboardX.SummaryWriter, "add_scalar", record)
+  with Writer(tmp_path, (3, 5)) as writer:
+    writer.write(2, {"loss": [1.0, 2.0], "lr": 0.5, "name": "x"})
+  assert seen == {
+    ("loss", 2): 1.5,
+    ("loss/seed_3", 2): 1.0,
+    ("loss/seed_5", 2): 2.0,
+    ("lr", 2): 0.5,
+  }
+  assert list((tmp_path / "events").iterdir())
+
+
+def test_run_json_says_what_ran_on_what(tmp_path):
+  Writer(tmp_path).start("{}\n", {"digest": "ab", "source": "synthetic"}, parameters=7)
+  run = json.loads((tmp_path / "run.json").read_text())
+  assert set(run["versions"]) >= {"python", "mcr_jax", "jax", "flax", "numpy"}
+  assert run["data"] == {"digest": "ab", "source": "synthetic"}
+  assert run["device"]["count"] >= 1 and run["parameters"] == 7
+  assert (tmp_path / "config.json").read_text() == "{}\n"
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+  writer = Writer(tmp_path)
+  writer.write_text("eval/test.json", "old")
+
+  def full(self, *_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  monkeypatch.setattr("pathlib.Path.write_text", full)
+  with pytest.raises(OSError, match="No space"):
+    writer.write_text("eval/test.json", "new")
+  assert (tmp_path / "eval/test.json").read_text() == "old"
+  assert len(list((tmp_path / "eval").iterdir())) == 1
+
+
+def test_without_a_terminal_progress_is_words(monkeypatch, capsys):
+  progress = Progress(10, done=4)
+  assert progress.note() == ""
+  progress.update(2, "epoch 1/2")
+  assert progress.note().endswith(" s left)")
+  progress.close()
+  assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_progress_is_a_bar(monkeypatch):
+  class Terminal(io.StringIO):
+    isatty = lambda self: True
+
+  monkeypatch.setattr("sys.stderr", Terminal())
+  with Progress(10, done=4) as progress:
+    progress.update(6, "epoch 2/2")
+    assert progress.note() == ""
+  import sys
+
+  assert "epoch 2/2: 100%" in sys.stderr.getvalue()
+
+
+def test_durations_are_words():
+  assert [duration(s) for s in (0.4, 61, 3 * 3600 + 125)] == [
+    "0 s",
+    "1 min 1 s",
+    "3 h 2 min",
+  ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_a_flag(number):
+  before = signal.getsignal(number)
+  with Signals() as signals:
+    os.kill(os.getpid(), number)
+    assert signals.number == number
+  assert signal.getsignal(number) is before
+  error = signals.interrupted("A checkpoint is left.")
+  assert isinstance(error, Interrupted) and error.exit_code == 128 + number
+  assert str(error) == f"Stopped by {number.name}. A checkpoint is left."
+
+
+def test_the_second_ctrl_c_stops_at_once():
+  with pytest.raises(KeyboardInterrupt), Signals():
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_another_thread_leaves_the_handlers_alone():
+  before = signal.getsignal(signal.SIGINT)
+  inside = []
+
+  def work():
+    with Signals() as signals:
+      inside.append((signals.number, signal.getsignal(signal.SIGINT)))
+
+  thread = threading.Thread(target=work)
+  thread.start()
+  thread.join()
+  assert inside == [(None, before)]
