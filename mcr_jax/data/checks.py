@@ -57,7 +57,7 @@ def check_labels(dataset: Dataset) -> np.ndarray:
     if bad.any():
       raise UserError(
         f"{source}: {bad.sum()} labels are not finite, the first of sample "
-        f"{dataset.ids[bad.argmax()]!r}. Leave out samples that have no label."
+        f"{str(dataset.ids[bad.argmax()])!r}. Leave out samples that have no label."
       )
     if dataset.class_names:
       raise UserError(
@@ -124,7 +124,7 @@ def _check_splits(dataset, required):
   known = np.isin(splits, SPLITS)
   if not known.all():
     raise UserError(
-      f"{source}: 'split' of sample {dataset.ids[(~known).argmax()]!r} is "
+      f"{source}: 'split' of sample {str(dataset.ids[(~known).argmax()])!r} is "
       f"{str(splits[(~known).argmax()])!r}; right are {', '.join(SPLITS)}."
     )
   counts = {split: int((splits == split).sum()) for split in SPLITS}
@@ -141,11 +141,13 @@ def _check_unique(dataset):
     first, second = order[:-1][same][0], order[1:][same][0]
     where = f"at positions {first} and {second}"
     if dataset.splits is not None and dataset.splits[first] != dataset.splits[second]:
-      where = f"in both {dataset.splits[first]!r} and {dataset.splits[second]!r}"
+      where = (
+        f"in both {str(dataset.splits[first])!r} and {str(dataset.splits[second])!r}"
+      )
     raise UserError(
-      f"{dataset.source}: {same.sum()} ids repeat an earlier one, such as "
-      f"{str(dataset.ids[first])!r} {where}. Every sample has an id of its own, in one "
-      "split."
+      f"{dataset.source}: {same.sum()} of {len(dataset)} ids repeat an earlier "
+      f"one, such as {str(dataset.ids[first])!r} {where}. Every sample has an id of "
+      "its own, in one split."
     )
 
 

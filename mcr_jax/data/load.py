@@ -16,7 +16,7 @@ from mcr_jax.errors import UserError
 
 
 def load(
-  config: Mapping[str, Any] | str | os.PathLike,
+  config: Any,
   *,
   for_training: bool = True,
   splits: tuple[str, ...] = SPLITS,
@@ -25,7 +25,7 @@ def load(
   """Reads, checks and trims the data that a config names.
 
   Args:
-    config: a path, or the `data` group with any of
+    config: a path, or a mapping such as the `data` group, with any of
       path: a file of any known format;
       name: "synthetic" for the embedded data when there is no path;
       synthetic: arguments of `synthetic.make`;

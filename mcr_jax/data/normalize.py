@@ -28,7 +28,7 @@ class Normalizer:
   notes: tuple[str, ...] = ()
 
   @classmethod
-  def fit(cls, dataset: Dataset, *, clip: float = 5.0) -> "Normalizer":
+  def fit(cls, dataset: Dataset, *, clip: float | int = 5.0) -> "Normalizer":
     """The statistics of a data set's training split, or of all where none is named."""
     if not clip > 0:
       raise UserError(
