@@ -1,0 +1,253 @@
+"""MIA-Net: one main modality, improved by every other in turn.
+
+Li, Zhang, Chen, Chen: MIA-Net, Multi-Modal Interactive Attention Network for
+Multi-Modal Affective Analysis, IEEE Transactions on Affective Computing. Equation
+numbers are the paper's. Cost grows linearly with the number of auxiliary modalities,
+parameters barely.
+
+Deviations, where the paper leaves something open or misprints it:
+- A vector becomes channels x features by a convolution along its features, ReLU and a
+  layer norm over both. (A linear lift makes all columns collinear, and similarities
+  of rank one leave the kernel nothing to learn.)
+- Both convolutions of a module run along the features; batch norm is per channel, over
+  samples and features; [:] concatenates channels (Eq. 6-8).
+- The feed-forward network runs along the features of every channel, without a norm.
+- Eigenvalues are those of the symmetric part (Eq. 10, see ops.kernels).
+- Beside the paper's free W, kernel="psd" holds W = L L^T and needs no regularisation.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mcr_jax.errors import UserError
+from mcr_jax.layers.dropout import Dropout
+from mcr_jax.ops import fusion, kernels
+from mcr_jax.types import Batch, Outputs
+
+KERNELS = ("regularized", "psd")
+EPSILON = 1e-5
+MOMENTUM = 0.9
+NOISE = 0.01
+
+
+class Lift(nn.Module):
+  """(B, D) -> (B, C, D), normalised over channels and features together."""
+
+  channels: int
+  width: int = 3
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B C D"]:
+    x = nn.relu(Convolution(self.channels, self.width, name="conv")(x[:, None]))
+    return JointNorm(name="norm")(x)
+
+
+class Convolution(nn.Module):
+  """1-D convolution along the features, of the same length."""
+
+  channels: int
+  width: int
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "B C D"]) -> Float[Array, "B E D"]:
+    shape = (self.width, x.shape[1], self.channels)
+    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+    bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+    return fusion.convolve(x, kernel.astype(x.dtype), bias.astype(x.dtype))
+
+
+class JointNorm(nn.Module):
+  """Layer norm over channels and features together."""
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "B C D"]) -> Float[Array, "B C D"]:
+    scale = self.param("scale", nn.initializers.ones, x.shape[1:])
+    bias = self.param("bias", nn.initializers.zeros, x.shape[1:])
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    centred = wide - wide.mean((1, 2), keepdims=True)
+    variance = jnp.square(centred).mean((1, 2), keepdims=True)
+    standard = centred * jax.lax.rsqrt(variance + EPSILON)
+    return (standard * scale[None] + bias[None]).astype(x.dtype)
+
+
+class BatchNorm(nn.Module):
+  """Batch norm per channel, over the features of the samples that count.
+
+  Plain weighted sums over the batch: sharded over devices they are the sums over all
+  of it. Running statistics hold the biased variance.
+  """
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "B C D"], weight: Float[Array, "B"], *, train: bool
+  ) -> Float[Array, "B C D"]:
+    channels = x.shape[1]
+    scale = self.param("scale", nn.initializers.ones, (channels,))
+    bias = self.param("bias", nn.initializers.zeros, (channels,))
+    mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
+    var = self.variable("batch_stats", "var", jnp.ones, (channels,))
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    used_mean, used_var = mean.value, var.value
+    if train:
+      weight = weight.astype(wide.dtype)[:, None, None]
+      total = weight.sum() * x.shape[-1]
+      average = lambda values: (
+        (weight * values).sum((0, 2)) / jnp.where(total > 0, total, 1)
+      )
+      batch_mean = average(wide)
+      batch_var = average(jnp.square(wide - _by_channel(batch_mean)))
+      # A batch in which nothing counts has no statistics: keep the old ones.
+      used_mean = jnp.where(total > 0, batch_mean, used_mean)
+      used_var = jnp.where(total > 0, batch_var, used_var)
+      if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+        mean.value = MOMENTUM * mean.value + (1 - MOMENTUM) * used_mean
+        var.value = MOMENTUM * var.value + (1 - MOMENTUM) * used_var
+    factor = scale * jax.lax.rsqrt(used_var + EPSILON)
+    y = (wide - _by_channel(used_mean)) * _by_channel(factor) + _by_channel(bias)
+    return y.astype(x.dtype)
+
+
+class Kernel(nn.Module):
+  """The matrix of the general linear kernel, near the identity at first."""
+
+  psd: bool
+
+  @nn.compact
+  def __call__(self, channels: int) -> Float[Array, "C C"]:
+    near_identity = lambda key, shape: (
+      jnp.eye(*shape) + NOISE * jax.random.normal(key, shape)
+    )
+    matrix = self.param("L" if self.psd else "W", near_identity, (channels, channels))
+    return matrix @ matrix.T if self.psd else matrix
+
+
+class Module(nn.Module):
+  """One auxiliary modality improves the main one (Eq. 1-8)."""
+
+  kernel_size: int
+  kernel: str
+  implementation: str
+
+  @nn.compact
+  def __call__(
+    self,
+    main: Float[Array, "B C Q"],
+    auxiliary: Float[Array, "B C K"],
+    present: Bool[Array, "B"],
+    weight: Float[Array, "B"],
+    *,
+    train: bool,
+  ) -> tuple[Float[Array, "B C Q"], Outputs]:
+    channels = main.shape[1]
+    w = Kernel(self.kernel == "psd", name="kernel")(channels)
+    cast = w.astype(main.dtype)
+    read = kernels.read_columns(
+      auxiliary, cast, main, implementation=self.implementation
+    )
+    gate = nn.sigmoid(Convolution(channels, self.kernel_size, name="gate")(read))
+    joined = jnp.concatenate([read * gate, main], 1)
+    fused = nn.sigmoid(Convolution(channels, self.kernel_size, name="fuse")(joined))
+    fused = BatchNorm(name="norm")(fused, weight * present, train=train)
+    improved = jnp.where(present[:, None, None], fused, main)
+    # P is computed apart from `read`, which never holds it: unasked for, it costs
+    # nothing under jit.
+    shares = kernels.weights(kernels.similarity(auxiliary, cast, main))
+    return improved, {"W": w, "P": shares, "gate": gate}
+
+
+class FeedForward(nn.Module):
+  """D -> 4 D -> D along the features of every channel."""
+
+  dropout: float
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "B C D"], *, train: bool) -> Float[Array, "B C D"]:
+    features = x.shape[-1]
+    hidden = nn.relu(nn.Dense(4 * features, dtype=x.dtype, name="hidden")(x))
+    hidden = Dropout(self.dropout)(hidden, train=train)
+    return nn.Dense(features, dtype=x.dtype, name="output")(hidden)
+
+
+class Model(nn.Module):
+  """MIA-Net on vectors; sequences are averaged over their real steps first.
+
+  Fields:
+    main: the modality that is improved; the first one if empty.
+    auxiliaries: the others, in the order they are read; all, as given, if empty.
+    channels: c of the paper.
+    kernel_size: features that the convolutions of a module see.
+    kernel: "regularized" (a free W and `out["regularization"]`) or "psd" (L L^T).
+    implementation: how similarities are held, see ops.kernels.read_columns.
+    dropout: on the hidden features of the feed-forward network and before the output.
+  """
+
+  modalities: tuple[str, ...]
+  lengths: tuple[tuple[str, int], ...] = ()
+  outputs: tuple[int, ...] = (1,)
+  main: str = ""
+  auxiliaries: tuple[str, ...] = ()
+  channels: int = 4
+  kernel_size: int = 1
+  kernel: str = "regularized"
+  implementation: str = "auto"
+  dropout: float = 0.0
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(
+    self, batch: Batch, *, train: bool = False
+  ) -> tuple[Float[Array, "B *O"], Outputs]:
+    self.check()
+    main, auxiliaries = fusion.main_and_auxiliaries(
+      self.modalities, self.main, self.auxiliaries
+    )
+    x, _ = fusion.pooled(batch, main, self.dtype)
+    out: Outputs = {}
+    if auxiliaries:
+      x = self.improve(x, main, auxiliaries, batch, out, train)
+    out["features"] = x
+    x = Dropout(self.dropout)(x, train=train)
+    y = nn.Dense(_size(self.outputs), dtype=x.dtype, name="output")(x)
+    y = y.astype(jnp.promote_types(y.dtype, jnp.float32))
+    return y.reshape(-1, *self.outputs), out
+
+  def improve(self, x, main, auxiliaries, batch, out, train):
+    """The stack of modules between two residual connections (Eq. 11-12)."""
+    lift = lambda name, vector: Lift(self.channels, name=f"lift_{name}")(vector)
+    weight = batch["weight"] if "weight" in batch else jnp.ones(len(x))
+    first = features = lift(main, x)
+    for n, name in enumerate(auxiliaries):
+      vector, present = fusion.pooled(batch, name, self.dtype)
+      module = Module(
+        self.kernel_size, self.kernel, self.implementation, name=f"module_{n}"
+      )
+      features, drawn = module(
+        features, lift(name, vector), present, weight, train=train
+      )
+      out |= {f"{key}_{n}": value for key, value in drawn.items()}
+    if self.kernel == "regularized":
+      every = jnp.stack([out[f"W_{n}"] for n in range(len(auxiliaries))])
+      out["regularization"] = kernels.regularization(every)
+    residual = first + features
+    improved = residual + FeedForward(self.dropout, name="ffn")(residual, train=train)
+    return improved.reshape(len(x), -1)
+
+  def check(self):
+    if self.kernel not in KERNELS:
+      raise UserError(f"kernel={self.kernel!r} is none of {', '.join(KERNELS)}.")
+    for field in ("channels", "kernel_size"):
+      if getattr(self, field) < 1:
+        raise UserError(f"{field}={getattr(self, field)}; it must be at least 1.")
+
+
+def _by_channel(x):
+  return x[None, :, None]
+
+
+def _size(shape: tuple[int, ...]) -> int:
+  size = 1
+  for axis in shape:
+    size *= axis
+  return size

@@ -1,0 +1,346 @@
+"""MIA-Net against the equations of its paper, and what must hold for any data."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mcr_jax import models
+from mcr_jax.errors import UserError
+from tests.reference import mia_net as oracle
+from tests.reference import trees
+
+WIDTHS = {"text": 7, "audio": 5, "vision": 3, "gaze": 2}
+THREE = ("text", "audio", "vision")
+VARIANTS = {
+  "paper": {},
+  "two": {"modalities": THREE[:2]},
+  "four": {"modalities": (*THREE, "gaze")},
+  "alone": {"modalities": ("vision",)},
+  "other_main": {"main": "vision", "auxiliaries": ("audio", "text")},
+  "fewer_auxiliaries": {"auxiliaries": ("vision",)},
+  "channels": {"channels": 2},
+  "wide_convolutions": {"kernel_size": 3},
+  "even_convolutions": {"kernel_size": 2},
+  "psd": {"kernel": "psd"},
+  "blocked": {"implementation": "blocked"},
+  "emotions": {"outputs": (4, 2)},
+}
+
+
+def build(modalities=THREE, **fields):
+  return models.build("mia_net", modalities=modalities, **{"channels": 3, **fields})
+
+
+def make_batch(model, size=6, seed=0, steps=1):
+  """The first sample is without the second modality, the last counts for nothing."""
+  random, batch = np.random.default_rng(seed), {}
+  for name in model.modalities:
+    batch[name] = random.normal(size=(size, steps, WIDTHS[name]))
+    batch[f"{name}_mask"] = random.random((size, steps)) < 0.8
+    batch[f"{name}_mask"][:, 0] = True
+  if len(model.modalities) > 1:
+    batch[f"{model.modalities[1]}_mask"][0] = False
+  batch["label"] = random.normal(size=size)
+  batch["weight"] = np.ones(size)
+  batch["weight"][-1] = 0.0
+  return jax.tree.map(jnp.asarray, batch)
+
+
+def draw(model, batch, seed=1):
+  """Parameters and running statistics that are nowhere special."""
+  random = np.random.default_rng(seed)
+
+  def value(path, leaf):
+    values = 0.5 * random.normal(size=leaf.shape)
+    positive = jax.tree_util.keystr(path).endswith("['var']")
+    return jnp.asarray(np.exp(values) if positive else values, jnp.result_type(float))
+
+  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+  return jax.tree_util.tree_map_with_path(value, shapes)
+
+
+def main_and_auxiliaries(model):
+  main = model.main or model.modalities[0]
+  others = tuple(m for m in model.modalities if m != main)
+  return dict(main=main, auxiliaries=model.auxiliaries or others)
+
+
+def reference(model, variables, batch, train=False):
+  return oracle.mia_net(
+    jax.tree.map(np.asarray, variables["params"]),
+    jax.tree.map(np.asarray, variables.get("batch_stats", {})),
+    jax.tree.map(np.asarray, batch),
+    **main_and_auxiliaries(model),
+    kernel=model.kernel,
+    train=train,
+    outputs=model.outputs,
+  )
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_equals_the_equations(variant, train):
+  with jax.enable_x64(True):
+    model = build(**VARIANTS[variant])
+    batch = make_batch(model, steps=2)
+    variables = draw(model, batch)
+    expected, drawn, statistics = reference(model, variables, batch, train)
+    (predictions, out), new = jax.jit(
+      lambda v, b: model.apply(v, b, train=train, mutable=["batch_stats"])
+    )(variables, batch)
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+    close(predictions, expected)
+    close(out["features"].reshape(drawn["features"].shape), drawn["features"])
+    jax.tree.map(close, new.get("batch_stats", {}), statistics)
+    auxiliaries = main_and_auxiliaries(model)["auxiliaries"]
+    for n, name in enumerate(auxiliaries):
+      here = np.asarray(batch[f"{name}_mask"]).any(-1)
+      close(out[f"P_{n}"][here], drawn[f"P_{n}"][here])
+      close(out[f"gate_{n}"][here], drawn[f"gate_{n}"][here])
+    matrices = [out[f"W_{n}"] for n in range(len(auxiliaries))]
+    penalty = oracle.kernel_regularization(matrices)
+    if model.kernel == "regularized" and auxiliaries:
+      close(out["regularization"], penalty)
+    else:
+      assert "regularization" not in out
+      close(penalty, 0.0)
+
+
+@pytest.mark.parametrize("variant", ["paper", "alone", "psd", "four"])
+def test_the_parameters_are_those_of_the_specification(variant):
+  model = build(**VARIANTS[variant])
+  shapes = jax.eval_shape(model.init, jax.random.key(0), make_batch(model))
+  params, statistics = trees.mia_net(
+    **main_and_auxiliaries(model),
+    features=WIDTHS,
+    channels=model.channels,
+    kernel=model.kernel,
+  )
+  shape = lambda tree: jax.tree.map(lambda leaf: leaf.shape, tree)
+  assert shape(shapes["params"]) == params
+  assert shape(shapes.get("batch_stats", {})) == statistics
+
+
+@pytest.mark.parametrize("kernel", ["regularized", "psd"])
+def test_gradients_are_the_slopes_of_the_written_down_joint_loss(kernel):
+  with jax.enable_x64(True):
+    model = build(kernel=kernel)
+    batch = make_batch(model)
+    variables = draw(model, batch)
+    statistics = variables["batch_stats"]
+    gamma = 0.3 if kernel == "regularized" else 0.0
+
+    def written(params):
+      tree = {"params": params, "batch_stats": statistics}
+      predictions, _, _ = reference(model, tree, batch, train=True)
+      task = oracle.mean_absolute_error(
+        predictions, np.asarray(batch["label"]), np.asarray(batch["weight"])
+      )
+      free = [params[f"module_{n}"]["kernel"].get("W", np.eye(2)) for n in range(2)]
+      return oracle.joint_loss(task, oracle.kernel_regularization(free), gamma)
+
+    gradient = jax.jit(jax.grad(joint_loss, argnums=1), static_argnums=0)(
+      model, variables["params"], statistics, batch, gamma
+    )
+    random = np.random.default_rng(3)
+    for _ in range(2):
+      way = jax.tree.map(lambda x: random.normal(size=x.shape), variables["params"])
+      along = sum(
+        jax.tree.leaves(jax.tree.map(lambda a, b: (a * b).sum(), gradient, way))
+      )
+      step = lambda h, way=way: jax.tree.map(
+        lambda x, d: np.asarray(x) + h * d, variables["params"], way
+      )
+      measured = (written(step(1e-6)) - written(step(-1e-6))) / 2e-6
+      np.testing.assert_allclose(along, measured, rtol=1e-6, atol=1e-8)
+
+
+def joint_loss(model, params, statistics, batch, gamma):
+  (predictions, out), _ = model.apply(
+    {"params": params, "batch_stats": statistics},
+    batch,
+    train=True,
+    mutable=["batch_stats"],
+  )
+  errors = jnp.abs(predictions[:, 0] - batch["label"]) * batch["weight"]
+  task = errors.sum() / batch["weight"].sum()
+  return (1 - gamma) * task + gamma * out.get("regularization", 0.0)
+
+
+@functools.lru_cache
+def train_from_indefinite(kernel="regularized"):
+  """Worst smallest eigenvalue and asymmetry: before, after gamma 0.3, after 0."""
+  model = build(modalities=THREE[:2], kernel=kernel, channels=4)
+  batch = make_batch(model, size=16)
+  variables = draw(model, batch)
+  params, statistics = variables["params"], variables["batch_stats"]
+  start = np.random.default_rng(5).normal(size=(4, 4))
+  name = "W" if kernel == "regularized" else "L"
+  params["module_0"]["kernel"] = {name: jnp.asarray(start, jnp.float32)}
+  optimizer = optax.adam(1e-2)
+
+  @jax.jit
+  def train(gamma):
+    def step(carry, _):
+      params, state = carry
+      gradient = jax.grad(joint_loss, argnums=1)(
+        model, params, statistics, batch, gamma
+      )
+      updates, state = optimizer.update(gradient, state)
+      return (optax.apply_updates(params, updates), state), None
+
+    return jax.lax.scan(step, (params, optimizer.init(params)), None, length=500)[0][0]
+
+  return [describe(p, kernel) for p in (params, train(0.3), train(0.0))]
+
+
+def describe(params, kernel):
+  held = params["module_0"]["kernel"]
+  w = np.asarray(held["W"] if kernel == "regularized" else held["L"] @ held["L"].T)
+  return np.linalg.eigvalsh((w + w.T) / 2).min(), abs(w - w.T).sum()
+
+
+def test_the_joint_loss_makes_an_indefinite_kernel_nearly_semi_definite():
+  before, joint, without = train_from_indefinite()
+  assert before[0] < -0.5 and before[1] > 1.0
+  assert joint[0] > -0.02 and joint[1] < 0.1
+  assert without[0] < -0.5 and without[1] > 1.0
+
+
+def test_a_kernel_held_by_its_factor_is_semi_definite_whatever_training_does():
+  for smallest, asymmetry in train_from_indefinite(kernel="psd"):
+    assert smallest > -1e-5 and asymmetry < 1e-5
+
+
+def test_a_kernel_starts_near_the_identity():
+  model = build()
+  params = jax.jit(model.init)(jax.random.key(0), make_batch(model))["params"]
+  w = np.asarray(params["module_0"]["kernel"]["W"])
+  assert 0 < abs(w - np.eye(3)).max() < 0.1
+  assert (w != np.asarray(params["module_1"]["kernel"]["W"])).any()
+
+
+def test_a_missing_auxiliary_leaves_the_main_features_as_they_are():
+  model = build(modalities=("text", "audio"))
+  batch = make_batch(model)
+  variables = draw(model, batch)
+  batch["audio_mask"] = jnp.zeros_like(batch["audio_mask"])
+  run = jax.jit(lambda v, b: model.apply(v, b, train=True, mutable=["batch_stats"]))
+  (clean, _), statistics = run(variables, batch)
+  (dirty, _), _ = run(variables, {**batch, "audio": batch["audio"] * jnp.nan})
+  np.testing.assert_array_equal(clean, dirty)
+  jax.tree.map(
+    np.testing.assert_array_equal, statistics["batch_stats"], variables["batch_stats"]
+  )
+  other = jax.tree.map(lambda x: x, variables)
+  other["params"]["module_0"] = jax.tree.map(
+    lambda x: x + 1.0, variables["params"]["module_0"]
+  )
+  np.testing.assert_array_equal(clean, run(other, batch)[0][0])
+
+
+def test_rows_that_do_not_count_reach_no_other_row():
+  model = build()
+  batch = make_batch(model)
+  variables = draw(model, batch)
+  run = jax.jit(
+    lambda b: model.apply(variables, b, train=True, mutable=["batch_stats"])
+  )
+  noisy = {m: batch[m].at[-1].add(1e3) for m in model.modalities}
+  (clean, _), statistics = run(batch)
+  (dirty, _), same = run({**batch, **noisy})
+  np.testing.assert_array_equal(clean[:-1], dirty[:-1])
+  jax.tree.map(np.testing.assert_array_equal, statistics, same)
+
+
+def test_padding_cannot_reach_the_output():
+  model = build()
+  batch = make_batch(model, steps=4)
+  variables = draw(model, batch)
+  run = jax.jit(lambda b: model.apply(variables, b)[0])
+  noise = {
+    m: jnp.where(batch[f"{m}_mask"][..., None], batch[m], jnp.nan)
+    for m in model.modalities
+  }
+  np.testing.assert_array_equal(run(batch), run({**batch, **noise}))
+
+
+def test_the_order_of_the_auxiliaries_matters_and_follows_its_field():
+  batch = make_batch(build())
+  model = build(auxiliaries=("vision", "audio"))
+  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)["params"]
+  _, out = jax.eval_shape(model.apply, draw(model, batch), batch)
+  assert out["P_0"].shape == (6, WIDTHS["vision"], WIDTHS["text"])
+  assert shapes["output"]["kernel"].shape == (3 * WIDTHS["text"], 1)
+
+
+def test_seeds_in_one_program_are_the_seeds_one_by_one():
+  model = build()
+  batch = make_batch(model)
+  several = [draw(model, batch, seed) for seed in range(3)]
+  run = lambda v: model.apply(v, batch, train=True, mutable=["batch_stats"])
+  stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *several)
+  (together, _), new = jax.jit(jax.vmap(run))(stacked)
+  one = jax.jit(run)
+  for i, variables in enumerate(several):
+    (alone, _), statistics = one(variables)
+    np.testing.assert_allclose(together[i], alone, rtol=1e-4, atol=1e-5)
+    jax.tree.map(
+      lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-4, atol=1e-6),
+      new,
+      statistics,
+    )
+
+
+def test_statistics_over_several_devices_are_those_of_the_whole_batch():
+  devices = jax.device_count()
+  if devices < 2:
+    pytest.skip("one device")
+  model = build()
+  batch = make_batch(model, size=2 * devices)
+  variables = draw(model, batch)
+  run = jax.jit(lambda v, b: model.apply(v, b, train=True, mutable=["batch_stats"])[1])
+  mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,))
+  spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+    run(variables, batch),
+    run(variables, jax.device_put(batch, spread)),
+  )
+
+
+def test_dropout_acts_only_while_training():
+  model = build(dropout=0.5)
+  batch = make_batch(model)
+  variables = draw(model, batch)
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def run(train, seed):
+    rngs = {"dropout": jax.random.key(seed)}
+    return model.apply(
+      variables, batch, train=train, rngs=rngs, mutable=["batch_stats"]
+    )[0][0]
+
+  np.testing.assert_array_equal(run(False, 0), run(False, 1))
+  assert (run(True, 0) != run(True, 1)).any()
+
+
+@pytest.mark.parametrize(
+  "fields, message",
+  [
+    ({"main": "touch"}, "main='touch' is none of the modalities: text, audio, vision"),
+    ({"auxiliaries": ("text",)}, "other than the main one, 'text': audio, vision"),
+    ({"auxiliaries": ("audio", "audio")}, "names a modality twice"),
+    ({"kernel": "rbf"}, "kernel='rbf' is none of regularized, psd"),
+    ({"channels": 0}, "channels=0; it must be at least 1"),
+    ({"kernel_size": 0}, "kernel_size=0; it must be at least 1"),
+  ],
+)
+def test_a_mistake_is_answered_with_what_would_be_right(fields, message):
+  model = build(**fields)
+  with pytest.raises(UserError, match=message):
+    model.init(jax.random.key(0), make_batch(build()))
