@@ -1,0 +1,115 @@
+"""Feature files of MMSA and MMSA-FET: {train, valid, test} -> text, audio, vision, ...
+
+Also what MMSA-FET writes for one clip: the modalities alone, (T, D) each.
+"""
+
+import numpy as np
+
+from mcr_jax.data.readers import splits, values
+from mcr_jax.data.schema import Dataset
+from mcr_jax.errors import UserError
+
+MARKS = ("regression_labels", "classification_labels", "text_bert", "raw_text")
+FORMAT = "MMSA"
+
+
+def matches(content: object) -> bool:
+  """Whether the content of a pickle is of this format."""
+  if not isinstance(content, dict):
+    return False
+  keys = [key for entry in _entries(content) for key in entry if isinstance(key, str)]
+  if any(key in MARKS or key.endswith("_lengths") for key in keys):
+    return True
+  return "labels" not in keys and any(map(values.by_name, _entries(content)))
+
+
+def read(content: dict, source: str) -> Dataset:
+  """The data set; SIMS's labels by modality are `label_T`, `label_A`, `label_V`."""
+  found = splits.parts(content, source)
+  tokens = any("text_bert" in entry for entry in _entries(content))
+  if not found:
+    held = "text_bert, token ids that need a text encoder, and " if tokens else ""
+    raise UserError(f"{source} holds {held}no features of text, audio or vision.")
+  modalities, notes = splits.modalities(found, source, _stated)
+  if tokens:
+    use = "the features `text` are used" if "text" in modalities else "there is no text"
+    notes.append(f"text_bert holds token ids, which need a text encoder: {use}.")
+  ids, more = splits.ids(found, source)
+  labels, names, extras = _labels(found, source)
+  if extras:
+    notes.append(f"Other labels: {', '.join(x for x in extras if 'names' not in x)}.")
+  return Dataset(
+    ids=ids,
+    modalities=modalities,
+    splits=splits.split_names(found),
+    labels=labels,
+    class_names=names,
+    source=source,
+    notes=(*notes, *more),
+    extras=extras,
+  )
+
+
+def _entries(content):
+  return [content, *(x for x in content.values() if isinstance(x, dict))]
+
+
+def _stated(entry, name, array):
+  """Lengths (N,), or for text the mask (N, T) that the tokens come with."""
+  if array.ndim != 3:
+    return None, None
+  if name == "text" and "text_bert" in entry:
+    tokens = values.numbers(entry["text_bert"], "text_bert")
+    tokens = tokens[None] if tokens.ndim == 2 else tokens
+    if tokens.shape == (len(array), 3, array.shape[1]):
+      return None, tokens[:, 1] > 0
+  if f"{name}_lengths" in entry:
+    lengths = values.numbers(entry[f"{name}_lengths"], f"{name}_lengths").reshape(-1)
+    return values.integers(lengths, f"{name}_lengths"), None
+  return None, None
+
+
+def _labels(found, source):
+  """The labels, their class names, and all other kinds of labels."""
+  flat = lambda key: _flat(splits.column(found, key, source), key, source)
+  main = flat("regression_labels")
+  others = {f"label_{m}": flat(f"regression_labels_{m}") for m in "TAV"}
+  others = {key: x for key, x in others.items() if x is not None}
+  classes = flat("classification_labels")
+  if classes is None:
+    return main, (), others
+  classes = values.integers(classes, f"{source}: 'classification_labels'")
+  names = _class_names(found, classes, source)
+  if main is None:
+    return classes, names, others
+  others["label_classes"] = classes
+  if names:
+    others["label_classes_names"] = np.array(names)
+  return main, (), others
+
+
+def _flat(column, key, source):
+  if column is None:
+    return None
+  if column.size != len(column):
+    raise UserError(f"{source}: {key!r} has shape {column.shape}; right is (N,).")
+  column = column.reshape(-1)
+  return column if "class" in key else column.astype(np.float32)
+
+
+def _class_names(found, classes, source):
+  """Names from the annotations, where each class has just one."""
+  filled = [part for part in found if part[3]]
+  if not all("annotations" in entry for _, entry, _, _ in filled):
+    return ()
+  words = [
+    word
+    for _, entry, _, count in filled
+    for word in values.names(entry["annotations"], f"{source}: 'annotations'", count)
+  ]
+  pairs = set(zip(classes.tolist(), words, strict=True))
+  known = dict(sorted(pairs))
+  count = len(known)
+  if len(pairs) != count or sorted(known) != list(range(count)):
+    return ()
+  return tuple(known[index] for index in range(count))
