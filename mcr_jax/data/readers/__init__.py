@@ -1,0 +1,132 @@
+"""Reads the feature files that people share, whatever project wrote them.
+
+The format is recognised from what a file contains; nothing that a file says is run.
+"""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+from mcr_jax.data import npz
+from mcr_jax.data.readers import (
+  conversation,
+  csd,
+  manifest,
+  merbench,
+  mmsa,
+  mult,
+  unpickle,
+)
+from mcr_jax.data.readers.values import describe
+from mcr_jax.data.schema import Dataset
+from mcr_jax.errors import UserError
+
+KNOWN = (
+  "MMSA and MMSA-FET pickles, MulT pickles, MELD and IEMOCAP conversation pickles "
+  "(DialogueRNN, MM-DFN), CMU-MultimodalSDK .csd files, MERBench folders, .npz feature "
+  "files, and a .csv manifest of .npy files"
+)
+# Of protocols 0 and 1, which have no mark of their own.
+OLD_PICKLE = b"(c]}lIKMJLGFSUVXT)NP"
+
+
+def read(
+  path: str | os.PathLike | Sequence[str | os.PathLike],
+  *,
+  align: str | None = None,
+  features: dict[str, str] | None = None,
+) -> Dataset:
+  """A file or folder of any known format as a data set, its labels not yet checked.
+
+  Args:
+    path: a file, a folder, or several .csd files.
+    align: of .csd files, the modality whose intervals become the steps of all.
+    features: of MERBench folders, modality -> name of its feature folder.
+  Raises:
+    UserError: the file is of no known format, damaged, or holds more than data.
+  """
+  if not isinstance(path, (str, os.PathLike)):
+    return _guarded(", ".join(map(str, path)), csd.read, list(path), align)
+  path = pathlib.Path(path)
+  kind = recognise(path)
+  if align is not None and kind != "csd":
+    raise UserError(f"{path}: align={align!r} is for .csd files, this is {kind}.")
+  if features is not None and kind != "MERBench":
+    raise UserError(f"{path}: features are chosen for MERBench folders, not {kind}.")
+  options = {"csd": (align,), "MERBench": (features,)}.get(kind, ())
+  return _guarded(str(path), READERS[kind], path, *options)
+
+
+def recognise(path: str | os.PathLike) -> str:
+  """The kind of a file or folder: a key of `READERS`."""
+  path = pathlib.Path(path)
+  if path.is_dir():
+    return _guarded(str(path), _recognise_folder, path)
+  if not path.exists():
+    raise UserError(f"{path}: there is no such file.")
+  if not path.is_file():
+    raise UserError(f"{path} is neither a file nor a folder.")
+  with open(path, "rb") as file:
+    start = file.read(512)
+  if start.startswith(b"PK\3\4"):
+    return "MERBench" if merbench.is_label_file(path) else "npz"
+  if start.startswith(csd.MAGIC):
+    return "csd"
+  if start.startswith(b"\x93NUMPY"):
+    raise UserError(
+      f"{path} is one array. A data set has ids and modalities: write it by "
+      "numpy.savez(file, id=..., text=...), or list .npy files in a .csv manifest."
+    )
+  if start[:1] == b"\x80":
+    return "pickle"
+  if manifest.is_header(start):
+    return "manifest"
+  if start and start[:1] in OLD_PICKLE:
+    return "pickle"
+  raise UserError(f"{path} begins with {start[:16]!r}. Known are {KNOWN}.")
+
+
+def _recognise_folder(path) -> str:
+  files = sorted(x for x in path.iterdir() if x.is_file())
+  if any(csd.is_hdf5(x) for x in files):
+    return "csd"
+  if any(x.suffix == ".npz" and merbench.is_label_file(x) for x in files):
+    return "MERBench"
+  if any(manifest.is_manifest(x) for x in files if x.suffix == ".csv"):
+    return "manifest"
+  names = ", ".join(repr(x.name)[:40] for x in files[:8]) or "no files"
+  raise UserError(f"{path} is a folder with {names}. Known are {KNOWN}.")
+
+
+def _read_pickle(path) -> Dataset:
+  content = unpickle.load(path)
+  for reader in (conversation, mmsa, mult):
+    if reader.matches(content):
+      return reader.read(content, str(path))
+  raise UserError(f"{path} is a pickle of {describe(content)}. Known are {KNOWN}.")
+
+
+def _guarded(source, function, *arguments):
+  """Calls a reader; what a damaged file breaks in it is the file's fault."""
+  try:
+    return function(*arguments)
+  except UserError as error:
+    if source in str(error):
+      raise
+    raise UserError(f"{source}: {error}") from error
+  except MemoryError as error:
+    raise UserError(f"{source} does not fit into memory: {error}") from error
+  except Exception as error:
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    raise UserError(
+      f"{source} cannot be read, it may be damaged ({reason})."
+    ) from error
+
+
+READERS = {
+  "npz": npz.read,
+  "csd": csd.read,
+  "MERBench": merbench.read,
+  "manifest": manifest.read,
+  "pickle": _read_pickle,
+}

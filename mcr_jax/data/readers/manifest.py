@@ -1,0 +1,121 @@
+"""A data set of one's own: a .csv table, and an .npy file a clip and modality.
+
+Columns `id`, `split`, `label`, and one a modality with the name of a file, relative to
+the table's folder: (T, D) steps or a vector (D,). An empty cell means that the clip
+lacks the modality. `split` and `label` may be absent for prediction. Labels are numbers
+with a point (regression), integers (classes) or words (classes by name).
+"""
+
+import csv
+import os
+import pathlib
+
+import numpy as np
+
+from mcr_jax.data.readers import npy, sequences, values
+from mcr_jax.data.schema import Dataset, canonical
+from mcr_jax.errors import UserError
+
+OWN = ("id", "split", "label")
+
+
+def is_header(start: bytes) -> bool:
+  """Whether a file begins with a table's column names, `id` among them."""
+  try:
+    line = start.decode("utf-8-sig", "ignore").splitlines()[0]
+    return "id" in next(csv.reader([line]), []) and "," in line
+  except (IndexError, csv.Error):
+    return False
+
+
+def is_manifest(path: pathlib.Path) -> bool:
+  """Whether a file is such a table."""
+  with open(path, "rb") as file:
+    return is_header(file.read(512))
+
+
+def read(path: str | os.PathLike) -> Dataset:
+  """The table, or the only table in a folder."""
+  path = _table_file(pathlib.Path(path))
+  columns = _columns(path)
+  ids = columns.pop("id")
+  splits, labels = columns.pop("split", None), columns.pop("label", None)
+  modalities, notes = {}, []
+  for key, cells in columns.items():
+    name = canonical(key)
+    if name in modalities:
+      raise UserError(f"{path}: two columns are both the {name} modality.")
+    # The same file in two rows is one array.
+    files = {
+      cell: npy.read(_inside(path, cell)) for cell in dict.fromkeys(cells) if cell
+    }
+    rows = [files.get(cell) for cell in cells]
+    modalities[name] = sequences.from_list(name, rows, f"{path}: {key}", holes=False)
+    lost = sum(row is None for row in rows)
+    notes.append(f"{name}: {len(files)} files" + f", missing in {lost}." * bool(lost))
+  if not modalities:
+    raise UserError(f"{path} has no column of .npy files beside {', '.join(OWN)}.")
+  labels, classes = _labels(labels, path)
+  if splits is not None:
+    splits = values.strings([values.SPLIT_NAMES.get(x, x) for x in splits], str(path))
+  ids = values.strings(ids, f"{path}: 'id'")
+  return Dataset(ids, modalities, splits, labels, classes, str(path), tuple(notes))
+
+
+def _table_file(path) -> pathlib.Path:
+  if path.is_file():
+    return path
+  files = [x for x in sorted(path.glob("*.csv")) if x.is_file() and is_manifest(x)]
+  if len(files) != 1:
+    found = ", ".join(x.name for x in files)
+    raise UserError(f"{path} has {len(files)} tables ({found}): give one's path.")
+  return files[0]
+
+
+def _columns(path) -> dict[str, list[str]]:
+  try:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+      table = list(csv.reader(file))
+  except (csv.Error, UnicodeDecodeError) as error:
+    raise UserError(f"{path} is no table: {error}") from None
+  header, rows = [x.strip() for x in table[0]], [row for row in table[1:] if row]
+  if "id" not in header or len(set(header)) != len(header) or "" in header:
+    raise UserError(f"{path}: its columns {header[:10]} must differ, with 'id'.")
+  for number, row in enumerate(rows, 2):
+    if len(row) != len(header):
+      raise UserError(
+        f"{path}: row {number} has {len(row)} cells for {len(header)} columns."
+      )
+  if not rows:
+    raise UserError(f"{path} has no rows.")
+  return {key: [row[i].strip() for row in rows] for i, key in enumerate(header)}
+
+
+def _inside(path, cell) -> pathlib.Path:
+  """A file of the table, which must not lead out of the table's folder."""
+  relative = pathlib.PurePath(cell)
+  if relative.is_absolute() or ".." in relative.parts or "\0" in cell:
+    raise UserError(
+      f"{path}: refused: {cell[:80]!r}. Files are named relative to the table's folder "
+      "and lie in it."
+    )
+  return path.parent / relative
+
+
+def _labels(cells, path):
+  if cells is None:
+    return None, ()
+  if "" in cells:
+    raise UserError(
+      f"{path}: row {cells.index('') + 2} has no label; leave out the row, or "
+      "the whole column for prediction."
+    )
+  for kind in (int, float):
+    try:
+      dtype = np.int64 if kind is int else np.float32
+      return np.array([kind(cell) for cell in cells], dtype), ()
+    except (ValueError, OverflowError):
+      continue
+  classes = sorted(set(cells))
+  values.strings(classes, f"{path}: 'label'")
+  return np.array([classes.index(cell) for cell in cells]), tuple(classes)
