@@ -70,11 +70,12 @@ def cross_entropy(
   """w_y (log sum_c exp z_c - z_y), with w = 1 where no class weights are given."""
   surprise = -jax.nn.log_softmax(_wide(logits))
   if class_weights is not None:
-    surprise = surprise * jnp.asarray(class_weights, surprise.dtype)
-  classes = jnp.arange(logits.shape[-1])
-  values = jnp.sum(surprise, axis=-1, where=label[..., None] == classes)
+    weights = jnp.asarray(class_weights, surprise.dtype)
+    surprise = surprise * jnp.broadcast_to(weights, surprise.shape)
+  truth = jax.nn.one_hot(label, logits.shape[-1], dtype=bool)
+  values = jnp.sum(surprise, axis=-1, where=truth)
   # Indexing would give a label out of range another class's loss, in silence.
-  return jnp.where((label >= 0) & (label < len(classes)), values, jnp.nan)
+  return jnp.where(truth.any(axis=-1), values, jnp.nan)
 
 
 def per_example(

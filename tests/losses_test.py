@@ -66,7 +66,7 @@ def test_class_weights_multiply_the_loss_of_their_class():
   weights = np.arange(1.0, C + 1, dtype=np.float32)
   plain = losses.per_example("cross_entropy", logits, label)
   weighted = losses.per_example("cross_entropy", logits, label, weights)
-  np.testing.assert_allclose(weighted, plain * weights[label], rtol=1e-6)
+  np.testing.assert_allclose(weighted, plain * weights[np.asarray(label)], rtol=1e-6)
 
   logits, label = draw(B, K, 2), classes(B, K, count=2)
   weights = np.arange(1.0, 2 * K + 1, dtype=np.float32).reshape(K, 2)
