@@ -57,11 +57,11 @@ def keep(
 ) -> Bool[Array, "..."]:
   """Which elements of an array of this shape are kept."""
   if not shape:
-    return survives(finalise(seed), rate)
+    return survives(finalise(seed), limit(rate))
   indices = [jnp.arange(size, dtype=jnp.uint32) for size in shape]
   row = rows(seed, *indices[:-1])
   column = columns(indices[-1]).reshape((1,) * row.ndim + (-1,))
-  return survives(finalise(row[..., None] + column), rate)
+  return survives(finalise(row[..., None] + column), limit(rate))
 
 
 def rows(
@@ -82,18 +82,25 @@ def columns(index: Integer[Array, "_"]) -> UInt32[Array, "_"]:
 
 def finalise(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
   """Lets every bit of the input reach every high bit of the output."""
+  # One round less shows between four elements at the corners of a rectangle; a last
+  # shift would only mend low bits, which nobody reads.
   x = (x ^ (x >> 16)) * jnp.uint32(FIRST)
-  x = (x ^ (x >> 15)) * jnp.uint32(SECOND)
-  return x ^ (x >> 16)
+  return (x ^ (x >> 15)) * jnp.uint32(SECOND)
 
 
-def survives(bits: UInt32[Array, "..."], rate: float | Array) -> Bool[Array, "..."]:
-  """Turns random bits into decisions; the rate counts in steps of 2^-24."""
+def limit(rate: float | Array) -> UInt32[Array, ""]:
+  """What the random bits of an element must reach to survive, in steps of 2^-24."""
   if isinstance(rate, int | float) and not 0 <= rate <= 1:
     raise UserError(f"dropout rate is {rate}; it must lie between 0 and 1.")
   # The steps that float32 can count, so that a traced rate decides as a static one.
   steps = jnp.asarray(rate, jnp.float32) * 2**RESOLUTION
-  limit = jnp.clip(steps, 0, 2**RESOLUTION).astype(jnp.uint32)
+  return jnp.clip(steps, 0, 2**RESOLUTION).astype(jnp.uint32)
+
+
+def survives(
+  bits: UInt32[Array, "..."], limit: UInt32[Array, ""]
+) -> Bool[Array, "..."]:
+  """Turns random bits into decisions."""
   return (bits >> (32 - RESOLUTION)) >= limit
 
 

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
-from mcr_jax.ops.attention import dense
+from mcr_jax.ops.attention import blocked, dense
 from mcr_jax.ops.dropout import Dropout
 
-IMPLEMENTATIONS = ("auto", "dense")
+IMPLEMENTATIONS = ("auto", "dense", "blocked")
 
 
 def attend(
@@ -32,6 +32,10 @@ def attend(
     known = ", ".join(IMPLEMENTATIONS)
     raise UserError(f"attention implementation {implementation!r} is none of {known}.")
   key, value, bias = _without_padding(mask, key, value, bias)
+  if implementation == "blocked":
+    batch, queries, heads, _ = query.shape
+    plan = blocked.plan(batch, queries, key.shape[1], heads, 1 << 19)
+    return blocked.attend(query, key, value, mask, bias, scale, dropout, plan)
   return dense.attend(query, key, value, mask, bias, scale, dropout)
 
 
