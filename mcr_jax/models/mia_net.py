@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Dropout
+from mcr_jax.models.concat import finish
 from mcr_jax.ops import fusion, kernels
 from mcr_jax.types import Batch, Outputs
 
@@ -208,10 +209,7 @@ class Model(nn.Module):
     if auxiliaries:
       x = self.improve(x, main, auxiliaries, batch, out, train)
     out["features"] = x
-    x = Dropout(self.dropout)(x, train=train)
-    y = nn.Dense(_size(self.outputs), dtype=x.dtype, name="output")(x)
-    y = y.astype(jnp.promote_types(y.dtype, jnp.float32))
-    return y.reshape(-1, *self.outputs), out
+    return finish(x, self.outputs, self.dropout, train), out
 
   def improve(self, x, main, auxiliaries, batch, out, train):
     """The stack of modules between two residual connections (Eq. 11-12)."""
@@ -244,10 +242,3 @@ class Model(nn.Module):
 
 def _by_channel(x):
   return x[None, :, None]
-
-
-def _size(shape: tuple[int, ...]) -> int:
-  size = 1
-  for axis in shape:
-    size *= axis
-  return size

@@ -1,0 +1,84 @@
+"""CIM: contextual inter-modal attention between every two modalities.
+
+Akhtar et al.: Multi-task Learning for Multi-modal Emotion Recognition and Sentiment
+Analysis, NAACL 2019. Of a pair X, Y (positions x features): each side reads the other,
+O_x = softmax(X Y^T) Y and O_y = softmax(Y X^T) X, and gates what it read by itself,
+A_x = O_x * X and A_y = O_y * Y. All A are concatenated.
+
+Deviations: positions are views of a vector (models/mha.py), where the paper has the
+utterances of a video; scores are divided by the root of the width, because the paper's
+features are bounded and narrow and ours are not; ReLU after the concatenating layer.
+`pairs="main"` keeps the pairs of the main modality only, which gives the parameters
+that the paper of MIA-Net prints for CIM (its Table 10).
+"""
+
+import itertools
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mcr_jax.errors import UserError
+from mcr_jax.models.concat import finish
+from mcr_jax.models.mha import Views
+from mcr_jax.ops import fusion
+from mcr_jax.types import Batch, Outputs
+
+PAIRS = ("all", "main")
+
+
+class Model(nn.Module):
+  """Inter-modal attention on views of vectors.
+
+  Fields:
+    pairs: "all", or "main" for those of the main modality.
+    main: that modality; the first one if empty.
+    width: features a position.
+    positions: views of a vector.
+  """
+
+  modalities: tuple[str, ...]
+  lengths: tuple[tuple[str, int], ...] = ()
+  outputs: tuple[int, ...] = (1,)
+  pairs: str = "all"
+  main: str = ""
+  width: int = 1024
+  positions: int = 6
+  dropout: float = 0.0
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(
+    self, batch: Batch, *, train: bool = False
+  ) -> tuple[Float[Array, "B *O"], Outputs]:
+    views, present = {}, {}
+    for name in self.modalities:
+      vector, present[name] = fusion.pooled(batch, name, self.dtype)
+      views[name] = Views(self.positions, self.width, name=f"view_{name}")(vector)
+    parts = []
+    for one, other in self.chosen():
+      both = (present[one] & present[other])[:, None, None]
+      for x, y in ((views[one], views[other]), (views[other], views[one])):
+        parts.append(jnp.where(both, attend_and_gate(x, y), 0))
+    joined = jnp.concatenate(parts or [views[self.modalities[0]]], -1)
+    x = nn.relu(nn.Dense(self.width, dtype=joined.dtype, name="join")(joined))
+    x = x.mean(-2)
+    return finish(x, self.outputs, self.dropout, train), {"features": x}
+
+  def chosen(self) -> list[tuple[str, str]]:
+    if self.pairs not in PAIRS:
+      raise UserError(f"pairs={self.pairs!r} is none of {', '.join(PAIRS)}.")
+    main, auxiliaries = fusion.main_and_auxiliaries(self.modalities, self.main)
+    if self.pairs == "main":
+      return [(main, name) for name in auxiliaries]
+    return list(itertools.combinations(self.modalities, 2))
+
+
+def attend_and_gate(
+  x: Float[Array, "B T D"], y: Float[Array, "B T D"]
+) -> Float[Array, "B T D"]:
+  """What x reads from y, times x."""
+  wide = jnp.promote_types(x.dtype, jnp.float32)
+  scores = jnp.einsum("bqd,bkd->bqk", x, y).astype(wide) * x.shape[-1] ** -0.5
+  shares = nn.softmax(scores, axis=-1).astype(x.dtype)
+  return jnp.einsum("bqk,bkd->bqd", shares, y) * x

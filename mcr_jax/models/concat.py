@@ -1,0 +1,47 @@
+"""Utterance-level concatenation: the vectors side by side, then a perceptron.
+
+The early fusion that every paper starts from: y = W2 relu(W1 [x_1; ...] + b1) + b2,
+with `depth` hidden layers. It has no paper of its own to depart from.
+"""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mcr_jax.layers.dropout import Dropout
+from mcr_jax.ops import fusion
+from mcr_jax.types import Batch, Outputs
+
+
+class Model(nn.Module):
+  """Concatenation of vectors; sequences are averaged over their real steps first."""
+
+  modalities: tuple[str, ...]
+  lengths: tuple[tuple[str, int], ...] = ()
+  outputs: tuple[int, ...] = (1,)
+  width: int = 1024
+  depth: int = 1
+  dropout: float = 0.0
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(
+    self, batch: Batch, *, train: bool = False
+  ) -> tuple[Float[Array, "B *O"], Outputs]:
+    vectors = [fusion.pooled(batch, m, self.dtype)[0] for m in self.modalities]
+    x = jnp.concatenate(vectors, -1)
+    for i in range(self.depth):
+      x = nn.relu(nn.Dense(self.width, dtype=x.dtype, name=f"hidden_{i}")(x))
+    return finish(x, self.outputs, self.dropout, train), {"features": x}
+
+
+def finish(
+  x: Float[Array, "B D"], outputs: tuple[int, ...], dropout, train: bool
+) -> Float[Array, "B *O"]:
+  """The last fully connected layer, `output`, of the module that calls this."""
+  x = Dropout(dropout, name="dropout")(x, train=train)
+  y = nn.Dense(math.prod(outputs), dtype=x.dtype, name="output")(x)
+  y = y.astype(jnp.promote_types(y.dtype, jnp.float32))
+  return y.reshape(-1, *outputs)

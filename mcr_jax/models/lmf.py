@@ -1,0 +1,55 @@
+"""LMF: tensor fusion by factors, without the tensor.
+
+Liu, Shen, Lakshminarasimhan, Liang, Zadeh, Morency: Efficient Low-rank Multimodal
+Fusion with Modality-Specific Factors, ACL 2018. The weight tensor of TFN is a sum of R
+outer products of factors, one a modality, so that its product with the outer product
+of the vectors is h = sum_r prod_m ([x_m; 1] w_m^r): linear in the number of modalities.
+
+Deviations: h has `width` features and a ReLU, then an output layer, where the paper
+reads its predictions from h; no subnetworks before the fusion. As in the paper's code,
+not its text, the rank-one parts are weighted. A missing modality gives its 1 only.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mcr_jax.errors import UserError
+from mcr_jax.models.concat import finish
+from mcr_jax.ops import fusion
+from mcr_jax.types import Batch, Outputs
+
+
+class Model(nn.Module):
+  """Low-rank fusion of vectors; sequences are averaged over their real steps first."""
+
+  modalities: tuple[str, ...]
+  lengths: tuple[tuple[str, int], ...] = ()
+  outputs: tuple[int, ...] = (1,)
+  width: int = 1024
+  rank: int = 4
+  dropout: float = 0.0
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(
+    self, batch: Batch, *, train: bool = False
+  ) -> tuple[Float[Array, "B *O"], Outputs]:
+    if self.rank < 1:
+      raise UserError(f"rank={self.rank}; it must be at least 1.")
+    # Every factor maps unit variance to unit variance, so their product does too.
+    draw = nn.initializers.variance_scaling(1.0, "fan_in", "normal", batch_axis=(0,))
+    vectors, factors = [], []
+    for name in self.modalities:
+      vector = fusion.with_one(fusion.pooled(batch, name, self.dtype)[0])
+      shape = (self.rank, vector.shape[-1], self.width)
+      factor = self.param(f"factor_{name}", draw, shape)
+      vectors.append(vector)
+      factors.append(factor.astype(vector.dtype))
+    spread = nn.initializers.normal(self.rank**-0.5)
+    weight = self.param("rank_weight", spread, (self.rank,))
+    bias = self.param("bias", nn.initializers.zeros, (self.width,))
+    parts = fusion.low_rank(vectors, factors)
+    x = jnp.einsum("r,rbd->bd", weight.astype(parts.dtype), parts)
+    x = nn.relu(x + bias.astype(x.dtype)[None])
+    return finish(x, self.outputs, self.dropout, train), {"features": x}

@@ -1,0 +1,116 @@
+"""MHA: multi-head attention maps every auxiliary modality to the main one.
+
+Vaswani et al.: Attention Is All You Need, 2017, as the paper of MIA-Net compares it
+(its Table 10): one block an auxiliary, MH(X, Y_n, Y_n) with queries from the main
+modality X; the blocks' results are concatenated and mapped back to one width.
+
+A vector is no sequence, and the paper does not say how it became one. Its counts are
+those of a projection of every modality to 1024 features at six positions, so that is
+done here: `positions` views of a vector, each under its own learned scale and offset
+(`Views`), are projected by one matrix to `width` features; the average over the
+positions is read by the output layer.
+
+Deviations: the views, as said; ReLU after the concatenating layer, which would else
+be one linear map with the output layer; no biases on queries, keys and values.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mcr_jax.errors import UserError
+from mcr_jax.layers.transformer import LayerNorm, MultiHeadAttention
+from mcr_jax.models.concat import finish
+from mcr_jax.ops import fusion
+from mcr_jax.types import Batch, Outputs
+
+
+class Views(nn.Module):
+  """A vector as a sequence of `positions` steps of `width` features."""
+
+  positions: int
+  width: int
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B T E"]:
+    if self.positions < 1:
+      raise UserError(f"positions={self.positions}; it must be at least 1.")
+    shape = (self.positions, x.shape[-1])
+    # Scales of both signs and sizes, so that positions start out different.
+    scale = self.param("scale", nn.initializers.normal(1.0), shape)
+    bias = self.param("bias", nn.initializers.normal(0.02), shape)
+    views = fusion.views(x, scale.astype(x.dtype), bias.astype(x.dtype))
+    return nn.Dense(self.width, dtype=x.dtype, name="project")(views)
+
+
+class Model(nn.Module):
+  """Multi-head attention on views of vectors; sequences are averaged over real steps.
+
+  Fields:
+    main: the modality that all others are mapped to; the first one if empty.
+    auxiliaries: the others; all, as given, if empty.
+    width: features a position.
+    positions: views of a vector.
+    heads: heads of every attention.
+  """
+
+  modalities: tuple[str, ...]
+  lengths: tuple[tuple[str, int], ...] = ()
+  outputs: tuple[int, ...] = (1,)
+  main: str = ""
+  auxiliaries: tuple[str, ...] = ()
+  width: int = 1024
+  positions: int = 6
+  heads: int = 8
+  dropout: float = 0.0
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(
+    self, batch: Batch, *, train: bool = False
+  ) -> tuple[Float[Array, "B *O"], Outputs]:
+    main, auxiliaries = fusion.main_and_auxiliaries(
+      self.modalities, self.main, self.auxiliaries
+    )
+    x, here = self.views(batch, main)
+    parts, out = [], {}
+    for name in auxiliaries:
+      memory, present = self.views(batch, name)
+      part, drawn = self.pair(name, x, here, memory, present, train)
+      parts.append(part)
+      out |= {f"{key}_{name}": value for key, value in drawn.items()}
+    joined = jnp.concatenate(parts or [x], -1)
+    x = nn.relu(nn.Dense(self.width, dtype=x.dtype, name="join")(joined))
+    out["features"] = x = x.mean(-2)
+    return finish(x, self.outputs, self.dropout, train), out
+
+  def views(self, batch: Batch, name: str):
+    """The positions of a modality, and a mask of them: all, or none if it misses."""
+    vector, present = fusion.pooled(batch, name, self.dtype)
+    views = Views(self.positions, self.width, name=f"view_{name}")(vector)
+    return views, jnp.broadcast_to(present[:, None], views.shape[:2])
+
+  def pair(
+    self,
+    name: str,
+    x: Float[Array, "B T D"],
+    here: Bool[Array, "B T"],
+    memory: Float[Array, "B T D"],
+    present: Bool[Array, "B T"],
+    train: bool,
+  ) -> tuple[Float[Array, "B T D"], Outputs]:
+    """What the main modality makes of one auxiliary; models/{transformer,ct}.py differ.
+
+    Args:
+      name: the auxiliary modality.
+      x: the positions of the main modality.
+      here: whether a sample has the main modality, at every position.
+      memory: the positions of the auxiliary modality.
+      present: whether a sample has the auxiliary modality, at every position.
+      train: whether dropout acts.
+    """
+    read, drawn = MultiHeadAttention(
+      self.heads, dropout=self.dropout, dtype=x.dtype, name=f"attention_{name}"
+    )(x, memory, present, train=train)
+    read = jnp.where(present[..., None], read, 0)
+    return LayerNorm(name=f"norm_{name}")(x + read), drawn

@@ -1,0 +1,187 @@
+"""The fusion methods against the same methods in NumPy, and what holds for them all."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mcr_jax import models
+from mcr_jax.errors import UserError
+from tests import reference_fusion as written
+
+SIZES = {"text": 5, "audio": 3, "vision": 2, "gaze": 4}
+THREE = ("text", "audio", "vision")
+NARROW = {
+  "concat": {"width": 6},
+  "tfn": {"width": 3, "hidden": 4},
+  "lmf": {"width": 6, "rank": 3},
+  "cim": {"width": 4, "positions": 3},
+  "mha": {"width": 4, "positions": 3, "heads": 2},
+  "transformer": {"width": 4, "positions": 3, "heads": 2},
+  "ct": {"width": 4, "positions": 2, "heads": 2},
+}
+VARIANTS = [
+  *((name, {}) for name in NARROW),
+  *((name, {"modalities": ("audio",)}) for name in NARROW),
+  *((name, {"modalities": (*THREE, "gaze")}) for name in ("tfn", "lmf", "cim", "mha")),
+  ("concat", {"depth": 0, "outputs": (4, 2)}),
+  ("tfn", {"width": 0}),
+  ("cim", {"pairs": "main", "main": "vision"}),
+  ("mha", {"main": "audio", "auxiliaries": ("vision",), "outputs": (7,)}),
+  ("transformer", {"main": "audio", "auxiliaries": ("vision", "text")}),
+  ("ct", {"main": "vision"}),
+]
+
+
+def build(name, modalities=THREE, **fields):
+  return models.build(name, modalities=modalities, **{**NARROW[name], **fields})
+
+
+def make_batch(model, size=5, steps=2, seed=0):
+  """All there, first modality missing, second missing, both, all missing."""
+  random, batch = np.random.default_rng(seed), {}
+  for i, name in enumerate(model.modalities):
+    batch[name] = random.normal(size=(size, steps, SIZES[name]))
+    mask = random.random((size, steps)) < 0.7
+    mask[:, 0] = True
+    if i < 2:
+      mask[1 + i] = mask[3] = False
+    mask[4] = False
+    batch[f"{name}_mask"] = mask
+  return jax.tree.map(jnp.asarray, batch)
+
+
+def draw(model, batch, seed=1):
+  random = np.random.default_rng(seed)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+  value = lambda s: jnp.asarray(0.5 * random.normal(size=s.shape), s.dtype)
+  tree = jax.tree.map(value, shapes)
+  if jax.config.jax_enable_x64:
+    tree = jax.tree.map(lambda x: x.astype(jnp.float64), tree)
+  return tree
+
+
+def reference(name, model, params, batch):
+  params = jax.tree.map(np.asarray, params)
+  rows = []
+  for b in range(len(batch[model.modalities[0]])):
+    vectors = {}
+    for m in model.modalities:
+      steps = np.asarray(batch[m][b])[np.asarray(batch[f"{m}_mask"][b])]
+      vectors[m] = steps.mean(0) if len(steps) else None
+    rows.append(predict(name, model, params, vectors))
+  return np.stack(rows).reshape(-1, *model.outputs)
+
+
+def predict(name, model, params, vectors):
+  if name == "concat":
+    return written.concat(params, vectors, SIZES, model.depth)
+  if name == "tfn":
+    return written.tfn(params, vectors, SIZES, model.width)
+  if name == "lmf":
+    return written.lmf(params, vectors, SIZES)
+  main = model.main or model.modalities[0]
+  others = tuple(m for m in model.modalities if m != main)
+  if name == "cim":
+    pairs = [(main, m) for m in others]
+    if model.pairs == "all":
+      pairs = list(itertools.combinations(model.modalities, 2))
+    return written.cim(params, vectors, SIZES, pairs)
+  auxiliaries = model.auxiliaries or others
+  return written.to_main(params, vectors, SIZES, name, main, auxiliaries)
+
+
+@pytest.mark.parametrize("name, fields", VARIANTS, ids=str)
+def test_every_method_equals_the_method_written_down(name, fields):
+  with jax.enable_x64(True):
+    model = build(name, **fields)
+    batch = make_batch(model)
+    variables = draw(model, batch)
+    predictions, _ = jax.jit(model.apply)(variables, batch)
+    expected = reference(name, model, variables["params"], batch)
+    np.testing.assert_allclose(predictions, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_padding_and_missing_modalities_cannot_reach_outputs_or_gradients(name):
+  model = build(name)
+  batch = make_batch(model)
+  variables = draw(model, batch)
+  noisy = dict(batch)
+  for m in model.modalities:
+    noisy[m] = jnp.where(batch[f"{m}_mask"][..., None], batch[m], jnp.nan)
+  run = jax.jit(jax.value_and_grad(lambda v, b: (model.apply(v, b)[0] ** 2).sum()))
+  clean, dirty = run(variables, batch), run(variables, noisy)
+  jax.tree.map(np.testing.assert_array_equal, clean, dirty)
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(clean))
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_samples_of_a_batch_do_not_see_each_other(name):
+  model = build(name)
+  batch = make_batch(model)
+  variables = draw(model, batch)
+  run = jax.jit(lambda b: model.apply(variables, b)[0])
+  turned = run(jax.tree.map(lambda x: x[::-1], batch))
+  np.testing.assert_allclose(run(batch), turned[::-1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_every_parameter_is_used(name):
+  with jax.enable_x64(True):
+    model = build(name)
+    batch = make_batch(model)
+    variables = draw(model, batch)
+    slope = jax.jit(jax.grad(lambda v: (model.apply(v, batch)[0] ** 2).sum()))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(slope(variables)):
+      assert (leaf != 0).any(), jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_dropout_acts_only_while_training(name):
+  model = build(name, dropout=0.5)
+  batch = make_batch(model)
+  variables = draw(model, batch)
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def run(train, seed):
+    rngs = {"dropout": jax.random.key(seed)}
+    return model.apply(variables, batch, train=train, rngs=rngs)[0]
+
+  np.testing.assert_array_equal(run(False, 0), run(False, 1))
+  assert (run(True, 0) != run(True, 1)).any()
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_first_predictions_are_of_the_order_of_one_at_the_widths_of_the_paper(name):
+  fields = {"concat": {}, "tfn": {"width": 16}, "lmf": {}}.get(name, {"width": 128})
+  model = models.build(name, modalities=THREE, **fields)
+  random = np.random.default_rng(0)
+  batch = {
+    m: jnp.asarray(random.normal(size=(8, 1, d)), jnp.float32)
+    for m, d in zip(THREE, (256, 192, 64), strict=True)
+  }
+  batch |= {f"{m}_mask": jnp.ones((8, 1), bool) for m in THREE}
+  run = jax.jit(lambda key: model.apply(model.init(key, batch), batch)[0])
+  spread = float(np.std(run(jax.random.key(0))))
+  assert 0.02 < spread < 5
+
+
+@pytest.mark.parametrize(
+  "name, fields, message",
+  [
+    ("tfn", {"width": -1}, "width=-1; give the features a modality, 0 for all"),
+    ("lmf", {"rank": 0}, "rank=0; it must be at least 1"),
+    ("cim", {"pairs": "some"}, "pairs='some' is none of all, main"),
+    ("mha", {"main": "touch"}, "main='touch' is none of the modalities"),
+    ("mha", {"positions": 0}, "positions=0; it must be at least 1"),
+    ("ct", {"heads": 3}, "heads=3 must divide the width of the model, 4"),
+  ],
+)
+def test_a_mistake_is_answered_with_what_would_be_right(name, fields, message):
+  model = build(name, **fields)
+  with pytest.raises(UserError, match=message):
+    jax.eval_shape(model.init, jax.random.key(0), make_batch(build(name)))
