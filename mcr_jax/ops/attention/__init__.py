@@ -1,13 +1,20 @@
 """Attention of many tiny heads: one interface, several exact implementations."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
-from mcr_jax.ops.attention import blocked, dense
+from mcr_jax.ops.attention import blocked, dense, library
 from mcr_jax.ops.dropout import Dropout
 
-IMPLEMENTATIONS = ("auto", "dense", "blocked")
+IMPLEMENTATIONS = ("auto", "dense", "blocked", "cudnn")
+
+# Scores in a block, by measurement (benchmarks/attention.py): on a CPU the two arrays
+# of a block and its neighbours share a second-level cache of 1 to 2 MB a core.
+CACHED = 2**18
+# Elsewhere a block has to fill the device; its bound is memory (128 MB an array).
+RESIDENT = 2**25
 
 
 def attend(
@@ -32,9 +39,18 @@ def attend(
     known = ", ".join(IMPLEMENTATIONS)
     raise UserError(f"attention implementation {implementation!r} is none of {known}.")
   key, value, bias = _without_padding(mask, key, value, bias)
+  platform = jax.default_backend()
+  batch, queries, heads, features = query.shape
+  size = CACHED if platform == "cpu" else RESIDENT
+  plan = blocked.plan(batch, queries, key.shape[1], heads, size)
+  if implementation == "auto":
+    # In a single block there is nothing to gain from computing the weights twice.
+    whole = plan == (batch, heads, queries)
+    implementation = "dense" if whole else "blocked"
+  if implementation == "cudnn":
+    library.require(platform, query.dtype, features, dropout)
+    return library.attend(query, key, value, mask, bias, scale)
   if implementation == "blocked":
-    batch, queries, heads, _ = query.shape
-    plan = blocked.plan(batch, queries, key.shape[1], heads, 1 << 19)
     return blocked.attend(query, key, value, mask, bias, scale, dropout, plan)
   return dense.attend(query, key, value, mask, bias, scale, dropout)
 

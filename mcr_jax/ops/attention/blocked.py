@@ -21,10 +21,9 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.ops import dropout as chance
+from mcr_jax.ops.attention.features import blank, extend
 from mcr_jax.ops.dropout import Dropout
 
-# Finite, so that a row without keys stays finite; it absorbs any score added to it.
-NOWHERE = -1e30
 SAVED = "attention"
 """The name under which a rematerialisation policy may keep what is read."""
 
@@ -38,21 +37,19 @@ class Plan(NamedTuple):
 
 
 def plan(batch: int, queries: int, keys: int, heads: int, size: int) -> Plan:
-  """Blocks of about `size` scores: whole rows of queries first, then heads, samples.
+  """Blocks of `size` scores or fewer, except that one head may have three times that.
 
-  A block takes eight samples or more where the batch allows, and they lie in it as
-  the batch lies on the devices, so that every device of a mesh has work in each block.
+  Cutting the queries of a head costs sums of the gradients of its keys, so that starts
+  late. A block takes eight samples or more where the batch allows, and they lie in it
+  as the batch lies on the devices: every device of a mesh has work in every block.
   """
   samples = gcd(batch, 8)
-  steps = -(-samples * queries * keys // size)
-  if steps > 1:
-    return Plan(samples, 1, -(-queries // steps))
-  room = max(1, size // (samples * queries * keys))
-  together = max(d for d in range(1, heads + 1) if heads % d == 0 and d <= room)
+  head = samples * queries * keys
+  if head > size:
+    return Plan(samples, 1, -(-queries // -(-head // (3 * size))))
+  together = _divisor(heads, size // head)
   if together == heads:
-    room //= heads
-    groups = batch // samples
-    samples *= max(d for d in range(1, groups + 1) if groups % d == 0 and d <= room)
+    samples *= _divisor(batch // samples, size // (head * heads))
   return Plan(samples, together, queries)
 
 
@@ -69,19 +66,15 @@ def attend(
   """Reads the values, block by block."""
   dtype = value.dtype
   wide = jnp.promote_types(dtype, jnp.float32)
-  query, key, value = query.astype(wide) * scale, key.astype(wide), value.astype(wide)
-  if mask is not None or bias is not None:
-    shift = jnp.zeros(key.shape[:2], wide) if bias is None else bias.astype(wide)
-    shift = shift if mask is None else jnp.where(mask, shift, NOWHERE)
-    # What shifts the scores of a key is one more feature of it, that queries read as 1.
-    shift = jnp.broadcast_to(shift[:, :, None, None], (*key.shape[:3], 1))
-    key = jnp.concatenate([key, shift], -1)
-    query = jnp.concatenate([query, jnp.ones_like(query[..., :1])], -1)
+  query, key, value = (x.astype(wide) for x in (query, key, value))
+  query, key = extend(query, key, mask, bias, scale)
   luck = None if dropout is None else _luck(query, dropout)
-  read = _attend(blocks, query, key, value, luck)
-  if mask is not None:
-    read = jnp.where(mask.any(-1)[:, None, None, None], read, 0.0)
-  return read.astype(dtype)
+  return blank(_attend(blocks, query, key, value, luck), mask).astype(dtype)
+
+
+def _divisor(number, most):
+  """The largest divisor of `number` that is no more than `most`."""
+  return max(d for d in range(1, number + 1) if number % d == 0 and d <= max(1, most))
 
 
 def _luck(query, dropout):

@@ -1,0 +1,42 @@
+"""A bias and a mask on the keys, as one more feature of query and key."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def extend(
+  query: Float[Array, "B Q H D"],
+  key: Float[Array, "B K H D"],
+  mask: Bool[Array, "B K"] | None,
+  bias: Float[Array, "B K"] | None,
+  scale: float,
+) -> tuple[Float[Array, "B Q H _"], Float[Array, "B K H _"]]:
+  """Query and key whose plain products are the scores: scaled, biased and masked.
+
+  What shifts the scores of a key becomes a feature that every query reads as 1. A
+  product with one feature more costs less than another pass over the scores, an
+  attention that knows neither masks nor biases will do, and the gradient of the bias
+  comes with that of the key.
+  """
+  query = query * jnp.asarray(scale, query.dtype)
+  if mask is None and bias is None:
+    return query, key
+  shift = jnp.zeros(key.shape[:2], key.dtype) if bias is None else bias
+  shift = shift.astype(key.dtype)
+  if mask is not None:
+    # Finite, so that a row without keys stays finite; it absorbs what is added to it.
+    nowhere = -3e4 if key.dtype == jnp.float16 else -1e30
+    shift = jnp.where(mask, shift, jnp.asarray(nowhere, key.dtype))
+  shift = jnp.broadcast_to(shift[:, :, None, None], (*key.shape[:3], 1))
+  query = jnp.concatenate([query, jnp.ones_like(query[..., :1])], -1)
+  return query, jnp.concatenate([key, shift], -1)
+
+
+def blank(
+  read: Float[Array, "B Q H E"], mask: Bool[Array, "B K"] | None
+) -> Float[Array, "B Q H E"]:
+  """Zeroes what samples without keys have read, and so every gradient through it."""
+  if mask is None:
+    return read
+  some = mask.any(-1)[:, None, None, None]
+  return jnp.where(some, read, jnp.zeros((), read.dtype))
