@@ -34,6 +34,19 @@ class Schedule:
   def __len__(self) -> int:
     return len(self.bucket)
 
+  def padded(self, multiple: int) -> "Schedule":
+    """Batches filled up to a multiple, so that devices get equal shares."""
+    short = -self.rows.shape[-1] % multiple
+    rows = np.pad(self.rows, ((0, 0), (0, 0), (0, short)), constant_values=FILLER)
+    return dataclasses.replace(self, rows=rows)
+
+  def in_order(self, found: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """What was found batch by batch, (S, NB * B, ...), in the order of `rows`."""
+    placed = self.rows[0].reshape(-1)
+    where = np.empty(max(rows.max(initial=0), placed.max(initial=0)) + 1, np.int64)
+    where[placed[placed != FILLER]] = np.flatnonzero(placed != FILLER)
+    return found[:, where[rows]]
+
 
 def make_buckets(
   lengths: Mapping[str, np.ndarray], longest: Mapping[str, int], count: int
@@ -64,7 +77,9 @@ def make_buckets(
   total = bounds.sum(1)
   price = total * (total + 64.0)
   best = _cheapest_cuts(price, ends, count)
-  kept = dict.fromkeys(tuple(zip(names, map(int, bounds[i]), strict=True)) for i in best)
+  kept = dict.fromkeys(
+    tuple(zip(names, map(int, bounds[i]), strict=True)) for i in best
+  )
   return tuple(kept)
 
 
@@ -87,9 +102,7 @@ def _cheapest_cuts(price: np.ndarray, ends: np.ndarray, count: int) -> list[int]
   return cuts[::-1]
 
 
-def assign(
-  lengths: Mapping[str, np.ndarray], buckets: Sequence[Bounds]
-) -> np.ndarray:
+def assign(lengths: Mapping[str, np.ndarray], buckets: Sequence[Bounds]) -> np.ndarray:
   """(N,) the first bucket that holds each sample."""
   fits = [np.all([lengths[m] <= n for m, n in bounds], 0) for bounds in buckets]
   return np.argmax(np.stack(fits), 0)

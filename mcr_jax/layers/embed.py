@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.layers.dropout import Dropout
+from mcr_jax.ops.broadcast import lead
 from mcr_jax.ops.masking import keep
 
 
@@ -48,7 +49,7 @@ class TemporalEmbedding(nn.Module):
     before = (self.kernel - 1) // 2
     padded = jnp.pad(x, ((0, 0), (before, self.kernel - 1 - before), (0, 0)))
     z = sum(padded[:, i : i + steps] @ kernel[i] for i in range(self.kernel))
-    z = self.scale * (z + bias)
-    z = z + sinusoids(steps, self.width).astype(z.dtype)
+    z = self.scale * (z + lead(bias, z))
+    z = z + lead(jnp.asarray(sinusoids(steps, self.width)), z)
     z = Dropout(self.dropout)(z, train=train)
     return keep(z, mask)

@@ -8,6 +8,7 @@ from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Dropout
 from mcr_jax.ops.attention import attend
 from mcr_jax.ops.attention import attention_weights as weights
+from mcr_jax.ops.broadcast import lead
 from mcr_jax.ops.norm import standardize
 from mcr_jax.types import Outputs
 
@@ -26,7 +27,7 @@ class LayerNorm(nn.Module):
     scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
     bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
     x = x if standardized else standardize(x)
-    return x * scale.astype(x.dtype) + bias.astype(x.dtype)
+    return x * lead(scale, x) + lead(bias, x)
 
 
 def split_heads(width: int, heads: int) -> tuple[int, int]:
@@ -58,7 +59,7 @@ class Project(nn.Module):
     x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
     y = (x @ kernel.reshape(-1, self.width)).reshape(*x.shape[:-1], *split)
     if self.use_bias:
-      y = y + self.param("bias", nn.initializers.zeros, split).astype(y.dtype)
+      y = y + lead(self.param("bias", nn.initializers.zeros, split), y)
     return y
 
 
@@ -122,7 +123,8 @@ class Merge(nn.Module):
     bias = self.param("bias", nn.initializers.zeros, (self.width,))
     x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
     flat = x.reshape(*x.shape[:-2], heads * size)
-    return flat @ kernel.reshape(-1, self.width) + bias
+    y = flat @ kernel.reshape(-1, self.width)
+    return y + lead(bias, y)
 
 
 class FeedForward(nn.Module):

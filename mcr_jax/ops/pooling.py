@@ -1,5 +1,6 @@
 """From a sequence to one vector, over the steps that exist."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -12,7 +13,7 @@ def mean(x: Float[Array, "*B T D"], mask: Bool[Array, "*B T"]) -> Float[Array, "
 
 def last(x: Float[Array, "*B T D"], mask: Bool[Array, "*B T"]) -> Float[Array, "*B D"]:
   """The last real step; zero where there is none."""
-  steps = jnp.arange(mask.shape[-1])
+  steps = jax.lax.broadcasted_iota(jnp.int32, mask.shape, mask.ndim - 1)
   place = jnp.where(mask, steps, -1).max(-1, keepdims=True)
   return jnp.where((steps == place)[..., None], x, 0).sum(-2)
 

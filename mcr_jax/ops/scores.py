@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mcr_jax.ops.dropout import Dropout, keep
+from mcr_jax.ops.dropout import Dropout, inverse, keep
 from mcr_jax.ops.masking import masked_softmax
 
 
@@ -19,5 +19,5 @@ def read_scores(
   kept = weights
   if dropout is not None:
     decisions = keep(dropout.seed, weights.shape, dropout.rate)
-    kept = jnp.where(decisions, weights / (1 - dropout.rate), 0)
+    kept = jnp.where(decisions, weights * inverse(dropout.rate).astype(weights.dtype), 0)
   return jnp.einsum("bhqk,bkhd->bqhd", kept.astype(value.dtype), value), weights

@@ -30,9 +30,12 @@ def make(seed: int = 1, data: int = -1) -> Mesh:
   return Mesh(grid, ("seed", "data"), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
-def place(mesh: Mesh, tree, spec: P = P()):
-  """Host arrays as global arrays; every process passes the same values."""
-  sharding = NamedSharding(mesh, spec)
+def place(mesh: Mesh, tree, spec: P | None = None):
+  """Host arrays as global arrays, whole everywhere unless `spec` divides them.
+
+  Every process passes the same values.
+  """
+  sharding = NamedSharding(mesh, P() if spec is None else spec)
 
   def put(array):
     array = np.asarray(array)

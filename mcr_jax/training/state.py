@@ -21,7 +21,7 @@ class State:
     hyper: numbers that a sweep varies inside one program (learning rate, gamma, ...).
     lr_scale: what the plateau schedule has left of the learning rate.
     active: False once a seed stopped early.
-    tally: sums over the epoch so far, and the first step with a loss that is not finite.
+    tally: sums over the epoch so far, and the first step whose loss is not finite.
   """
 
   params: PyTree

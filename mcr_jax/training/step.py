@@ -21,26 +21,29 @@ def with_hyper(model: nn.Module, hyper: dict[str, Array]) -> nn.Module:
   return model.clone(**fields) if fields else model
 
 
-def objective(model, config, class_weights, params, stats, batch, key, hyper):
+def objective(model, config, loss, class_weights, params, stats, batch, key, hyper):
   """The sums over one batch that training minimises.
 
   Returns:
     the weighted sum of losses, and (sum of task losses, sum of weights, new stats).
   """
-  predictions, updated = with_hyper(model, hyper).apply(
+  weight = batch["weight"]
+  (predictions, out), updated = with_hyper(model, hyper).apply(
     {"params": params, **stats},
     batch,
     train=True,
     rngs={"dropout": key},
     mutable=list(stats),
   )
-  predictions, out = predictions
   per_example = losses.per_example(
-    config.loss.name, predictions, batch["label"], class_weights=class_weights
+    loss,
+    predictions,
+    batch["label"],
+    class_weights=class_weights,
+    weight=weight,
   )
-  weight = batch["weight"]
   total = weight.sum()
-  task = jnp.where(weight > 0, per_example * weight, 0).sum()
+  task = (per_example * weight).sum()
   whole = task
   if "regularization" in out:
     gamma = hyper.get("loss.gamma", config.loss.gamma)
@@ -48,20 +51,24 @@ def objective(model, config, class_weights, params, stats, batch, key, hyper):
   return whole, (task, total, updated)
 
 
-def update(model, config, class_weights, total_steps: int, state: State, batch: Batch):
+def update(
+  model, config, loss, class_weights, total_steps: int, state: State, batch: Batch
+) -> State:
   """The state after one step on one batch (rows of weight 0 do not count)."""
   key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
   loss_of = jax.value_and_grad(
     lambda p, stats, part, k: objective(
-      model, config, class_weights, p, stats, part, k, state.hyper
+      model, config, loss, class_weights, p, stats, part, k, state.hyper
     ),
     has_aux=True,
   )
   parts = config.optim.accumulate
   if parts == 1:
-    (loss, (task, weight, stats)), grads = loss_of(state.params, state.stats, batch, key)
+    (total, (task, weight, stats)), grads = loss_of(
+      state.params, state.stats, batch, key
+    )
   else:
-    loss, task, weight, stats, grads = _accumulate(loss_of, state, batch, key, parts)
+    total, task, weight, stats, grads = _accumulate(loss_of, state, batch, key, parts)
   scale = 1 / jnp.maximum(weight, 1e-12)
   grads = jax.tree.map(lambda g: (g * scale).astype(g.dtype), grads)
 
@@ -77,9 +84,9 @@ def update(model, config, class_weights, total_steps: int, state: State, batch: 
   changes = jax.tree.map(
     lambda c, m: -rate.astype(c.dtype) * c if m else jnp.zeros_like(c), changes, mask
   )
-  finite = jnp.isfinite(loss)
+  finite = jnp.isfinite(total)
   tally = {
-    "loss": state.tally["loss"] + loss,
+    "loss": state.tally["loss"] + total,
     "task": state.tally["task"] + task,
     "weight": state.tally["weight"] + weight,
     "bad_step": jnp.where(

@@ -63,6 +63,7 @@ class Writer:
     *,
     reasons: Mapping[str, str] | None = None,
     note: str = "",
+    log: bool = True,
   ) -> str:
     """Adds an epoch to metrics.jsonl and to the events, and logs it in one line.
 
@@ -71,6 +72,7 @@ class Writer:
       values: numbers, or one number a seed. What is not finite becomes null.
       reasons: why a value is undefined, by its name.
       note: ends the log line, such as the time left.
+      log: whether to print that line.
 
     Returns:
       The log line.
@@ -89,7 +91,8 @@ class Writer:
     if self._active:
       self._append(json.dumps(entry, allow_nan=False) + "\n")
       self._write_events(epoch, plain)
-      self.log(line)
+      if log:
+        self.log(line)
     return line
 
   def log(self, line: str) -> None:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from flax.core import FrozenDict
 from jaxtyping import Array, Float
@@ -82,10 +83,12 @@ class Model(nn.Module):
     check(self)
     split_heads(self.width, self.heads)
     settings = self._settings()
+    batch = jax.tree.map(jnp.asarray, dict(batch))
     masks = {m: batch[f"{m}_mask"] for m in self.modalities}
     initial = {m: self._embed(m, batch[m], masks[m], train) for m in self.modalities}
     targets = {t: initial[t] for t in settings.targets}
-    carry = (targets, initial, plain_join(initial, settings))
+    sources = {m: initial[m] for m in settings.read()}
+    carry = (targets, sources, plain_join(sources, settings))
     targets, out = self._reinforce(carry, masks, settings, train)
 
     x = jnp.concatenate(list(targets.values()), 1)
@@ -149,6 +152,7 @@ class Model(nn.Module):
       for i in range(scanned):
         out |= {f"layer_{i}/{k}": v[i] for k, v in stacked.items()}
     (targets, _, _), seen = body(settings, last=True, name="last")(carry, masks, train)
+    targets = {t: targets[t] for t in settings.targets}
     return targets, out | {f"layer_{scanned}/{k}": v for k, v in seen.items()}
 
   def _settings(self) -> Settings:

@@ -18,12 +18,13 @@ from mcr_jax.layers.dropout import Dropout
 from mcr_jax.layers.transformer import FeedForward, LayerNorm, Project, split_heads
 from mcr_jax.models.mcr.settings import Settings
 from mcr_jax.ops.attention import attend, attention_weights
+from mcr_jax.ops.broadcast import lead
 from mcr_jax.ops.masking import keep, masked_softmax
 from mcr_jax.ops.scores import read_scores
 from mcr_jax.types import Outputs
 
-Streams = dict[str, Float[Array, "B T D"]]
-Masks = dict[str, Bool[Array, "B T"]]
+Streams = dict[str, Float[Array, "B _ D"]]
+Masks = dict[str, Bool[Array, "B _"]]
 
 
 def selective_weights(sources: Streams, masks: Masks) -> dict[str, Array]:
@@ -101,35 +102,34 @@ class CMU(nn.Module):
       return query.shape[1] * query.shape[2] < query.shape[-1] * query.shape[2]
     return choice == "literal"
 
-  def _exchange_parameters(self, keys) -> dict[str, Array]:
-    """C_rs (T_r, T_s) of every ordered pair and b_s (T_s,), cut to today's lengths."""
-    length = self.settings.length
-    cut = {}
+  def _exchange_parameters(self, keys) -> dict[str, tuple[dict[str, Array], Array]]:
+    """By source s: C_rs (T_r, T_s) of the others, and b_s (T_s,), cut to length."""
+    length, cut = self.settings.length, {}
     for s in keys:
+      matrices = {}
       for r in (r for r in keys if r != s):
         matrix = self.param(
           f"exchange_{r}_{s}", nn.initializers.lecun_normal(), (length(r), length(s))
         )
-        cut[r, s] = matrix[: keys[r].shape[1], : keys[s].shape[1]]
+        matrices[r] = matrix[: keys[r].shape[1], : keys[s].shape[1]]
       bias = self.param(f"exchange_bias_{s}", nn.initializers.zeros, (length(s),))
-      cut[s] = bias[: keys[s].shape[1]]
+      cut[s] = matrices, bias[: keys[s].shape[1]]
     return cut
 
   def _bias(self, name, keys, masks, alpha, exchange):
     """alpha_s b_s (B, T_s), dropped where every other source is missing."""
     others = [masks[r].any(-1) for r in keys if r != name]
     present = jnp.stack(others).any(0)[:, None]
-    return jnp.where(present, alpha[name] * exchange[name], 0)
+    return jnp.where(present, alpha[name] * lead(exchange[name][1], alpha[name]), 0)
 
   def _mixed(
     self, name, query, keys, value, masks, alpha, exchange, scale, drops, train
   ):
     key, bias = keys[name], None
     if exchange:
-      others = [r for r in keys if r != name]
       mixed = sum(
-        jnp.einsum("brhd,rs->bshd", keys[r], exchange[r, name].astype(key.dtype))
-        for r in others
+        jnp.einsum("brhd,rs->bshd", keys[r], matrix.astype(key.dtype))
+        for r, matrix in exchange[name][0].items()
       )
       key = key + alpha[name][..., None, None].astype(key.dtype) * mixed
       bias = self._bias(name, keys, masks, alpha, exchange)
@@ -154,9 +154,8 @@ class CMU(nn.Module):
     scores = score(name)
     if exchange:
       exchanged = sum(
-        jnp.einsum("bhqr,rs->bhqs", score(r), exchange[r, name].astype(scores.dtype))
-        for r in keys
-        if r != name
+        jnp.einsum("bhqr,rs->bhqs", score(r), matrix.astype(scores.dtype))
+        for r, matrix in exchange[name][0].items()
       )
       row = lambda x: x[:, None, None, :]
       bias = self._bias(name, keys, masks, alpha, exchange)

@@ -38,9 +38,10 @@ class Layer(nn.Module):
     # Statistics are taken once an array, however many norms read it.
     standardized = {m: standardize(z) for m, z in sources.items()}
     reinforced = {}
-    for t, z in targets.items():
+    # By name: a dict that went through a scan comes back sorted.
+    for t in self.settings.targets:
       reinforced[t], seen = self._reinforce(
-        t, z, sources, standardized, joined[t], masks, train
+        t, targets[t], sources, standardized, joined[t], masks, train
       )
       out |= seen
     if not self.last:

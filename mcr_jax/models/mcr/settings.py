@@ -51,6 +51,12 @@ class Settings:
     """The modalities that reinforce a target, in order; its own where it is alone."""
     return tuple(m for m in self.modalities if m != target) or (target,)
 
+  def read(self) -> tuple[str, ...]:
+    """The modalities whose source stream some target reads."""
+    return tuple(
+      m for m in self.modalities if any(m in self.sources(t) for t in self.targets)
+    )
+
   def length(self, modality: str) -> int:
     """The longest sequence of a modality."""
     return dict(self.lengths)[modality]

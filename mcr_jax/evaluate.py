@@ -1,0 +1,51 @@
+"""`python -m mcr_jax.evaluate`: the metrics of a trained run on a split."""
+
+import argparse
+
+from mcr_jax import cli
+
+
+def main(argv: list[str]) -> None:
+  """Evaluates every seed of a run; leaves eval/<split>.json, .csv and .npz."""
+  arguments = cli.parse(
+    argv,
+    "Evaluates all seeds of a trained run.",
+    flags=("workdir",),
+    required=("workdir",),
+    extra=_arguments,
+    examples=[
+      "python -m mcr_jax.evaluate --workdir runs/mosi --split test",
+      "python -m mcr_jax.evaluate --workdir runs/mosei --split test --input mosi.npz",
+    ],
+  )
+  cli.prepare()
+  from mcr_jax import evaluators
+  from mcr_jax.run import load_run
+
+  run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+  results = run.evaluate(arguments.split, arguments.input)
+  if arguments.json:
+    print(evaluators.to_json(results))
+    return
+  print(evaluators.table(results, arguments.split))
+  if arguments.input is None:
+    print(f"\nwritten to {arguments.workdir}/eval/{arguments.split}.json, .csv, .npz")
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--split", default="test", choices=("train", "valid", "test"), help="(test)"
+  )
+  parser.add_argument(
+    "--input",
+    metavar="FILE",
+    help="another data set with the same features and labels; leaves no files",
+  )
+  parser.add_argument(
+    "--checkpoint", default="best", choices=("best", "last"), help="(best)"
+  )
+  parser.add_argument("--json", action="store_true", help="print JSON, no table")
+
+
+if __name__ == "__main__":
+  cli.run(main)

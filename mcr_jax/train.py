@@ -1,0 +1,32 @@
+"""`python -m mcr_jax.train`: trains the model of a config into a workdir."""
+
+from mcr_jax import cli
+
+
+def main(argv: list[str]) -> None:
+  """Trains, or goes on with, the run that the arguments name."""
+  arguments = cli.parse(
+    argv,
+    "Trains all seeds of a config, keeps each at its best validation epoch, and "
+    "evaluates it.",
+    examples=[
+      "python -m mcr_jax.train --config configs/mcr_synthetic.py --workdir runs/first",
+      "python -m mcr_jax.train --config configs/mcr_mosi.py --workdir runs/mosi"
+      " --config.data.path=mosi.npz",
+      "python -m mcr_jax.train --config configs/mcr_mosi.py --workdir runs/mosi"
+      " --config.data.path=mosi.npz --resume",
+    ],
+  )
+  from mcr_jax import config as configs
+
+  config = configs.load(arguments.config, arguments.overrides)
+  cli.prepare(config.train.cache_dir)
+  from mcr_jax.training import distributed
+  from mcr_jax.training.loop import train
+
+  distributed.join(arguments.coordinator)
+  train(config, arguments.workdir, resume=arguments.resume)
+
+
+if __name__ == "__main__":
+  cli.run(main)

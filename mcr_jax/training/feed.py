@@ -1,0 +1,154 @@
+"""How samples reach the device: all at once, or batch by batch.
+
+Both follow the same schedule and end in the same programs; a feed turns "these steps
+of this schedule" into calls.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax.sharding import PartitionSpec as P
+
+from mcr_jax.data import batches
+from mcr_jax.data.schedule import Bounds, Schedule
+from mcr_jax.training import mesh as meshes
+from mcr_jax.training import setup
+from mcr_jax.training.programs import Programs
+from mcr_jax.training.state import State
+
+# Ctrl-C is answered between two calls, and calls wait for the device this often.
+SECONDS = 2.0
+
+
+class Pace:
+  """How many steps to send before waiting for the device."""
+
+  def __init__(self, limit: int):
+    """`limit` of config.train.steps_per_call; 0 leaves it to the clock."""
+    # Several processes on a CPU deadlock where none waits for the others.
+    self.most = limit or (8 if jax.process_count() > 1 else 1 << 20)
+    self.steps = min(self.most, 1)
+    self._sent, self._since, self._warm = 0, time.monotonic(), False
+
+  def sent(self, state: State, count: int) -> None:
+    """Waits for the device if enough was sent, and learns how fast it is."""
+    self._sent += count
+    if self._sent < self.steps:
+      return
+    jax.block_until_ready(state.step)
+    now = time.monotonic()
+    each = (now - self._since) / self._sent
+    # The first call compiled a program: it says nothing about speed.
+    if self._warm:
+      self.steps = int(np.clip(SECONDS / max(each, 1e-6), 1, 4 * self.steps))
+      self.steps = min(self.steps, self.most)
+    self._warm, self._sent, self._since = True, 0, now
+
+
+class Resident:
+  """The whole data set on the device; a call runs many steps."""
+
+  def __init__(
+    self,
+    programs: Programs,
+    dataset,
+    lengths: dict[str, int],
+    buckets: tuple[Bounds, ...],
+    pace: Pace,
+  ):
+    self.programs, self.buckets, self.pace = programs, buckets, pace
+    host = batches.resident(dataset, lengths)
+    self.data = meshes.place(programs.mesh, host)
+
+  def example(self) -> dict[str, np.ndarray]:
+    """Two samples, for shapes."""
+    batch = {k: np.asarray(v[:2]) for k, v in self.data.items()}
+    return batch | {"weight": np.ones(2, np.float32)}
+
+  def train(
+    self,
+    state: State,
+    schedule: Schedule,
+    start: int,
+    after: Callable[[State, int], None],
+  ) -> State:
+    """Runs the steps of a schedule from `start`; `after(state, position)` each call."""
+    rows = meshes.place(self.programs.mesh, schedule.rows)
+    position = start
+    while position < len(schedule):
+      bucket = schedule.bucket[position]
+      rest = schedule.bucket[position : position + self.pace.steps]
+      count = int(np.argmin(np.append(rest == bucket, False)))
+      state = self.programs.run(
+        state, self.data, rows, position, count, bounds=self.buckets[bucket]
+      )
+      position += count
+      self.pace.sent(state, count)
+      after(state, position)
+    return state
+
+  def predictions(self, variables, schedule: Schedule) -> Iterator[np.ndarray]:
+    """(S, B, *outputs) of every batch of a schedule, in order."""
+    sent = [
+      self.programs.predict_rows(
+        variables, self.data, rows, bounds=self.buckets[bucket]
+      )
+      for bucket, rows in zip(schedule.bucket, schedule.rows[0], strict=True)
+    ]
+    yield from map(np.asarray, sent)
+
+
+class Stream:
+  """Batches made on the host while the device works on the ones before."""
+
+  def __init__(self, programs: Programs, dataset, normalizer, buckets, pace: Pace):
+    from mcr_jax.data import pipeline
+
+    self.programs, self.dataset, self.normalizer = programs, dataset, normalizer
+    self.buckets, self.pace, self.pipeline = buckets, pace, pipeline
+
+  def example(self) -> dict[str, np.ndarray]:
+    """Two samples, for shapes."""
+    rows = np.arange(2)
+    return batches.arrays(self.dataset, rows, self.buckets[-1], self.normalizer)
+
+  def train(self, state, schedule, start, after) -> State:
+    """As `Resident.train`, one step a call."""
+    seed = "seed" if self.programs.mesh.shape["seed"] > 1 else None
+    source = self.pipeline.batches(
+      self.dataset, schedule, self.buckets, self.normalizer, start=start
+    )
+    for position, batch in enumerate(source, start + 1):
+      batch = meshes.place(self.programs.mesh, batch, P(seed, "data"))
+      state = self.programs.step(state, batch)
+      self.pace.sent(state, 1)
+      after(state, position)
+    return state
+
+  def predictions(self, variables, schedule) -> Iterator[np.ndarray]:
+    """(S, B, *outputs) of every batch of a schedule, in order."""
+    source = self.pipeline.batches(
+      self.dataset, schedule, self.buckets, self.normalizer
+    )
+    for batch in source:
+      batch = {name: array[0] for name, array in batch.items()}
+      placed = meshes.place(self.programs.mesh, batch, P("data"))
+      yield np.asarray(self.programs.predict(variables, placed))
+
+
+def make_feed(programs, config, dataset, shape, normalizer, buckets):
+  """The feed that a config asks for, or that the size of the data asks for."""
+  pace = Pace(config.train.steps_per_call)
+  if setup.streams(config, dataset, shape, _budget(programs.mesh)):
+    return Stream(programs, dataset, normalizer, buckets, pace)
+  normalized = normalizer.apply_all(dataset)
+  return Resident(programs, normalized, shape.lengths, buckets, pace)
+
+
+def _budget(mesh) -> int:
+  """Bytes that the data may take on each device: two fifths of what it has."""
+  device = mesh.devices.flat[0]
+  stats = device.memory_stats() if device.platform != "cpu" else None
+  return int(0.4 * stats["bytes_limit"]) if stats else 2 << 30

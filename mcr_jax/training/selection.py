@@ -1,0 +1,58 @@
+"""Which epoch of each seed to keep, when to stop, when to lower the learning rate.
+
+Decided by the validation split alone, for every seed by itself.
+"""
+
+import numpy as np
+
+Selection = dict[str, np.ndarray]
+
+
+def start(seeds: int) -> Selection:
+  """Nothing seen yet."""
+  return {
+    "value": np.full(seeds, np.nan, np.float64),
+    "epoch": np.zeros(seeds, np.int32),
+    "waited": np.zeros(seeds, np.int32),
+    "plateau": np.zeros(seeds, np.int32),
+    "lr_scale": np.ones(seeds, np.float32),
+    "active": np.ones(seeds, bool),
+  }
+
+
+def observe(
+  selection: Selection, values: np.ndarray, epoch: int, higher: bool, config
+) -> tuple[Selection, np.ndarray]:
+  """The selection after an epoch, and which seeds improved (S,).
+
+  A value that is NaN (a metric that is undefined) is no improvement, except that the
+  first epoch is kept whatever it was. Seeds that stopped do not change.
+
+  Args:
+    selection: before the epoch.
+    values: (S,) of the monitored metric on the validation split.
+    epoch: counted from 1.
+    higher: whether larger is better.
+    config: of the run.
+  """
+  best, active = selection["value"], selection["active"]
+  better = values > best if higher else values < best
+  first = (selection["epoch"] == 0) | (np.isnan(best) & ~np.isnan(values))
+  improved = active & (better | first)
+  waited = np.where(improved, 0, selection["waited"] + active)
+  plateau = np.where(improved, 0, selection["plateau"] + active)
+  lr_scale = selection["lr_scale"]
+  if config.optim.schedule == "plateau":
+    lower = plateau > config.optim.plateau_patience
+    lr_scale = np.where(lower, lr_scale * config.optim.plateau_factor, lr_scale)
+    plateau = np.where(lower, 0, plateau)
+  if config.train.patience:
+    active = active & (waited < config.train.patience)
+  return {
+    "value": np.where(improved, values, best),
+    "epoch": np.where(improved, epoch, selection["epoch"]).astype(np.int32),
+    "waited": waited.astype(np.int32),
+    "plateau": plateau.astype(np.int32),
+    "lr_scale": lr_scale.astype(np.float32),
+    "active": active,
+  }, improved

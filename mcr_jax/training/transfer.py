@@ -1,0 +1,63 @@
+"""Starting from the weights of another run."""
+
+import jax
+import numpy as np
+from jax.tree_util import keystr
+
+from mcr_jax.errors import UserError
+from mcr_jax.training.optim import HEADS
+
+
+def start_from(before, state, shape):
+  """The state with the parameters of a trained run.
+
+  Seeds are taken one for one, or one source seed serves all. The last fully connected
+  layer stays fresh where the two runs have other outputs; everything else must fit.
+
+  Args:
+    before: the `Run` to start from.
+    state: fresh, with a leading seed axis.
+    shape: of the new run's data.
+  Raises:
+    UserError: names what does not fit, with both shapes.
+  """
+  count, given = len(state.step), len(before.seeds)
+  if given not in (1, count):
+    raise UserError(
+      f"{before.workdir} has {given} seeds and this run {count}; train.init_from takes "
+      "them one for one, or a single one for all."
+    )
+  other_task = tuple(before.shape.outputs) != tuple(shape.outputs)
+  wrong = []
+
+  def choose(path, new, old):
+    names = tuple(str(part.key) for part in path)
+    if other_task and names[:-1] in HEADS:
+      return new
+    if old is None or old.shape[1:] != new.shape[1:]:
+      had = "nothing" if old is None else old.shape[1:]
+      wrong.append(f"{keystr(path)} is {new.shape[1:]} here and {had} there")
+      return new
+    old = np.broadcast_to(np.asarray(old), new.shape)
+    return jax.device_put(old.astype(new.dtype), new.sharding)
+
+  replaced = []
+  for fresh, trained in zip((state.params, state.stats), before.variables, strict=True):
+    flat = dict(jax.tree_util.tree_leaves_with_path(trained))
+    names = {keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(fresh)}
+    wrong += [
+      f"{keystr(p)} is not in this model" for p in flat if keystr(p) not in names
+    ]
+    known = {keystr(path): leaf for path, leaf in flat.items()}
+    replaced.append(
+      jax.tree_util.tree_map_with_path(
+        lambda path, new, known=known: choose(path, new, known.get(keystr(path))), fresh
+      )
+    )
+  if wrong:
+    more = f", and {len(wrong) - 4} more" if len(wrong) > 4 else ""
+    raise UserError(
+      f"train.init_from={before.workdir} does not fit this model: "
+      f"{'; '.join(wrong[:4])}{more}."
+    )
+  return state.replace(params=replaced[0], stats=replaced[1])

@@ -1,0 +1,273 @@
+"""MCR against the literal equations, and the properties that padding must not break."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mcr_jax import models
+from mcr_jax.errors import UserError
+from tests.reference.mcr import mcr_batch
+
+LENGTHS = {"text": 5, "vision": 11, "audio": 7, "gaze": 3}
+WIDTHS = {"text": 6, "vision": 3, "audio": 4, "gaze": 2}
+THREE = ("text", "vision", "audio")
+VARIANTS = {
+  "paper": {},
+  "one_source": {"modalities": ("text", "audio")},
+  "alone": {"modalities": ("vision",)},
+  "three_sources": {"modalities": (*THREE, "gaze")},
+  "one_target": {"targets": ("vision",)},
+  "low_level": {"source_update": "low_level"},
+  "ffl": {"source_update": "ffl"},
+  "sum_no_smm": {"source_update": "sum_no_smm"},
+  "no_cmu": {"cmu": "off"},
+  "no_scu": {"scu": "off"},
+  "no_mutual_attention": {"mutual_attention": "off"},
+  "no_attention_layer": {"attention_layer": "off"},
+  "serial": {"structure": "serial"},
+  "literal_scoring": {"scu_scoring": "literal"},
+  "cmu_heads": {"cmu_heads": 2},
+  "one_layer": {"num_layers": 1},
+  "last_pooling": {"pooling": "last", "encoder_layers": 2},
+  "max_pooling": {"pooling": "max"},
+  "emotions": {"outputs": (4, 2)},
+}
+FAST = ("cmu_exchange", "attention", "remat", "scan_layers", "dtype")
+
+
+def build(modalities=THREE, **fields):
+  fields = {"width": 6, "heads": 3, "num_layers": 3, **fields}
+  lengths = tuple((m, LENGTHS[m]) for m in modalities)
+  return models.build("mcr", modalities=modalities, lengths=lengths, **fields)
+
+
+def make_batch(model, size=4, seed=0, shorter=0):
+  """Holes, different lengths, and the last sample without its first modality."""
+  random, batch = np.random.default_rng(seed), {}
+  for name in model.modalities:
+    steps = LENGTHS[name] - shorter
+    batch[name] = random.normal(size=(size, steps, WIDTHS[name]))
+    ends = random.integers(2, steps + 1, size=size)
+    mask = (np.arange(steps) < ends[:, None]) & (random.random((size, steps)) < 0.8)
+    mask[:, 0] = True
+    batch[f"{name}_mask"] = mask
+  batch[f"{model.modalities[0]}_mask"][-1] = False
+  return batch
+
+
+def draw(model, batch, seed=1):
+  """Parameters that are nowhere zero, in float64 where that is enabled."""
+  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+  random = np.random.default_rng(seed)
+  return jax.tree.map(lambda s: jnp.asarray(0.4 * random.normal(size=s.shape)), shapes)
+
+
+def reference(model, variables, batch):
+  settings = {
+    f: getattr(model, f)
+    for f in model.__dataclass_fields__
+    if f in mcr_batch_settings()
+  }
+  settings["targets"] = model.targets or model.modalities
+  params = jax.tree.map(np.asarray, variables["params"])
+  return mcr_batch(params, jax.tree.map(np.asarray, batch), **settings)
+
+
+def mcr_batch_settings():
+  import inspect
+
+  from tests.reference.mcr import mcr
+
+  return set(inspect.signature(mcr).parameters) - {"params", "sample"}
+
+
+@pytest.mark.parametrize("shorter", [0, 1])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_equals_the_literal_equations(variant, shorter):
+  with jax.enable_x64(True):
+    model = build(**VARIANTS[variant])
+    batch = make_batch(model, shorter=shorter)
+    variables = draw(model, make_batch(model))
+    expected, _ = reference(model, variables, batch)
+    predictions, _ = jax.jit(model.apply)(variables, batch)
+    np.testing.assert_allclose(predictions, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("exchange", ["mixed", "literal"])
+def test_both_orders_of_exchange_equal_the_literal_equations(exchange):
+  with jax.enable_x64(True):
+    model = build(cmu_exchange=exchange, cmu_heads=2)
+    batch = make_batch(model)
+    variables = draw(model, batch)
+    expected, _ = reference(model, variables, batch)
+    predictions, _ = jax.jit(model.apply)(variables, batch)
+    np.testing.assert_allclose(predictions, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_the_intermediates_are_those_of_the_paper():
+  with jax.enable_x64(True):
+    model = build()
+    batch = make_batch(model)
+    variables = draw(model, batch)
+    _, expected = reference(model, variables, batch)
+    _, out = jax.jit(model.apply)(variables, batch)
+    for i, row in enumerate(expected):
+      close = lambda name, value, i=i: np.testing.assert_allclose(
+        out[name][i], value, rtol=1e-9, atol=1e-10, err_msg=name
+      )
+      for (layer, target, source), alpha in row["alpha"].items():
+        close(f"layer_{layer}/cmu_{target}/alpha_{source}", alpha)
+      for (layer, target), gamma in row["gamma"].items():
+        close(f"layer_{layer}/scu_{target}/gamma_cross", gamma[0])
+        close(f"layer_{layer}/scu_{target}/gamma_self", gamma[1])
+      for (layer, name), gate in row["mu"].items():
+        close(f"layer_{layer}/update_{name}/gate", gate)
+      for (layer, target), gate in row["phi"].items():
+        close(f"layer_{layer}/join_{target}/gate", gate)
+
+
+@pytest.mark.parametrize("variant", ["paper", "three_sources", "serial", "emotions"])
+def test_gradients_equal_finite_differences(variant):
+  with jax.enable_x64(True):
+    model = build(**VARIANTS[variant])
+    batch = make_batch(model)
+    variables = draw(model, batch)
+    loss = jax.jit(lambda v: jnp.sin(model.apply(v, batch)[0]).sum())
+    gradient = jax.grad(loss)(variables)
+    for seed in range(3):
+      direction = draw(model, batch, seed=seed + 10)
+      slope = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, gradient, direction)))
+      move = lambda h, d=direction: jax.tree.map(lambda v, e: v + h * e, variables, d)
+      h = 1e-4
+      # Five points: their error is of fourth order in h.
+      difference = 8 * (loss(move(h)) - loss(move(-h)))
+      difference = (difference - loss(move(2 * h)) + loss(move(-2 * h))) / (12 * h)
+      np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("junk", [1e6, np.nan, np.inf])
+def test_padding_reaches_neither_the_output_nor_a_gradient(junk):
+  model = build()
+  batch = make_batch(model)
+  variables = draw(model, batch)
+  dirty = dict(batch)
+  for m in model.modalities:
+    dirty[m] = np.where(batch[f"{m}_mask"][..., None], batch[m], junk)
+  loss = jax.jit(jax.value_and_grad(lambda v, b: model.apply(v, b)[0].sum()))
+  clean = {m: np.where(np.isfinite(x), x, 0) for m, x in dirty.items()}
+  for expected, got in zip(
+    jax.tree.leaves(loss(variables, clean)),
+    jax.tree.leaves(loss(variables, dirty)),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(expected, got)
+
+
+def test_a_prediction_depends_neither_on_batch_mates_nor_on_padding():
+  with jax.enable_x64(True):
+    model = build()
+    batch = make_batch(model, size=5)
+    variables = draw(model, batch)
+    together, _ = model.apply(variables, batch)
+    for i in range(5):
+      alone = {}
+      for m in model.modalities:
+        mask = batch[f"{m}_mask"][i : i + 1]
+        steps = max(int(np.flatnonzero(mask[0]).max(initial=0)) + 1, 1)
+        alone[m] = batch[m][i : i + 1, :steps]
+        alone[f"{m}_mask"] = mask[:, :steps]
+      prediction, _ = model.apply(variables, alone)
+      np.testing.assert_allclose(prediction[0], together[i], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("missing", THREE)
+def test_a_missing_modality_reads_zeros_and_trains(missing):
+  model = build()
+  batch = make_batch(model)
+  batch[f"{missing}_mask"] = np.zeros_like(batch[f"{missing}_mask"])
+  variables = draw(model, batch)
+  loss = lambda v: model.apply(v, batch)[0].sum()
+  _, out = model.apply(variables, batch)
+  target = next(t for t in THREE if t != missing)
+  assert not out[f"layer_0/cmu_{target}/alpha_{missing}"].any()
+  assert not out[f"layer_1/cmu_{target}/attention_{missing}"].any()
+  gradient = jax.grad(loss)(variables)
+  assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
+  assert np.any(gradient["params"]["head"]["output"]["kernel"])
+
+
+@pytest.mark.parametrize(
+  "change", [{"remat": True}, {"scan_layers": False}], ids=["remat", "unrolled"]
+)
+def test_run_time_choices_change_neither_parameters_nor_results(change):
+  with jax.enable_x64(True):
+    plain, other = build(), build(**change)
+    batch = make_batch(plain)
+    variables = draw(plain, batch)
+    shapes = [
+      jax.eval_shape(m.init, jax.random.key(0), batch) for m in (plain, other)
+    ]
+    assert jax.tree.all(jax.tree.map(lambda a, b: a.shape == b.shape, *shapes))
+    loss = lambda model: jax.value_and_grad(lambda v: model.apply(v, batch)[0].sum())
+    expected, got = (jax.jit(loss(m))(variables) for m in (plain, other))
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), expected, got
+    )
+
+
+def test_bfloat16_computes_near_float32_with_float32_parameters():
+  plain, half = build(width=12), build(width=12, dtype="bfloat16")
+  batch = jax.tree.map(
+    lambda x: x.astype(np.float32) if x.dtype.kind == "f" else x, make_batch(plain)
+  )
+  variables = plain.init(jax.random.key(0), batch)
+  assert {x.dtype for x in jax.tree.leaves(half.init(jax.random.key(0), batch))} == {
+    jnp.dtype("float32")
+  }
+  expected, got = plain.apply(variables, batch)[0], half.apply(variables, batch)[0]
+  assert got.dtype == jnp.float32
+  assert 0 < np.abs(expected - got).max() < 0.05 * np.abs(expected).max() + 0.02
+
+
+def test_dropout_falls_only_while_training_and_by_its_key():
+  model = build(residual_dropout=0.3, attention_dropout=0.3, embed_dropout=0.1)
+  batch = make_batch(model)
+  variables = draw(model, batch)
+  run = lambda key: model.apply(
+    variables, batch, train=True, rngs={"dropout": jax.random.key(key)}
+  )[0]
+  still = model.apply(variables, batch)[0]
+  np.testing.assert_array_equal(run(1), run(1))
+  assert np.all(run(1) != run(2)) and np.all(run(1) != still)
+
+
+@pytest.mark.parametrize(
+  ("fields", "words"),
+  [
+    ({"heads": 4}, "heads=4 must divide the width of the model, 6"),
+    ({"source_update": "summ"}, "'summ' is no variant; the nearest is 'sum'"),
+    ({"targets": ("smell",)}, "'smell', which is not among the modalities text"),
+    ({"cmu": "off", "scu": "off"}, "nothing would reinforce"),
+    ({"num_layers": 0}, "must be at least 1"),
+  ],
+)
+def test_a_wrong_field_is_named_with_what_would_be_right(fields, words):
+  model = build(**fields)
+  with pytest.raises(UserError, match=words):
+    jax.eval_shape(model.init, jax.random.key(0), make_batch(build()))
+
+
+def test_a_field_that_no_model_has_is_answered_with_the_nearest():
+  with pytest.raises(UserError, match="no field 'widht'; the nearest is 'width'"):
+    build(widht=3)
+
+
+def test_sequences_longer_than_the_model_name_both_lengths():
+  model = build()
+  batch = make_batch(model)
+  variables = draw(model, batch)
+  batch["audio"] = np.zeros((4, 9, 4))
+  batch["audio_mask"] = np.ones((4, 9), bool)
+  with pytest.raises(UserError, match="audio sequences have 9 steps.*at most 7"):
+    model.apply(variables, batch)
