@@ -277,5 +277,6 @@ def npz(path, corpus):
   }
   for name in corpus.sequences:
     arrays[name], arrays[f"{name}_offsets"] = corpus.joined(name), corpus.offsets(name)
-  np.savez(path, **arrays)
+  with open(path, "wb") as file:  # A name would get a suffix.
+    np.savez(file, **arrays)
   return path

@@ -43,7 +43,11 @@ class Reader:
     if not isinstance(found, h5py.Dataset):
       raise UserError(f"{self.source}: {name[:60]!r} is no array.")
     self._check(found, f"{self.source}: {found.name[-80:]!r}")
-    return found[()]
+    try:
+      return found[()]
+    except (OSError, RuntimeError, ValueError) as error:
+      what = str(error)[:100]
+      raise UserError(f"{self.source}: {name[:60]!r} is damaged: {what}") from None
 
   def _member(self, parent, name):
     key = name.encode("utf-8", "surrogateescape")
@@ -53,7 +57,11 @@ class Reader:
       raise UserError(
         f"{self.source}: refused: {name[:60]!r} is a link that leaves its place."
       )
-    return parent[name]
+    try:
+      return parent[name]
+    except (KeyError, OSError, RuntimeError) as error:
+      what = str(error)[:100]
+      raise UserError(f"{self.source}: {name[:60]!r} is damaged: {what}") from None
 
   def _check(self, dataset, what):
     plist = dataset.id.get_create_plist()

@@ -4,6 +4,7 @@ import io
 import math
 import os
 import pathlib
+import tokenize
 
 import numpy as np
 
@@ -44,10 +45,10 @@ def header(
     parse = formats.read_array_header_1_0
     parse = parse if version == (1, 0) else formats.read_array_header_2_0
     shape, fortran, dtype = parse(file)
-  except (ValueError, TypeError, SyntaxError, RecursionError) as error:
+  except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
     reason = str(error).splitlines()[0][:100] if str(error) else "no header"
     raise UserError(f"{source} is no .npy array: {reason}.") from None
-  if any(side < 0 for side in shape):
+  if any(not isinstance(side, int) or side < 0 for side in shape):
     raise UserError(f"{source} claims shape {shape}.")
   return shape, fortran, dtype
 
