@@ -6,13 +6,14 @@ whom to believe, so that the sentiment is
 
   g = v where t = 1, a where t = -1        y = 2 g + n,   n uniform on [-1, 1].
 
-Each bit appears in its own modality only: as the fixed pattern u_m, times the bit, in
-20 to 40% of the steps (at least one), at random places. Every other step carries
-another fixed pattern with a random sign that means nothing; noise of unit variance is
-everywhere. Lengths are drawn apart for each modality, and a tenth of the vision steps
-are holes. In every split the eight combinations of bits are equally frequent, and n
-runs over the same even grid in each, so that the errors below hold for every split, not
-just on average. Written out, with E|n| = 1/2 and E|c + n| = c for c >= 1:
+Each bit appears in its own modality only: as a fixed pattern of +-1 in all features,
+times the bit, in 20 to 40% of the steps (at least one), at random places. Every other
+step carries another fixed pattern with a random sign that means nothing, and noise of
+half that size is everywhere. Lengths are drawn apart for each modality, and a tenth of
+the vision steps are holes. In every split the eight combinations of bits are equally
+frequent, and n runs over the same even grid in each, so that the errors below hold for
+every split, not just on average. Written out, with E|n| = 1/2 and E|c + n| = c for
+c >= 1:
 
 - Whoever knows all bits errs by E|n| = 0.5. That is `BEST_MAE`: n cannot be known.
 - A constant c in [-1, 1] errs by E|+-2 + n - c| = 2, four times as much. Text alone
@@ -42,7 +43,7 @@ from mcr_jax.errors import UserError
 
 WIDTHS = {"text": 300, "audio": 74, "vision": 35}
 STEPS = {"text": (4, 12), "audio": (12, 36), "vision": (15, 48)}
-SAMPLES = (1280, 320, 640)
+SAMPLES = (1920, 320, 640)
 TASKS = ("regression", "multiclass", "binary")
 CLASSES = ("neutral", "happy", "sad", "angry")
 
@@ -126,11 +127,11 @@ class _Draw:
     return np.argsort(self.uniform(count), kind="stable")
 
   def noise(self, rows, columns):
-    """Unit variance: uniform, 16 bits a value."""
+    """Uniform, with deviation 1/2, from 16 bits a value."""
     words = self.source.random_raw(-(-rows * columns // 4)).astype("<u8")
     values = words.view("<u2")[: rows * columns].astype(np.float32)
     values -= np.float32(32767.5)
-    values *= np.float32(np.sqrt(12.0) / 65536)
+    values *= np.float32(np.sqrt(3.0) / 65536)
     return values.reshape(rows, columns)
 
 

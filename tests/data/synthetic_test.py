@@ -123,7 +123,7 @@ def test_a_small_network_on_all_modalities_finds_the_fusion(dataset):
   network = MLPRegressor(
     hidden_layer_sizes=(64, 32), alpha=1, early_stopping=True, random_state=0
   )
-  assert error(dataset, MODALITIES, network) < 0.75
+  assert error(dataset, MODALITIES, network) < 0.65
 
 
 def test_it_has_the_shape_of_the_corpora(dataset):
@@ -177,7 +177,7 @@ def test_a_seed_always_gives_the_same_bits(dataset):
   """May change only with the generative model, and then in the CHANGELOG."""
   assert digest(synthetic.make()) == digest(dataset)
   assert digest(synthetic.make(1)) != digest(dataset)
-  assert digest(dataset).startswith("ab0a41783f538e58")
+  assert digest(dataset).startswith("003db9fb786cee1e")
 
 
 def test_drawing_is_quick():
