@@ -1,0 +1,195 @@
+"""Forward and backward of one attention, implementation by implementation.
+
+  python benchmarks/attention.py [--shapes unaligned,real] [--json FILE]
+
+The shapes are those of MCR at width 40. The implementations take turns in one process,
+in an order drawn anew for every turn: what else runs on the machine, and what memory
+the one before has left, meets all of them alike. The answer of each is compared with
+double precision before it is timed.
+"""
+
+import argparse
+import json
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import peaks
+
+from mcr_jax.ops.attention import attend
+from mcr_jax.ops.dropout import Dropout
+
+# group: name: (batch, queries, keys, heads, features a head)
+SHAPES = {
+  "aligned": {
+    "CMU": (64, 50, 50, 1, 40),
+    "SCU self": (64, 50, 50, 10, 4),
+    "SCU cross": (64, 50, 100, 10, 4),
+    "SCU cross, 8 heads": (64, 50, 100, 8, 5),
+    "encoder": (64, 150, 150, 10, 4),
+  },
+  "unaligned": {
+    "CMU vision<-audio": (16, 500, 375, 1, 40),
+    "CMU text<-vision": (16, 50, 500, 1, 40),
+    "CMU audio<-text": (16, 375, 50, 1, 40),
+    "SCU text cross": (16, 50, 875, 10, 4),
+    "SCU vision cross": (16, 500, 425, 10, 4),
+    "SCU audio cross": (16, 375, 550, 10, 4),
+    "SCU vision self": (16, 500, 500, 10, 4),
+    "encoder": (16, 925, 925, 10, 4),
+  },
+  "large": {
+    "SCU vision cross": (64, 500, 425, 10, 4),
+    "encoder": (64, 925, 925, 10, 4),
+  },
+  "real": {
+    "CMU text<-vision": (64, 16, 80, 1, 40),
+    "SCU text cross": (64, 16, 144, 10, 4),
+    "SCU vision self": (64, 80, 80, 10, 4),
+    "encoder": (64, 160, 160, 10, 4),
+  },
+  "long": {f"{n} steps": (8, n, n, 10, 4) for n in (500, 1000, 2000, 4000)},
+}
+# Beyond this the weights of a dense implementation are not even tried.
+MOST_BYTES = 1 << 31
+
+
+def library(query, key, value, mask, *, scale, dropout):
+  """JAX's own; it has no dropout."""
+  del dropout
+  mask = mask[:, None, None, :]
+  return jax.nn.dot_product_attention(query, key, value, mask=mask, scale=scale)
+
+
+def ours(implementation):
+  """One of the implementations behind `attend`."""
+
+  def function(query, key, value, mask, *, scale, dropout):
+    options = dict(scale=scale, dropout=dropout, implementation=implementation)
+    return attend(query, key, value, mask, **options)
+
+  return function
+
+
+def draw(shape, dtype):
+  """Inputs whose last keys are padding, and a cotangent."""
+  batch, queries, keys, heads, features = shape
+  random = np.random.default_rng(0)
+  normal = lambda *s: jnp.asarray(random.normal(size=s), dtype)
+  mask = np.arange(keys) < np.linspace(keys // 2 + 1, keys, batch)[:, None]
+  return (
+    normal(batch, queries, heads, features),
+    normal(batch, keys, heads, features),
+    normal(batch, keys, heads, features),
+    jnp.asarray(mask),
+    normal(batch, queries, heads, features),
+  )
+
+
+def step(function, rate):
+  """The value and all gradients of one attention."""
+
+  def run(query, key, value, mask, pull):
+    dropout = Dropout(rate, jnp.uint32(1)) if rate else None
+    scale = query.shape[-1] ** -0.5
+    read = lambda *x: function(*x, mask, scale=scale, dropout=dropout)
+    read, back = jax.vjp(read, query, key, value)
+    return read, *back(pull)
+
+  return run
+
+
+def check(name, compiled, inputs, rate):
+  """Raises where the first sample is not what double precision says."""
+  with jax.enable_x64(True):
+    exact = [x if x.dtype == bool else np.asarray(x[:1], np.float64) for x in inputs]
+    exact = [jnp.asarray(x[:1]) for x in exact]
+    expected = jax.jit(step(ours("dense"), rate))(*exact)
+  tolerance = 2e-4 if inputs[0].dtype == jnp.float32 else 5e-2
+  for number, right in zip(compiled(*inputs), expected, strict=True):
+    wrong = np.abs(np.asarray(number[:1], np.float64) - np.asarray(right)).max()
+    if not wrong <= tolerance * max(1.0, np.abs(right).max()):
+      raise SystemExit(f"{name} is wrong by {wrong}; nothing was timed.")
+
+
+def take_turns(compiled, inputs, repeats):
+  """Milliseconds of every run of every implementation, interleaved."""
+  times = {name: [] for name in compiled}
+  random = np.random.default_rng(1)
+  for _ in range(repeats):
+    for name in random.permutation(list(compiled)):
+      start = time.perf_counter()
+      jax.block_until_ready(compiled[name](*inputs))
+      times[name].append(1e3 * (time.perf_counter() - start))
+  return times
+
+
+def candidates(shape, rate, dtype):
+  """What can compute this shape on this machine."""
+  batch, queries, keys, heads, _ = shape
+  found = {name: ours(name) for name in ("auto", "blocked")}
+  if 4 * batch * queries * keys * heads <= MOST_BYTES:
+    found["dense"] = ours("dense")
+    if not rate:
+      found["jax.nn"] = library
+  if jax.default_backend() == "gpu" and dtype == "bfloat16" and not rate:
+    found["cudnn"] = ours("cudnn")
+  return found
+
+
+def main():
+  """Prints the table."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--shapes", default="aligned,unaligned,large,real,long")
+  parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+  parser.add_argument("--dropout", type=float, default=0.0)
+  parser.add_argument("--repeats", type=int, default=15)
+  parser.add_argument("--json", help="also write every timing to this file")
+  options = parser.parse_args()
+  print(
+    f"{peaks.machine()}  {options.dtype}  dropout {options.dropout}  "
+    f"median of {options.repeats}, [p10, p90]"
+  )
+  print(
+    f"{'shape':<28} {'B x Q x K x H x D':<22} {'':<8} {'ms':>9} {'[p10, p90]':>20} "
+    f"{'temp MB':>8} {'compile s':>9}"
+  )
+  rows = []
+  for group in options.shapes.split(","):
+    for name, shape in SHAPES[group].items():
+      inputs, compiled, built = draw(shape, options.dtype), {}, {}
+      for label, function in candidates(shape, options.dropout, options.dtype).items():
+        start = time.perf_counter()
+        run = jax.jit(step(function, options.dropout))
+        compiled[label] = run.lower(*inputs).compile()
+        built[label] = time.perf_counter() - start
+        check(label, compiled[label], inputs, options.dropout)
+      times = take_turns(compiled, inputs, options.repeats)
+      for label, taken in times.items():
+        memory = compiled[label].memory_analysis().temp_size_in_bytes / 1e6
+        middle, low, high = np.percentile(taken, (50, 10, 90))
+        spread = f"[{low:.2f}, {high:.2f}]"
+        print(
+          f"{group + ' ' + name:<28} {'x'.join(map(str, shape)):<22} {label:<8} "
+          f"{middle:9.2f} {spread:>20} {memory:8.1f} {built[label]:9.2f}",
+          flush=True,
+        )
+        rows.append(
+          dict(
+            shape=f"{group} {name}",
+            sizes=shape,
+            implementation=label,
+            ms=taken,
+            temporary_mb=memory,
+            compile_s=built[label],
+          )
+        )
+  if options.json:
+    report = {"machine": peaks.machine(), "options": vars(options), "rows": rows}
+    with open(options.json, "w") as file:
+      json.dump(report, file, indent=1)
+
+
+if __name__ == "__main__":
+  main()
