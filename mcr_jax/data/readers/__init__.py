@@ -3,6 +3,7 @@
 The format is recognised from what a file contains; nothing that a file says is run.
 """
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
@@ -46,7 +47,8 @@ def read(
     UserError: the file is of no known format, damaged, or holds more than data.
   """
   if not isinstance(path, (str, os.PathLike)):
-    return _guarded(", ".join(map(str, path)), csd.read, list(path), align)
+    dataset = _guarded(", ".join(map(str, path)), csd.read, list(path), align)
+    return _named(dataset, FORMATS["csd"])
   path = pathlib.Path(path)
   kind = recognise(path)
   if align is not None and kind != "csd":
@@ -54,7 +56,8 @@ def read(
   if features is not None and kind != "MERBench":
     raise UserError(f"{path}: features are chosen for MERBench folders, not {kind}.")
   options = {"csd": (align,), "MERBench": (features,)}.get(kind, ())
-  return _guarded(str(path), READERS[kind], path, *options)
+  dataset = _guarded(str(path), READERS[kind], path, *options)
+  return _named(dataset, FORMATS[kind]) if kind in FORMATS else dataset
 
 
 def recognise(path: str | os.PathLike) -> str:
@@ -98,11 +101,16 @@ def _recognise_folder(path) -> str:
   raise UserError(f"{path} is a folder with {names}. Known are {KNOWN}.")
 
 
+def _named(dataset, name) -> Dataset:
+  notes = (f"The format is {name}.", *dataset.notes)
+  return dataclasses.replace(dataset, notes=notes)
+
+
 def _read_pickle(path) -> Dataset:
   content = unpickle.load(path)
   for reader in (conversation, mmsa, mult):
     if reader.matches(content):
-      return reader.read(content, str(path))
+      return _named(reader.read(content, str(path)), reader.FORMAT)
   raise UserError(f"{path} is a pickle of {describe(content)}. Known are {KNOWN}.")
 
 
@@ -123,6 +131,11 @@ def _guarded(source, function, *arguments):
     ) from error
 
 
+FORMATS = {
+  "csd": "CMU-MultimodalSDK's",
+  "MERBench": "MERBench's",
+  "manifest": "a table of .npy files",
+}
 READERS = {
   "npz": npz.read,
   "csd": csd.read,

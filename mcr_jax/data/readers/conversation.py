@@ -16,7 +16,7 @@ IEMOCAP = ("happy", "sad", "neutral", "angry", "excited", "frustrated")
 IMPLIED = {"neutral": "neutral", "joy": "positive", "sadness": "negative"}
 # MELD's own validation dialogues are the last 114 of 1152 that are not for testing.
 VALID_SHARE = 114 / 1152
-FORMAT = "conversation"
+FORMAT = "a conversation pickle"
 LAYOUTS = {
   "MELD, DialogueRNN": dict(text=3, audio=4, sentence=5, train=6, test=7, sentiment=8),
   "MELD, MM-DFN": dict(
@@ -158,7 +158,8 @@ def _ids(table, keys, counts, source) -> np.ndarray:
   ids = []
   for key, count in zip(keys, counts, strict=True):
     own = table.get(key)
-    if isinstance(own, (list, tuple, np.ndarray)) and len(own) == count:
+    own = own.tolist() if isinstance(own, np.ndarray) else own
+    if isinstance(own, (list, tuple)) and len(own) == count:
       own = values.names(own, f"{source}: the ids", count)
     else:
       own = range(count)

@@ -220,8 +220,11 @@ def _labels(labels, samples, source) -> tuple[np.ndarray, dict[str, np.ndarray]]
 def _splits(ids, path) -> np.ndarray | None:
   if not path.is_file():
     return None
-  with open(path, newline="", encoding="utf-8-sig") as file:
-    table = {row.get("id"): row.get("split") or "" for row in csv.DictReader(file)}
+  try:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+      table = {row.get("id"): row.get("split") or "" for row in csv.DictReader(file)}
+  except (csv.Error, UnicodeDecodeError) as error:
+    raise UserError(f"{path} is no table: {error}") from None
   table = {key: values.SPLIT_NAMES.get(x, x) for key, x in table.items()}
   result = []
   for key in ids:

@@ -43,11 +43,7 @@ class Reader:
     if not isinstance(found, h5py.Dataset):
       raise UserError(f"{self.source}: {name[:60]!r} is no array.")
     self._check(found, f"{self.source}: {found.name[-80:]!r}")
-    try:
-      return found[()]
-    except (OSError, RuntimeError, ValueError) as error:
-      what = str(error)[:100]
-      raise UserError(f"{self.source}: {name[:60]!r} is damaged: {what}") from None
+    return found[()]
 
   def _member(self, parent, name):
     key = name.encode("utf-8", "surrogateescape")
@@ -57,11 +53,7 @@ class Reader:
       raise UserError(
         f"{self.source}: refused: {name[:60]!r} is a link that leaves its place."
       )
-    try:
-      return parent[name]
-    except (KeyError, OSError, RuntimeError) as error:
-      what = str(error)[:100]
-      raise UserError(f"{self.source}: {name[:60]!r} is damaged: {what}") from None
+    return parent[name]
 
   def _check(self, dataset, what):
     plist = dataset.id.get_create_plist()
@@ -86,8 +78,9 @@ class Reader:
 def opened(path: str | os.PathLike) -> Iterator[Reader]:
   """Opens an HDF5 file for bounded reading."""
   try:
-    file = h5py.File(path, "r")
-  except (OSError, RuntimeError, ValueError) as error:
-    raise UserError(f"{path} is a damaged HDF5 file: {str(error)[:150]}") from None
-  with file:
-    yield Reader(file, str(path), os.path.getsize(path))
+    with h5py.File(path, "r") as file:
+      yield Reader(file, str(path), os.path.getsize(path))
+  # What the library raises depends on the layer that met the damage.
+  except (OSError, RuntimeError, KeyError) as error:
+    what = " ".join(str(error).split())[:150]
+    raise UserError(f"{path} is a damaged HDF5 file: {what}") from None

@@ -10,7 +10,7 @@ from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
 
 MARKS = ("regression_labels", "classification_labels", "text_bert", "raw_text")
-FORMAT = "MMSA"
+FORMAT = "MMSA's"
 
 
 def matches(content: object) -> bool:

@@ -10,7 +10,7 @@ from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
 
 EMOTIONS = ("neutral", "happy", "sad", "angry")
-FORMAT = "MulT"
+FORMAT = "MulT's"
 
 
 def matches(content: object) -> bool:
