@@ -1,0 +1,69 @@
+"""Looks into a data file, or converts it.
+
+python -m mcr_jax.data inspect FILE [--plot OUT.png]
+python -m mcr_jax.data convert FILE OUT.npz
+"""
+
+import argparse
+import pathlib
+import sys
+
+from mcr_jax.cli import run
+from mcr_jax.data import npz, readers, report
+from mcr_jax.errors import UserError
+
+
+class _Parser(argparse.ArgumentParser):
+  """Mistakes end as all others do: in one line, with exit code 2."""
+
+  def error(self, message):
+    raise UserError(f"{message} (see python -m mcr_jax.data --help)")
+
+
+def main(argv: list[str]) -> int:
+  """Runs one of the two commands."""
+  parser = _Parser(prog="python -m mcr_jax.data", description=__doc__.split("\n")[0])
+  commands = parser.add_subparsers(dest="command", required=True)
+  for name, words in (
+    ("inspect", "say what a data file holds, and how to use it"),
+    ("convert", "write a data file as .npz, which loads fastest"),
+  ):
+    command = commands.add_parser(name, help=words, description=words)
+    command.add_argument("file", type=pathlib.Path, help="a data file or folder")
+    command.add_argument("--align", help="of .csd files: pool to this modality's steps")
+    command.add_argument(
+      "--feature",
+      action="append",
+      default=[],
+      metavar="MODALITY=FOLDER",
+      help="of MERBench folders: which features to use",
+    )
+    if name == "inspect":
+      command.add_argument("--plot", type=pathlib.Path, metavar="OUT.png")
+    else:
+      command.add_argument("out", type=pathlib.Path, metavar="OUT.npz")
+  arguments = parser.parse_args(argv)
+  pairs = dict(x.partition("=")[::2] for x in arguments.feature)
+  if not all(pairs.values()):
+    raise UserError(f"--feature={arguments.feature} must be MODALITY=FOLDER.")
+  dataset = readers.read(arguments.file, align=arguments.align, features=pairs or None)
+  if arguments.command == "convert":
+    if arguments.out.suffix != ".npz":
+      raise UserError(f"{arguments.out} must end in .npz.")
+    npz.write(arguments.out, dataset)
+    print(f"wrote {arguments.out}: {len(dataset):,} samples")
+    return 0
+  lines = report.write(dataset, str(arguments.file))
+  if arguments.plot:
+    from mcr_jax.data.plot import draw  # needs matplotlib, which is an extra
+
+    draw(dataset, arguments.plot)
+    lines += ["", f"drew {arguments.plot}"]
+  text = "\n".join(lines) + "\n"
+  encoding = sys.stdout.encoding or "utf-8"
+  sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+  return 0
+
+
+if __name__ == "__main__":
+  run(main)

@@ -1,0 +1,249 @@
+"""What is in a data set, in words: the questions to ask before training on it."""
+
+import collections
+import dataclasses
+import re
+import shlex
+from collections.abc import Iterable
+
+import numpy as np
+
+from mcr_jax.data.schema import SPLITS, Dataset, Modality, chunks
+
+BAR = 40
+# The parts of ids in use: video$_$clip, video[clip], video_clip.
+VIDEO = re.compile(r"(.+?)\$_\$.*|(.+)\[\d+\]|(.+)_\d+")
+SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+  """What one pass over the values of a modality finds.
+
+  Attributes:
+    nonfinite: (D,) how many values of each column are NaN or infinite, on real steps.
+    constant: (D,) whether a column has one finite value only, on real steps.
+  """
+
+  nonfinite: np.ndarray
+  constant: np.ndarray
+
+
+def scan(modality: Modality) -> Features:
+  """Counts what is not finite, and finds columns that never change."""
+  width = modality.width
+  bad = np.zeros(width, np.int64)
+  low, high = np.full(width, np.inf), np.full(width, -np.inf)
+  for rows in chunks(modality.values):
+    values = modality.values[rows][modality.mask[rows]]
+    finite = np.isfinite(values)
+    bad += (~finite).sum(0)
+    low = np.minimum(low, np.where(finite, values, np.inf).min(0, initial=np.inf))
+    high = np.maximum(high, np.where(finite, values, -np.inf).max(0, initial=-np.inf))
+  return Features(bad, low >= high)
+
+
+def videos(ids: Iterable[str]) -> list[str]:
+  """The video of each id, the id itself where it names none."""
+  ids = [str(x) for x in ids]
+  found = [VIDEO.fullmatch(x) for x in ids]
+  names = [next(filter(None, x.groups())) if x else None for x in found]
+  return [n or x for n, x in zip(names, ids, strict=True)]
+
+
+def shared(names: Iterable[str], splits: np.ndarray) -> list[str]:
+  """Names that occur in more than one split."""
+  where = collections.defaultdict(set)
+  for name, split in zip(names, splits, strict=True):
+    where[str(name)].add(str(split))
+  return sorted(name for name, found in where.items() if len(found) > 1)
+
+
+def resident_bytes(dataset: Dataset) -> dict[str, int]:
+  """Bytes on the device by modality, when all samples are padded to the longest."""
+  sizes = {}
+  for name, modality in dataset.modalities.items():
+    length = max(1, int(modality.lengths.max(initial=0)))
+    sizes[name] = len(dataset) * length * (4 * modality.width + 1)
+  return sizes
+
+
+def write(dataset: Dataset, path: str) -> list[str]:
+  """The report, line by line.
+
+  Args:
+    dataset: as read.
+    path: what to name in the config lines.
+  """
+  scans = {name: scan(modality) for name, modality in dataset.modalities.items()}
+  sections = [
+    [f"{dataset.source or path}: {len(dataset):,} samples", *_notes(dataset)],
+    _splits(dataset),
+    _labels(dataset),
+    _modalities(dataset),
+    *[_lengths(name, x) for name, x in dataset.modalities.items() if not x.vector],
+    _values(scans),
+    _ids(dataset),
+    _memory(dataset),
+    _config(dataset, path, scans),
+  ]
+  return [_printable(x) for part in sections if part for x in [*part, ""]][:-1]
+
+
+def _printable(line):
+  """Without control characters: they come from files of strangers."""
+  return "".join(x if x.isprintable() else "?" for x in line)
+
+
+def _notes(dataset):
+  return [f"  {note}" for note in dataset.notes]
+
+
+def _splits(dataset):
+  if dataset.splits is None:
+    return ["Splits: none; good for prediction only."]
+  known = [*SPLITS, *sorted(set(dataset.splits.tolist()) - set(SPLITS))]
+  counts = collections.Counter(dataset.splits.tolist())
+  return ["Splits: " + ", ".join(f"{x} {counts[x]:,}" for x in known)]
+
+
+def _labels(dataset):
+  labels = dataset.labels
+  others = [k for k in dataset.extras if k.startswith("label") and "names" not in k]
+  more = [f"  also: {', '.join(others)}"] if others else []
+  if labels is None or not len(labels):
+    return ["Labels: none; good for prediction only.", *more]
+  labels, names = np.asarray(labels), list(dataset.class_names)
+  splits = _by_split(dataset)
+  if labels.dtype.kind == "f" and labels.ndim == 1:
+    lines = [f"Labels: numbers from {labels.min():.4g} to {labels.max():.4g}"]
+    for split, rows in splits:
+      x = labels[rows]
+      lines.append(f"  {split}: mean {x.mean():.3f}, deviation {x.std():.3f}")
+    edges = np.histogram_bin_edges(labels[np.isfinite(labels)], 7)
+    return [*lines, *_histogram(labels, edges), *more]
+  if labels.ndim == 2:
+    width = labels.shape[1]
+    names = names if len(names) == width else [f"label {i}" for i in range(width)]
+    lines = [f"Labels: {width} a sample"]
+    for i, name in enumerate(names):
+      means = ", ".join(
+        f"{split} {labels[rows, i].mean():.3f}" for split, rows in splits
+      )
+      lines.append(f"  {name}: mean {means}")
+    return [*lines, *more]
+  count = max(len(names), int(labels.max()) + 1 if labels.dtype.kind in "biu" else 0)
+  names = names + [str(i) for i in range(len(names), min(count, 50))]
+  lines = [f"Labels: {count} classes"]
+  for i, name in enumerate(names):
+    found = ", ".join(
+      f"{split} {(labels[rows] == i).sum():,}" for split, rows in splits
+    )
+    lines.append(f"  {i} {name}: {found}")
+  return [*lines, *more]
+
+
+def _by_split(dataset):
+  if dataset.splits is None:
+    return [("all", np.arange(len(dataset)))]
+  groups = [(split, dataset.indices(split)) for split in SPLITS]
+  return [(split, rows) for split, rows in groups if len(rows)]
+
+
+def _modalities(dataset):
+  rows = [("modality", "width", "steps", "mean", "longest", "missing", "holes")]
+  for name, x in dataset.modalities.items():
+    lengths = x.lengths
+    holes = 1 - x.mask.mean() if len(x.mask) else 0.0
+    rows.append((
+      name,
+      f"{x.width}",
+      "vector" if x.vector else f"{lengths.sum():,}",
+      f"{lengths.mean():.1f}" if len(lengths) else "-",
+      f"{lengths.max(initial=0)}",
+      f"{(~x.present).sum():,}",
+      f"{holes:.1%}",
+    ))  # fmt: skip
+  wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  return [
+    "  ".join(cell.rjust(n) for cell, n in zip(row, wide, strict=True)) for row in rows
+  ]
+
+
+def _lengths(name, modality):
+  longest = int(modality.lengths.max(initial=0))
+  if longest < 2:
+    return []
+  edges = np.linspace(0, longest, min(8, longest) + 1).round()
+  return [f"Lengths of {name}:", *_histogram(modality.lengths, np.unique(edges))]
+
+
+def _histogram(values, edges):
+  counts, edges = np.histogram(values[np.isfinite(values)], edges)
+  most = max(1, counts.max())
+  return [
+    f"  {low:>8.4g} to {high:<8.4g} {'#' * round(BAR * n / most):<{BAR}} {n:,}"
+    for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True)
+  ]
+
+
+def _values(scans):
+  lines = []
+  for name, found in scans.items():
+    columns = np.flatnonzero(found.nonfinite)
+    if len(columns):
+      lines.append(
+        f"{name}: {found.nonfinite.sum():,} values are not finite, in {len(columns)} "
+        f"columns ({_some(columns)})."
+      )
+    columns = np.flatnonzero(found.constant)
+    if len(columns):
+      lines.append(f"{name}: {len(columns)} columns are constant ({_some(columns)}).")
+  return lines or ["All values are finite; no column is constant."]
+
+
+def _some(items):
+  shown = ", ".join(str(x)[:60] for x in items[:SHOWN])
+  return shown + ", ..." * (len(items) > SHOWN)
+
+
+def _ids(dataset):
+  counts = collections.Counter(dataset.ids.tolist())
+  twice = [name for name, n in counts.items() if n > 1]
+  lines = [f"Ids: {len(twice)} occur more than once ({_some(twice)})."] if twice else []
+  if dataset.splits is not None:
+    leaks = shared(dataset.ids, dataset.splits)
+    if leaks:
+      lines.append(f"LEAK: {len(leaks)} ids are in two splits ({_some(leaks)}).")
+    apart = shared(videos(dataset.ids), dataset.splits)
+    if apart and len(apart) > len(leaks):
+      lines.append(
+        f"Remark: {len(apart)} videos have clips in two splits ({_some(apart)}); a "
+        "model may know the speaker."
+      )
+  return lines or ["Ids: all different, none in two splits."]
+
+
+def _memory(dataset):
+  sizes = resident_bytes(dataset)
+  parts = ", ".join(f"{name} {_bytes(n)}" for name, n in sizes.items())
+  held = sum(x.values.nbytes for x in dataset.modalities.values())
+  return [
+    f"Memory on the device if resident: {_bytes(sum(sizes.values()))} ({parts}); "
+    f"{_bytes(held)} without padding."
+  ]
+
+
+def _bytes(count):
+  for unit in ("bytes", "KiB", "MiB"):
+    if count < 1024:
+      return f"{count:.4g} {unit}"
+    count /= 1024
+  return f"{count:.4g} GiB"
+
+
+def _config(dataset, path, scans):
+  lines = ["To use it:", f"  --config.data.path={shlex.quote(path)}"]
+  if any(found.nonfinite.any() for found in scans.values()):
+    lines.append("  --config.data.nonfinite=zero")
+  return lines

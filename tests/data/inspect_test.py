@@ -1,0 +1,150 @@
+"""`python -m mcr_jax.data`: what it says, what it writes, and how it fails."""
+
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mcr_jax.data import Dataset, Modality, npz, readers, report
+from mcr_jax.data.__main__ import main
+from mcr_jax.errors import UserError
+from tests.data import writers
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def file(tmp_path):
+  return writers.dump(tmp_path / "x.pkl", writers.mmsa_content(writers.invented()))
+
+
+def inspected(path, capsys, *more):
+  assert main(["inspect", str(path), *more]) == 0
+  return capsys.readouterr().out
+
+
+def test_the_report_answers_what_one_asks_first(file, capsys):
+  text = inspected(file, capsys)
+  for words in (
+    "15 samples",
+    "The format is MMSA's.",
+    "padded on the right to 8 steps",
+    "train 7, valid 3, test 5",
+    "Labels: numbers from",
+    "Lengths of vision:",
+    "audio: 1 values are not finite, in 1 columns (2).",
+    f"--config.data.path={file}",
+    "--config.data.nonfinite=zero",
+    "Memory on the device if resident:",
+  ):
+    assert words in text, words
+
+
+def test_memory_is_that_of_padded_arrays_and_masks(file):
+  dataset = readers.read(file)
+  sizes = report.resident_bytes(dataset)
+  for name, modality in dataset.modalities.items():
+    values, mask = modality.padded(np.arange(15), int(modality.lengths.max()))
+    assert sizes[name] == values.nbytes + mask.nbytes
+
+
+def test_leaks_and_duplicates_are_found():
+  dataset = Dataset(
+    ids=np.array(["a$_$1", "a$_$2", "b[0]", "b[1]", "c_1", "c_1", "d"]),
+    modalities={"text": Modality.from_vectors(np.eye(7, 3))},
+    splits=np.array(["train", "test", "train", "train", "train", "valid", "test"]),
+    labels=np.arange(7) % 2,
+  )
+  text = "\n".join(report.write(dataset, "x"))
+  assert "Ids: 1 occur more than once (c_1)." in text
+  assert "LEAK: 1 ids are in two splits (c_1)." in text
+  assert "Remark: 2 videos have clips in two splits (a, c)" in text
+  assert report.videos(["a$_$1", "b[12]", "c_7", "d"]) == ["a", "b", "c", "d"]
+
+
+def test_constant_and_broken_columns_are_found():
+  values = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+  values[:, 1] = 3.0
+  values[2, 2] = np.nan
+  values[3, 2] = -np.inf
+  modality = Modality(values, np.array([0, 3, 6]), np.array([True] * 4 + [False] * 2))
+  found = report.scan(modality)
+  assert found.nonfinite.tolist() == [0, 0, 2, 0]
+  assert found.constant.tolist() == [False, True, False, False]
+  # What stands in a hole does not count.
+  values[4, 0] = np.nan
+  assert report.scan(modality).nonfinite.tolist() == [0, 0, 2, 0]
+
+
+@pytest.mark.parametrize("kind", ["classes", "binary", "none"])
+def test_every_kind_of_label_is_described_and_drawn(tmp_path, kind, capsys):
+  labels = {"classes": np.arange(8) % 3, "binary": np.eye(4, dtype=int)[[0, 1] * 4]}
+  dataset = Dataset(
+    ids=np.array([f"v{i}" for i in range(8)]),
+    modalities={
+      "text": Modality.from_padded(np.ones((8, 3, 2)), np.ones((8, 3), bool))
+    },
+    splits=np.array(["train"] * 4 + ["test"] * 4) if kind != "none" else None,
+    labels=labels.get(kind),
+    class_names=("x", "y", "z") if kind == "classes" else (),
+  )
+  npz.write(tmp_path / "x.npz", dataset)
+  text = inspected(tmp_path / "x.npz", capsys, "--plot", str(tmp_path / "x.png"))
+  words = {
+    "classes": "0 x: train 2, test 1",
+    "binary": "label 1: mean train 0.500, test 0.500",
+    "none": "Labels: none",
+  }
+  assert words[kind] in text
+  assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_from_strangers_cannot_write_to_the_terminal():
+  dataset = Dataset(
+    ids=np.array(["\x1b[2Ja", "\x1b[2Ja"]),
+    modalities={"text": Modality.from_vectors(np.eye(2))},
+  )
+  assert not any("\x1b" in line for line in report.write(dataset, "x"))
+
+
+def test_conversion_keeps_the_data_set(tmp_path, file):
+  assert main(["convert", str(file), str(tmp_path / "y.npz")]) == 0
+  before, after = readers.read(file), readers.read(tmp_path / "y.npz")
+  for field in ("ids", "splits", "labels"):
+    np.testing.assert_array_equal(getattr(before, field), getattr(after, field))
+  for name, modality in before.modalities.items():
+    for field in dataclasses.fields(Modality):
+      a, b = (getattr(x, field.name) for x in (modality, after.modalities[name]))
+      np.testing.assert_array_equal(a, b)
+  np.testing.assert_array_equal(
+    before.extras["label_classes"], after.extras["label_classes"]
+  )
+
+
+def test_mistakes_are_user_errors(tmp_path, file):
+  for argv, words in (
+    (["inspect"], "the following arguments are required: file"),
+    (["look", "x"], "invalid choice: 'look'"),
+    (["convert", str(file), "y.txt"], "must end in .npz"),
+    (["inspect", str(file), "--feature", "text"], "must be MODALITY=FOLDER"),
+    (["inspect", str(tmp_path / "none")], "no such file"),
+  ):
+    with pytest.raises(UserError, match=words):
+      main(argv)
+
+
+def test_the_program_ends_with_2_and_one_line_on_a_mistake(tmp_path):
+  (tmp_path / "x").write_bytes(b"cposix\nsystem\n(S'ls'\ntR.")
+  done = subprocess.run(
+    [sys.executable, "-m", "mcr_jax.data", "inspect", "x"],
+    cwd=tmp_path,
+    env={**os.environ, "PYTHONPATH": str(ROOT)},
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 2 and not done.stdout
+  assert "refused: posix.system" in done.stderr and done.stderr.count("\n") == 1
