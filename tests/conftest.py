@@ -20,6 +20,8 @@ def pytest_configure():
   import jax
 
   jax.config.update("jax_numpy_rank_promotion", "raise")
+  # Tests compile much and compute little: this halves their time.
+  jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 D. Yang, Y. Liu, C. Huang, M. Li, X. Zhao, Y. Wang, K. Yang, Y. Wang, P. Zhai and
 L. Zhang, "Target and source modality co-reinforcement for emotion understanding from
-asynchronous multimodal sequences", Knowledge-Based Systems 265, 2023.
+asynchronous multimodal sequences", Knowledge-Based Systems, 2023.
 """
 
 import math
