@@ -4,12 +4,12 @@ import dataclasses
 import hashlib
 import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mcr_jax.data import npz, synthetic
+from mcr_jax.data import synthetic
 from mcr_jax.data.checks import validate
 from mcr_jax.data.schema import SPLITS, Dataset, Modality, canonical, chunks
 from mcr_jax.errors import UserError
@@ -26,7 +26,8 @@ def load(
 
   Args:
     config: a path, or a mapping such as the `data` group, with any of
-      path: a file of any known format;
+      path: a file or folder of any known format, or a list of .csd files;
+      align, features: see `readers.read`;
       name: "synthetic" for the embedded data when there is no path;
       synthetic: arguments of `synthetic.make`;
       modalities: names in order; () means all, in the order of the file;
@@ -48,9 +49,16 @@ def load(
   return _limit(dataset, config.get("lengths", {}), config.get("overlong", "error"))
 
 
-def open_any(path: str | os.PathLike) -> Dataset:
-  """Reads a file of any known format; its labels and splits are not checked yet."""
-  return npz.read(path)
+def open_any(
+  path: str | os.PathLike | Sequence[str | os.PathLike],
+  *,
+  align: str | None = None,
+  features: Mapping[str, str] | None = None,
+) -> Dataset:
+  """Reads any known format (see `readers`); labels and splits are not checked yet."""
+  from mcr_jax.data import readers
+
+  return readers.read(path, align=align, features=dict(features) if features else None)
 
 
 def lengths_of(dataset: Dataset, splits: Iterable[str] | None = None) -> dict[str, int]:
@@ -109,7 +117,9 @@ def digest(dataset: Dataset) -> str:
 
 def _open(config):
   if path := config.get("path", ""):
-    return open_any(path)
+    return open_any(
+      path, align=config.get("align") or None, features=config.get("features")
+    )
   name = config.get("name", "")
   if name == "synthetic":
     try:
