@@ -144,6 +144,23 @@ def to_main(params, vectors, sizes, method, main, auxiliaries):
   return dense(params["output"], relu(dense(params["join"], joined)).mean(0))
 
 
+def ct_of_all_pairs(params, vectors, sizes):
+  full = filled(vectors, sizes)
+  seen = {m: views(params[f"view_{m}"], x) for m, x in full.items()}
+  parts = []
+  for t, x in seen.items():
+    reads = []
+    for s, y in seen.items():
+      if s != t:
+        y = None if vectors[s] is None else y
+        reads.append(transformer(params[f"toward_{t}_{s}"], x, y))
+    both = dense(params[f"pair_{t}"], np.concatenate(reads, 1))
+    joint = transformer(params[f"joint_{t}"], both, both)
+    parts.append(np.zeros(x.shape) if vectors[t] is None else joint)
+  joined = np.concatenate(parts, 1)
+  return dense(params["output"], relu(dense(params["join"], joined)).mean(0))
+
+
 def cim(params, vectors, sizes, chosen):
   full = filled(vectors, sizes)
   seen = {m: views(params[f"view_{m}"], x) for m, x in full.items()}

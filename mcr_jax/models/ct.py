@@ -4,35 +4,72 @@ Tsai et al.: Multimodal Transformer for Unaligned Multimodal Language Sequences,
 2019 (MulT), as the paper of MIA-Net extends it (its Table 10): every auxiliary is
 mapped to the main modality, instead of every modality to every other, and a pair has
 three transformers. They are those that MulT gives to a pair: main reads auxiliary,
-auxiliary reads main, and one over the two together. models/mult.py is MulT itself.
+auxiliary reads main, and one over the two together. With `pairs="all"` it is extended
+as MulT is: every modality reads every other, and has one transformer over all it read;
+there is no main modality then. models/mult.py is MulT itself, on sequences.
 
 Deviations: vectors become sequences as in models/mha.py, and a transformer is the one
 of models/transformer.py, which encodes what is read; MulT reads the low-level features
-in several layers. The two directions are joined by a layer of the model's width, where
-MulT concatenates. A pair then has 75 d^2 parameters with its share of the last
-concatenating layer, as the published counts say (159.52 M and 238.49 M).
+in several layers. What a transformer over several reads is given is first joined by a
+layer to the model's width, where MulT concatenates. A pair then has 75 d^2 parameters
+with its share of the last concatenating layer, as the published counts say (159.52 M
+and 238.49 M).
 """
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Array
 
+from mcr_jax.errors import UserError
 from mcr_jax.models import mha
 from mcr_jax.models.transformer import Transformer
+from mcr_jax.types import Batch, Outputs
+
+PAIRS = ("main", "all")
 
 
 class Model(mha.Model):
-  """Crossmodal transformers on views of vectors."""
+  """Crossmodal transformers on views of vectors.
+
+  Fields beside those of MHA:
+    pairs: "main" for those of the main modality, or "all".
+  """
+
+  pairs: str = "main"
+
+  def parts(self, batch: Batch, train: bool) -> tuple[list[Array], Outputs]:
+    if self.pairs not in PAIRS:
+      raise UserError(f"pairs={self.pairs!r} is none of {', '.join(PAIRS)}.")
+    if self.pairs == "main" or len(self.modalities) == 1:
+      return super().parts(batch, train)
+    views = {name: self.views(batch, name) for name in self.modalities}
+    parts, out = [], {}
+    for target, (x, here) in views.items():
+      reads = []
+      for name, (memory, present) in views.items():
+        if name != target:
+          role = f"toward_{target}_{name}"
+          read, drawn = self.transformer(role)(x, memory, present, train=train)
+          reads.append(read)
+          out |= {f"{key}_{target}_{name}": value for key, value in drawn.items()}
+      joint = self.over(target, reads, train)
+      # A missing target reads nothing that belongs to it.
+      parts.append(jnp.where(here[..., None], joint, 0))
+    return parts, out
 
   def pair(self, name, x, here, memory, present, train):
-    transformer = lambda role: Transformer(
-      self.heads, self.dropout, name=f"{role}_{name}"
-    )
-    toward, drawn = transformer("toward")(x, memory, present, train=train)
-    back, _ = transformer("back")(memory, x, here, train=train)
+    toward, drawn = self.transformer(f"toward_{name}")(x, memory, present, train=train)
+    back, _ = self.transformer(f"back_{name}")(memory, x, here, train=train)
     # What a missing modality says about the main one is nothing.
     back = jnp.where(present[..., None], back, 0)
-    both = jnp.concatenate([toward, back], -1)
-    both = nn.Dense(self.width, dtype=x.dtype, name=f"pair_{name}")(both)
+    return self.over(name, [toward, back], train), drawn
+
+  def over(self, name, reads, train):
+    """One transformer over several reads, joined to the model's width."""
+    both = jnp.concatenate(reads, -1)
+    both = nn.Dense(self.width, dtype=both.dtype, name=f"pair_{name}")(both)
     everywhere = jnp.ones(both.shape[:2], bool)
-    joint, _ = transformer("joint")(both, both, everywhere, train=train)
-    return joint, drawn
+    return self.transformer(f"joint_{name}")(both, both, everywhere, train=train)[0]
+
+  def transformer(self, name):
+    return Transformer(self.heads, self.dropout, name=name)

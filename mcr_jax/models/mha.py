@@ -69,6 +69,14 @@ class Model(nn.Module):
   def __call__(
     self, batch: Batch, *, train: bool = False
   ) -> tuple[Float[Array, "B *O"], Outputs]:
+    parts, out = self.parts(batch, train)
+    joined = jnp.concatenate(parts, -1)
+    x = nn.relu(nn.Dense(self.width, dtype=joined.dtype, name="join")(joined))
+    out["features"] = x = x.mean(-2)
+    return finish(x, self.outputs, self.dropout, train), out
+
+  def parts(self, batch: Batch, train: bool) -> tuple[list[Array], Outputs]:
+    """What is concatenated, each (B, T, width)."""
     main, auxiliaries = fusion.main_and_auxiliaries(
       self.modalities, self.main, self.auxiliaries
     )
@@ -79,10 +87,7 @@ class Model(nn.Module):
       part, drawn = self.pair(name, x, here, memory, present, train)
       parts.append(part)
       out |= {f"{key}_{name}": value for key, value in drawn.items()}
-    joined = jnp.concatenate(parts or [x], -1)
-    x = nn.relu(nn.Dense(self.width, dtype=x.dtype, name="join")(joined))
-    out["features"] = x = x.mean(-2)
-    return finish(x, self.outputs, self.dropout, train), out
+    return parts or [x], out
 
   def views(self, batch: Batch, name: str):
     """The positions of a modality, and a mask of them: all, or none if it misses."""

@@ -16,9 +16,10 @@ from mcr_jax.errors import UserError
 IMPLEMENTATIONS = ("auto", "stored", "blocked")
 
 # The most similarities that a block holds. On a CPU a block has to stay in the cache
-# (about 8 MB of float32): at 1024 x 768 blocks of two samples are four times faster
-# than the stored array and need a hundredth of its memory, for batches of 18 and of
-# 512; benchmarks/fusion_flops.py measures both. Elsewhere the bound only limits memory.
+# (about 8 MB of float32): at 1024 x 768 blocks of two samples are three to ten times
+# faster than the stored array and need an eighth of its memory for a batch of 18, a
+# seventieth for one of 512 (benchmarks/fusion_flops.py --similarity). On other devices
+# the bound was not tuned: it keeps a block below a gigabyte.
 CPU_BUDGET = 2**21
 DEVICE_BUDGET = 2**28
 

@@ -33,6 +33,7 @@ VARIANTS = [
   ("mha", {"main": "audio", "auxiliaries": ("vision",), "outputs": (7,)}),
   ("transformer", {"main": "audio", "auxiliaries": ("vision", "text")}),
   ("ct", {"main": "vision"}),
+  ("ct", {"pairs": "all"}),
 ]
 
 
@@ -90,6 +91,8 @@ def predict(name, model, params, vectors):
     if model.pairs == "all":
       pairs = list(itertools.combinations(model.modalities, 2))
     return written.cim(params, vectors, SIZES, pairs)
+  if name == "ct" and model.pairs == "all":
+    return written.ct_of_all_pairs(params, vectors, SIZES)
   auxiliaries = model.auxiliaries or others
   return written.to_main(params, vectors, SIZES, name, main, auxiliaries)
 
@@ -178,6 +181,7 @@ def test_first_predictions_are_of_the_order_of_one_at_the_widths_of_the_paper(na
     ("cim", {"pairs": "some"}, "pairs='some' is none of all, main"),
     ("mha", {"main": "touch"}, "main='touch' is none of the modalities"),
     ("mha", {"positions": 0}, "positions=0; it must be at least 1"),
+    ("ct", {"pairs": "some"}, "pairs='some' is none of main, all"),
     ("ct", {"heads": 3}, "heads=3 must divide the width of the model, 4"),
   ],
 )
