@@ -1,0 +1,172 @@
+"""Batches of a data set that stays on disk, made while the device computes (tf.data).
+
+The steps of a schedule flow through tf.data: a few threads gather the samples of the
+next steps from the memory-mapped file, in the order of the schedule. So a batch depends
+on the schedule and its step alone, whenever and wherever it is asked for.
+"""
+
+import contextlib
+import os
+import sys
+import weakref
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mcr_jax.data.normalize import Normalizer
+from mcr_jax.data.schedule import FILLER, Bounds, Schedule
+from mcr_jax.data.schema import Dataset, Modality, release
+from mcr_jax.errors import UserError
+
+# Batches in the making, and batches that wait: what the pipeline holds in memory.
+WORKERS = min(4, os.cpu_count() or 1)
+WAITING = 2
+# TensorFlow and JAX take the memory of a NumPy array as it is from this alignment on.
+ALIGNMENT = 64
+
+
+def batches(
+  dataset: Dataset,
+  schedule: Schedule,
+  buckets: Sequence[Bounds],
+  normalizer: Normalizer | None,
+  *,
+  start: int = 0,
+  share: slice = slice(None),
+) -> Iterator[dict[str, np.ndarray]]:
+  """The batches of a schedule, each as `mcr_jax.data.batches.arrays` makes it.
+
+  Args:
+    dataset: where the samples are; memory-mapped features are read when needed.
+    schedule: of one epoch.
+    buckets: bounds to pad to, which `schedule.bucket` counts.
+    normalizer: applied to real steps.
+    start: the first step; those before it cost nothing.
+    share: which columns of every batch this process needs, of several hosts.
+
+  Returns:
+    An iterator over the steps: `<m>` (S, B, T, D), `<m>_mask` (S, B, T), `label` and
+    `weight`, with a leading axis of seeds.
+  Raises:
+    UserError: TensorFlow is not installed.
+  """
+  tf = _tensorflow()
+  gather = _Gather(dataset, buckets, normalizer)
+  steps = schedule.bucket[start:], schedule.rows[:, start:, share].swapaxes(0, 1)
+  # TensorFlow keeps a function for as long as the process lives; the data set must
+  # not stay with it.
+  reference = weakref.ref(gather)
+  load = lambda bucket, rows: reference()(bucket, rows)
+  types = [tf.as_dtype(kind) for kind in gather.types.values()]
+  pipeline = (
+    tf.data.Dataset.from_tensor_slices(steps)
+    .map(
+      lambda bucket, rows: tuple(tf.numpy_function(load, [bucket, rows], types)),
+      num_parallel_calls=WORKERS,
+      deterministic=True,
+    )
+    .prefetch(WAITING)
+  )
+  return _named(pipeline, gather)
+
+
+def _named(pipeline, gather) -> Iterator[dict[str, np.ndarray]]:
+  for arrays in pipeline.as_numpy_iterator():
+    yield dict(zip(gather.types, arrays, strict=True))
+
+
+class _Gather:
+  """The arrays of one step; several threads call it at once.
+
+  `batches.arrays` says what the answer is. This one passes over the memory once: each
+  sample is a run of the file, and is normalised while it is in a cache.
+  """
+
+  def __init__(
+    self,
+    dataset: Dataset,
+    buckets: Sequence[Bounds],
+    normalizer: Normalizer | None,
+  ):
+    self.dataset, self.buckets, self.clip = dataset, buckets, None
+    self.scale = {}
+    if normalizer is not None:
+      self.clip = normalizer.clip
+      for name, _ in buckets[0]:
+        mean, std = normalizer.mean[name], normalizer.std[name]
+        self.scale[name] = mean.astype(np.float32), std.astype(np.float32)
+    self.types = {"weight": np.dtype(np.float32)}
+    for name, _ in buckets[0]:
+      self.types |= {name: np.dtype(np.float32), f"{name}_mask": np.dtype(bool)}
+    if dataset.labels is not None:
+      self.types["label"] = dataset.labels.dtype
+
+  def __call__(self, bucket: np.integer, rows: np.ndarray) -> list[np.ndarray]:
+    """The arrays of `types` for rows (S, B)."""
+    place = np.maximum(rows, 0)
+    batch = {"weight": (rows != FILLER).astype(np.float32)}
+    for name, length in self.buckets[bucket]:
+      modality = self.dataset.modalities[name]
+      starts, ends = modality.offsets[place], modality.offsets[place + 1]
+      # The first sample, which fills a batch up, may be too long for its bucket.
+      ends = np.where(rows == FILLER, np.minimum(ends, starts + length), ends)
+      values, mask = self._padded(name, modality, starts.flat, ends.flat, length)
+      batch[name] = values.reshape(*rows.shape, *values.shape[1:])
+      batch[f"{name}_mask"] = mask.reshape(*rows.shape, length)
+      # Pages that were read would count as this process's memory until it ends.
+      release(modality.values)
+    if self.dataset.labels is not None:
+      batch["label"] = self.dataset.labels[place]
+    return [batch[name] for name in self.types]
+
+  def _padded(self, name, modality: Modality, starts, ends, length: int):
+    """values (n, length, D) and mask (n, length) of n runs of steps, normalised."""
+    values = _aligned((len(starts), length, modality.width))
+    mask = np.zeros((len(starts), length), bool)
+    source = np.asarray(modality.values)  # a slice of a memmap is slow to make
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+      count = end - start
+      real, part = modality.mask[start:end], values[i, :count]
+      if name in self.scale:
+        mean, std = self.scale[name]
+        np.subtract(source[start:end], mean, out=part)
+        np.divide(part, std, out=part)
+        np.clip(part, -self.clip, self.clip, out=part)
+      else:
+        part[...] = source[start:end]
+      if not real.all():
+        part[~real] = 0
+      mask[i, :count] = real
+      values[i, count:] = 0
+    return values, mask
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+  """An uninitialised float32 array that other libraries need not copy."""
+  size = 4 * int(np.prod(shape))
+  memory = np.empty(size + ALIGNMENT, np.uint8)
+  skipped = -memory.ctypes.data % ALIGNMENT
+  return memory[skipped : skipped + size].view(np.float32).reshape(shape)
+
+
+def _tensorflow():
+  """TensorFlow, without its greetings and without the accelerators."""
+  if "tensorflow" in sys.modules:
+    return sys.modules["tensorflow"]
+  quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0"}
+  given = {name: os.environ.get(name) for name in quiet}
+  os.environ.update({k: v for k, v in quiet.items() if given[k] is None})
+  try:
+    import tensorflow as tf
+  except ImportError as error:
+    raise UserError(
+      "Streaming needs TensorFlow's tf.data, which is not installed: pip install "
+      f'"mcr_jax[data]", or set data.placement="device". ({error})'
+    ) from error
+  finally:
+    for name in (k for k, v in given.items() if v is None):
+      os.environ.pop(name, None)
+  # It would take the memory that JAX's arrays need.
+  with contextlib.suppress(RuntimeError):
+    tf.config.set_visible_devices([], "GPU")
+  return tf

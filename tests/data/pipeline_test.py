@@ -1,0 +1,189 @@
+"""Streamed batches: those of the schedule, from any step, in any share."""
+
+import dataclasses
+import gc
+import subprocess
+import sys
+import time
+import weakref
+
+import numpy as np
+import pytest
+
+from mcr_jax.data import batches, npz, pipeline, schedule
+from mcr_jax.data.normalize import Normalizer
+from mcr_jax.data.schema import Dataset, Modality
+from mcr_jax.errors import UserError
+
+N = 47
+
+
+def sequences(random, width, longest):
+  lengths = random.integers(0, longest + 1, N)
+  lengths[:2] = 1, longest
+  offsets = np.concatenate([[0], np.cumsum(lengths)])
+  values = random.normal(3.0, 7.0, size=(offsets[-1], width)).astype(np.float32)
+  mask = random.random(offsets[-1]) < 0.8
+  values[~mask] = np.nan  # Whatever stands in a hole is never read.
+  return Modality(values, offsets, mask)
+
+
+@pytest.fixture
+def dataset():
+  random = np.random.default_rng(0)
+  return Dataset(
+    ids=np.arange(N).astype(str),
+    modalities={
+      "text": sequences(random, 5, 13),
+      "audio": sequences(random, 3, 29),
+      "vision": Modality.from_vectors(random.normal(size=(N, 2))),
+    },
+    splits=np.array(["train"] * N),
+    labels=random.normal(size=N).astype(np.float32),
+  )
+
+
+def plan_of(dataset, seeds=(3, 8)):
+  """Short last batch, two buckets and seeds."""
+  lengths = {m: x.lengths for m, x in dataset.modalities.items()}
+  halves = tuple((m, -(-int(n.max()) // 2)) for m, n in lengths.items())
+  buckets = (halves, tuple((m, int(n.max())) for m, n in lengths.items()))
+  bucket = schedule.assign(lengths, buckets)
+  plan = schedule.epoch_schedule(np.arange(N), bucket, 10, seeds, 1).padded(4)
+  return plan, buckets
+
+
+def collect(*arguments, **options):
+  return list(pipeline.batches(*arguments, **options))
+
+
+def assert_same(some, others):
+  for one, other in zip(some, others, strict=True):
+    assert one.keys() == other.keys()
+    for name in one:
+      np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+def test_every_batch_is_the_one_that_the_schedule_names(dataset, normalized):
+  normalizer = Normalizer.fit(dataset, clip=1.5) if normalized else None
+  plan, buckets = plan_of(dataset)
+  assert len(set(plan.bucket.tolist())) > 1 and (plan.rows == schedule.FILLER).any()
+  found = collect(dataset, plan, buckets, normalizer)
+  assert len(found) == len(plan)
+  for step, batch in enumerate(found):
+    bounds = buckets[plan.bucket[step]]
+    for seed, rows in enumerate(plan.rows[:, step]):
+      right = batches.arrays(dataset, rows, bounds, normalizer)
+      assert_same([{name: array[seed] for name, array in batch.items()}], [right])
+      assert all(batch[name].dtype == array.dtype for name, array in right.items())
+
+
+def test_it_goes_on_from_any_step_with_what_would_have_come(dataset):
+  plan, buckets = plan_of(dataset)
+  normalizer = Normalizer.fit(dataset)
+  whole = collect(dataset, plan, buckets, normalizer)
+  for start in (0, 2, len(plan)):
+    rest = collect(dataset, plan, buckets, normalizer, start=start)
+    assert_same(rest, whole[start:])
+
+
+def test_the_shares_of_all_hosts_make_up_the_batch(dataset):
+  plan, buckets = plan_of(dataset)
+  whole = collect(dataset, plan, buckets, None)
+  shares = [slice(0, 5), slice(5, 12)]
+  parts = [collect(dataset, plan, buckets, None, share=share) for share in shares]
+  joined = [
+    {name: np.concatenate([part[name] for part in step], 1) for name in step[0]}
+    for step in zip(*parts, strict=True)
+  ]
+  assert_same(joined, whole)
+
+
+def test_a_long_first_sample_can_fill_up_short_batches(dataset):
+  order = np.argsort(-dataset.modalities["audio"].lengths, kind="stable")
+  dataset = dataset.select(order)
+  plan, buckets = plan_of(dataset)
+  assert (plan.rows[:, plan.bucket == 0] == schedule.FILLER).any()
+  for step, batch in enumerate(collect(dataset, plan, buckets, None)):
+    np.testing.assert_array_equal(
+      batch["weight"], plan.rows[:, step] != schedule.FILLER
+    )
+
+
+def test_data_without_labels_streams_without_labels(dataset):
+  plan, buckets = plan_of(dataset)
+  bare = dataclasses.replace(dataset, labels=None, splits=None)
+  assert "label" not in collect(bare, plan, buckets, None)[0]
+
+
+def test_a_mapped_file_streams_without_staying_in_memory(tmp_path):
+  random = np.random.default_rng(0)
+  values = random.normal(size=(N * 500, 100)).astype(np.float32)
+  modality = Modality(values, np.arange(N + 1) * 500, np.ones(N * 500, bool))
+  dataset = Dataset(np.arange(N).astype(str), {"vision": modality})
+  npz.write(tmp_path / "x.npz", dataset)
+  mapped = npz.read(tmp_path / "x.npz")
+  assert isinstance(mapped.modalities["vision"].values, np.memmap)
+  plan, buckets = plan_of(dataset)
+  assert_same(
+    collect(mapped, plan, buckets, None), collect(dataset, plan, buckets, None)
+  )
+  assert resident_kilobytes("x.npz") == 0
+
+
+def resident_kilobytes(name):
+  """Of the pages of a mapped file."""
+  try:
+    with open("/proc/self/smaps") as file:
+      lines = iter(file.read().splitlines())
+  except FileNotFoundError:
+    pytest.skip("needs Linux's /proc/self/smaps")
+  found = []
+  for line in lines:
+    if line.endswith(name):
+      found += [int(x.split()[1]) for x in lines if x.startswith("Rss:")][:1]
+      break
+  return sum(found)
+
+
+def test_a_pipeline_that_is_dropped_lets_go_of_the_data(dataset):
+  plan, buckets = plan_of(dataset)
+  # A copy that only the pipeline knows.
+  copy = dataclasses.replace(dataset)
+  stream = pipeline.batches(copy, plan, buckets, None)
+  next(stream)
+  alive = weakref.ref(copy)
+  del copy
+  assert alive() is not None
+  del stream
+  for _ in range(100):  # Threads may still be at work on the next steps.
+    gc.collect()
+    if alive() is None:
+      break
+    time.sleep(0.05)
+  assert alive() is None
+
+
+def test_without_tensorflow_the_message_names_the_extra(dataset, monkeypatch):
+  plan, buckets = plan_of(dataset)
+  monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+  monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
+  with pytest.raises(UserError, match=r'pip install "mcr_jax\[data\]"'):
+    pipeline.batches(dataset, plan, buckets, None)
+
+
+class Absent:
+  """Finds no TensorFlow."""
+
+  def find_spec(self, name, path=None, target=None):
+    if name == "tensorflow":
+      raise ModuleNotFoundError("No module named 'tensorflow'")
+
+
+def test_tensorflow_is_imported_only_where_it_is_used():
+  code = (
+    "import sys, mcr_jax.data.pipeline, mcr_jax.training.loop;"
+    "sys.exit('tensorflow' in sys.modules)"
+  )
+  assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
