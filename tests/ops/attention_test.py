@@ -312,3 +312,10 @@ def test_an_unknown_implementation_is_answered_with_the_known_ones():
   query, key, value, _ = single()
   with pytest.raises(UserError, match="'flash' is none of auto, dense, blocked, cudnn"):
     attend(query, key, value, scale=1.0, implementation="flash")
+
+
+@pytest.mark.parametrize("length, stored", [(20, True), (700, False)])
+def test_weights_are_stored_only_where_they_are_few(length, stored):
+  x = jax.ShapeDtypeStruct((8, length, 3, 4), jnp.float32)
+  traced = jax.make_jaxpr(lambda x: attend(x, x, x, scale=0.5))(x)
+  assert (f"f32[8,3,{length},{length}]" in str(traced)) == stored

@@ -10,11 +10,15 @@ from mcr_jax.ops.dropout import Dropout
 
 IMPLEMENTATIONS = ("auto", "dense", "blocked", "cudnn")
 
-# Scores in a block, by measurement (benchmarks/attention.py): on a CPU the two arrays
-# of a block and its neighbours share a second-level cache of 1 to 2 MB a core.
+# Scores in a block, by measurement (benchmarks/attention.py): on a CPU the arrays of a
+# block share second-level caches of 1 to 2 MB a core.
 CACHED = 2**18
 # Elsewhere a block has to fill the device; its bound is memory (128 MB an array).
+# Not measured.
 RESIDENT = 2**25
+# Up to so many blocks, storing the weights is as fast as walking over them, and it
+# compiles in a third of the time.
+FEW = 4
 
 
 def attend(
@@ -44,9 +48,8 @@ def attend(
   size = CACHED if platform == "cpu" else RESIDENT
   plan = blocked.plan(batch, queries, key.shape[1], heads, size)
   if implementation == "auto":
-    # In a single block there is nothing to gain from computing the weights twice.
-    whole = plan == (batch, heads, queries)
-    implementation = "dense" if whole else "blocked"
+    scores = batch * heads * queries * key.shape[1]
+    implementation = "dense" if scores <= FEW * size else "blocked"
   if implementation == "cudnn":
     library.require(platform, query.dtype, features, dropout)
     return library.attend(query, key, value, mask, bias, scale)
