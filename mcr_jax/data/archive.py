@@ -117,7 +117,6 @@ def _read_member(path, archive, info):
     ):
       return _mapped(path, info, dtype, shape, begin)
     data = file.read(size)
-    file.read(1)  # The end of a member is where its checksum is compared.
   array = np.frombuffer(data, dtype, count)
   array = array.reshape(shape, order="F" if fortran else "C")
   return array.astype(dtype.newbyteorder("="), order="C", copy=not dtype.isnative)

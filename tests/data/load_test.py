@@ -218,6 +218,7 @@ def test_the_digest_sees_where_a_sequence_ends(dataset):
   assert digest(dataclasses.replace(dataset, modalities=moved)) != digest(dataset)
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux")
 def test_walking_a_large_file_does_not_fill_the_memory_with_it(tmp_path):
   rows, width = 60_000, 500
   size = rows * width * 4 >> 20
@@ -232,15 +233,17 @@ def test_walking_a_large_file_does_not_fill_the_memory_with_it(tmp_path):
     audio_offsets=np.array([0, 20_000, 40_000, rows]),
   )
   program = """
-import resource, sys
+import re, sys
 from mcr_jax.data import load
 from mcr_jax.data.load import digest
 from mcr_jax.data.normalize import Normalizer
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# Not getrusage, whose peak survives from the parent process.
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+before = peak()
 dataset = load(sys.argv[1])
 Normalizer.fit(dataset)
 digest(dataset)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+print((peak() - before) >> 10)
 """
   answer = subprocess.run(
     [sys.executable, "-c", program, tmp_path / "x.npz"],
@@ -249,7 +252,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
     check=True,
     env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
   )
-  assert int(answer.stdout) < 0.75 * size
+  assert int(answer.stdout) < 0.6 * size
 
 
 def test_reading_data_imports_neither_jax_nor_tensorflow():

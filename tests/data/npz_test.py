@@ -332,57 +332,26 @@ def test_a_truncated_file_is_an_error_wherever_it_ends(file, save):
       npz.read(path)
 
 
-def test_a_flipped_byte_in_a_small_array_is_noticed(file):
-  path = file()
-  whole = bytearray(path.read_bytes())
-  place = whole.index(arrays()["text"].tobytes())
-  whole[place + 3] ^= 1
-  path.write_bytes(whole)
-  with pytest.raises(UserError, match="truncated or damaged .*Bad CRC"):
-    npz.read(path)
-
-
-def test_an_array_that_claims_more_than_the_file_holds_takes_no_memory(tmp_path):
-  path = tmp_path / "x.npz"
-  header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 9), }"
-  header = header.ljust(117) + "\n"
-  with zipfile.ZipFile(path, "w") as archive:
-    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
-    archive.writestr("id.npy", data + bytes(8))
-  with pytest.raises(UserError, match="claims shape .* the file holds 8"):
-    npz.read(path)
-
-
-def test_a_file_that_expands_out_of_proportion_is_refused(tmp_path, monkeypatch):
-  monkeypatch.setattr(npz.archive, "FREE_BYTES", 1 << 20)
-  np.savez_compressed(tmp_path / "x.npz", **arrays(audio=np.zeros((4, 1 << 19))))
-  with pytest.raises(UserError, match="more than 100 times as much"):
-    npz.read(tmp_path / "x.npz")
-
-
-def test_two_arrays_of_one_name_are_refused(file):
-  path = file()
-  with (
-    pytest.warns(UserWarning, match="Duplicate name"),
-    zipfile.ZipFile(path, "a") as z,
-  ):
-    z.writestr("id.npy", b"")
-  with pytest.raises(UserError, match="more than one array 'id'"):
-    npz.read(path)
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_draft(file, tmp_path, monkeypatch):
-  path = file()
-  before, dataset = path.read_bytes(), npz.read(path)
-
-  def full(*arguments, **keywords):
-    raise OSError(28, "No space left on device")
-
-  monkeypatch.setattr(np.lib.format, "write_array", full)
-  with pytest.raises(UserError, match="x.npz cannot be written: No space left"):
-    npz.write(path, dataset)
-  assert path.read_bytes() == before
-  assert [x.name for x in tmp_path.iterdir()] == ["x.npz"]
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_flipped_byte_in_a_small_array_is_noticed(file, save):
+  path = file(save)
+  right = digest(npz.read(path))
+  with zipfile.ZipFile(path) as archive:
+    # 30 bytes, the name and 20 of zip64 precede what is stored.
+    begin = archive.getinfo("text.npy").header_offset + 30 + len("text.npy") + 20
+    end = begin + archive.getinfo("text.npy").compress_size
+  whole = path.read_bytes()
+  for place in range(begin, end):
+    flipped = bytearray(whole)
+    flipped[place] ^= 1
+    path.write_bytes(flipped)
+    try:
+      found = digest(npz.read(path))
+    except UserError as error:
+      assert "x.npz" in str(error)
+    else:
+      # A few bits of compressed data mean nothing.
+      assert found == right and save is np.savez_compressed
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
