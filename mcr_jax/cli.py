@@ -226,7 +226,7 @@ def _bug(error: Exception) -> int:
   if "RESOURCE_EXHAUSTED" in str(error) or isinstance(error, MemoryError):
     return _fail(
       "the device's memory does not suffice: lower train.batch_size, raise "
-      f"optim.accumulate or set train.remat=on ({str(error)[:200]}).",
+      f"optim.accumulate or set model.remat=true ({str(error)[:200]}).",
       UserError.exit_code,
     )
   traceback.print_exception(error)

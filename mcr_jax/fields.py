@@ -59,7 +59,6 @@ GROUPS = {
     "steps_per_call": 0,  # 0 = as many as fit the time bound
     "checkpoint_seconds": 30.0,
     "seeds_by": "auto",
-    "remat": "auto",
     "init_from": "",
     "only": "all",
     "cache_dir": "",
@@ -76,7 +75,6 @@ CHOICES = {
   "optim.name": ("adam", "adamw"),
   "optim.schedule": ("constant", "cosine", "plateau"),
   "train.seeds_by": ("auto", "vmap", "map"),
-  "train.remat": ("auto", "on", "off"),
   "train.only": ("all", "head"),
 }
 
