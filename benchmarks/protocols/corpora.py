@@ -1,0 +1,226 @@
+"""The real corpora as feature files of this library, one a protocol.
+
+Each function takes the folder with the corpora and returns `Corpus`: the data set, the
+names of its split arrays (one a fold), and what a reader of its table has to know.
+"""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from sklearn.model_selection import GroupKFold, KFold
+
+from mcr_jax.data.schema import Dataset, Modality
+
+FOLDS, REPEATS = 5, 5
+REPEAT_NOTE = "Five folds (three train, one valid, one test), five times, by sample."
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+  """A data set and the way it is to be measured.
+
+  Attributes:
+    dataset: its `extras` hold the splits that are not its own.
+    splits: names of split arrays; the test parts of several are pooled.
+    groups: (N,) numbers; samples of one number (a video) are not independent.
+    transcripts: (N,) where there are any, for TF-IDF.
+    repeats: how often the folds are drawn; `splits` lists them repeat by repeat.
+    spread: whether the simple methods see the deviation over the steps, too.
+    note: what a reader of the table has to know.
+  """
+
+  dataset: Dataset
+  splits: tuple[str, ...] = ("split",)
+  groups: np.ndarray | None = None
+  transcripts: np.ndarray | None = None
+  repeats: int = 1
+  spread: bool = False
+  note: str = ""
+
+  def parts(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows of train, valid and test in one of `splits`."""
+    names = self.dataset.splits if split == "split" else self.dataset.extras[split]
+    return tuple(np.flatnonzero(names == part) for part in ("train", "valid", "test"))
+
+
+def mmmo(folder: pathlib.Path) -> Corpus:
+  """ICT-MMMO, audio and vision, standard split; labels minus 3 (neutral)."""
+  raw = np.load(folder / "ict-mmmo/mmmo_aligned20.npz")
+  modalities = {"audio": _holes(raw["audio"]), "vision": _holes(raw["video"])}
+  ids = np.array([f"mmmo_{i}" for i in range(len(raw["label"]))])
+  note = "80 test samples: the 95% interval of an MAE is 0.3 wide."
+  return Corpus(
+    _dataset(ids, raw["split"], raw["label"] - 3, modalities), spread=True, note=note
+  )
+
+
+def mmmo_text(folder: pathlib.Path) -> Corpus:
+  """The 120 samples of ICT-MMMO that have text, three modalities."""
+  raw = np.load(folder / "ict-mmmo/mmmo_aligned20.npz")
+  rows = raw["text_has_rows"]
+  rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+  modalities = {"text": raw["text"], "audio": raw["audio"], "vision": raw["video"]}
+  for name in ("audio", "vision"):
+    modalities[name] = modalities[name][rows]
+  modalities = {name: _holes(values) for name, values in modalities.items()}
+  splits = {}
+  for repeat in range(REPEATS):
+    parts = KFold(FOLDS, shuffle=True, random_state=repeat).split(rows)
+    splits |= folds([test for _, test in parts], len(rows), f"split_{repeat}_")
+  ids = np.array([f"mmmo_{i}" for i in rows])
+  dataset = _dataset(ids, None, raw["label"][rows] - 3, modalities, splits)
+  return Corpus(dataset, tuple(splits), repeats=REPEATS, spread=True, note=REPEAT_NOTE)
+
+
+def mosi_words(folder: pathlib.Path, kind: str = "text_timing_audio") -> Corpus:
+  """MOSI's timed words, standard split.
+
+  Text is a GloVe vector a word, zeros and yet a real step where the word has none;
+  timing four numbers a word; audio one openSMILE vector, a sequence of one step.
+
+  Args:
+    folder: with the corpora.
+    kind: `text`, `text_timing` or `text_timing_audio`.
+  """
+  words, vectors = _mosi(folder)
+  offsets = words["offsets"].astype(np.int64)
+  real = np.ones(offsets[-1], bool)
+  glove = words["vocab_glove"][words["word_id"]].astype(np.float32)
+  audio = vectors["audio"].astype(np.float32)
+  modalities = {
+    "text": Modality(glove, offsets, real),
+    "timing": Modality(_timing(words, offsets), offsets, real),
+    "audio": Modality(audio, np.arange(len(audio) + 1), np.ones(len(audio), bool)),
+  }
+  modalities = {name: modalities[name] for name in kind.split("_")}
+  dataset = _dataset(words["id"], words["split"], words["label"], modalities)
+  groups = np.unique(vectors["video_id"], return_inverse=True)[1]
+  note = "20% of the words have no vector. No leak: the vectors saw no label."
+  return Corpus(dataset, ("split",), groups, vectors["transcript"], note=note)
+
+
+def mosi_vectors(folder: pathlib.Path) -> Corpus:
+  """MOSI's utterance vectors, all samples, split by what the extractors had seen."""
+  _, raw = _mosi(folder)
+  groups = np.unique(raw["video_id"], return_inverse=True)[1]
+  dataset = _dataset(raw["id"], raw["split_safe"], raw["label"], _vectors(raw))
+  note = (
+    "LEAK: the extractors of text and vision were trained on the labels of train and "
+    "valid, so that valid looks far better than test, and choosing by it means little."
+  )
+  return Corpus(dataset, ("split",), groups, note=note)
+
+
+def mosi_vectors_folds(folder: pathlib.Path) -> Corpus:
+  """Those 752 of MOSI's utterance vectors that the extractors had not seen."""
+  _, raw = _mosi(folder)
+  raw = {k: x[raw["split_source"] == "test"] for k, x in raw.items()}
+  groups = np.unique(raw["video_id"], return_inverse=True)[1]
+  splits = _grouped(groups)
+  dataset = _dataset(raw["id"], None, raw["label"], _vectors(raw), splits)
+  note = (
+    "Only samples that the extractors had not seen: no leak. Five folds by video, "
+    "three train, one valid, one test; predictions pooled."
+  )
+  return Corpus(dataset, tuple(splits), groups, note=note)
+
+
+def meld(folder: pathlib.Path) -> Corpus:
+  """The dev part of MELD with RoBERTa and wav2vec2 vectors, five folds by dialogue."""
+  notes = np.load(folder / "meld/meld_annotations.npz")
+  raw = np.load(folder / "meld/meld_dev_features.npz")
+  of = lambda name: notes[name][raw["row"]]
+  modalities = {
+    "text": Modality.from_vectors(raw["text_roberta"].astype(np.float32), None),
+    "audio": Modality.from_vectors(raw["audio_wav2vec2"].astype(np.float32), None),
+  }
+  ids = np.array(
+    [f"{d}_{u}" for d, u in zip(of("dialogue_id"), of("utterance_id"), strict=True)]
+  )
+  groups = np.unique(of("dialogue_id"), return_inverse=True)[1]
+  splits = _grouped(groups)
+  dataset = _dataset(ids, None, of("emotion").astype(np.int64), modalities, splits)
+  dataset = dataclasses.replace(dataset, class_names=tuple(notes["emotion_names"]))
+  note = (
+    "Five folds by dialogue, chosen by valid weighted F1, predictions pooled. Text is "
+    "of a model that was fine-tuned on MELD's training part: these 1108 utterances "
+    "are its development part."
+  )
+  return Corpus(dataset, tuple(splits), groups, note=note)
+
+
+CORPORA = {
+  "mmmo": mmmo,
+  "mmmo_text": mmmo_text,
+  "mosi_text": lambda folder: mosi_words(folder, "text"),
+  "mosi_text_timing": lambda folder: mosi_words(folder, "text_timing"),
+  "mosi_text_timing_audio": mosi_words,
+  "mosi_vectors": mosi_vectors,
+  "mosi_vectors_folds": mosi_vectors_folds,
+  "meld": meld,
+}
+
+
+def _dataset(ids, splits, labels, modalities, extras=None):
+  if labels.dtype.kind == "f":
+    labels = labels.astype(np.float32)
+  return Dataset(
+    ids=ids.astype(str),
+    splits=None if splits is None else splits.astype(str),
+    labels=labels,
+    modalities=modalities,
+    extras=extras or {},
+  )
+
+
+def _holes(values):
+  """A step without any non-zero feature is not there."""
+  return Modality.from_padded(values.astype(np.float32), (values != 0).any(-1))
+
+
+def _mosi(folder):
+  """The timed words, and the utterance vectors in the same order."""
+  words = dict(np.load(folder / "cmu-mosi/mosi_words.npz"))
+  vectors = dict(np.load(folder / "cmu-mosi/mosi_utterance.npz"))
+  place = {name: i for i, name in enumerate(vectors["id"])}
+  order = np.array([place[name] for name in words["id"]])
+  return words, {name: values[order] for name, values in vectors.items()}
+
+
+def _vectors(raw):
+  names = {"text": "text", "audio": "audio", "vision": "video"}
+  return {
+    name: Modality.from_vectors(raw[key].astype(np.float32), None)
+    for name, key in names.items()
+  }
+
+
+def _timing(words, offsets):
+  """Of every word: log duration, pause before it, its start, the speaking rate."""
+  start, end = words["word_start"].astype(float), words["word_end"].astype(float)
+  counts = np.diff(offsets)
+  first = np.repeat(offsets[:-1], counts)
+  duration = np.maximum(end - start, 0.01)
+  pause = start - np.concatenate([[0], end[:-1]])
+  pause[offsets[:-1][counts > 0]] = 0
+  last = np.repeat(offsets[1:] - 1, counts)
+  rate = np.repeat(counts, counts) / np.maximum(end[last] - start[first], 0.01)
+  columns = [np.log(duration), pause, start - start[first], rate]
+  return np.stack(columns, 1).astype(np.float32)
+
+
+def _grouped(groups):
+  parts = GroupKFold(FOLDS).split(groups, groups=groups)
+  return folds([test for _, test in parts], len(groups), "split_")
+
+
+def folds(tests: list[np.ndarray], count: int, prefix: str) -> dict[str, np.ndarray]:
+  """Fold k tests on part k, chooses by part k + 1, and trains on the others."""
+  splits = {}
+  for k in range(len(tests)):
+    names = np.full(count, "train")
+    names[tests[(k + 1) % len(tests)]] = "valid"
+    names[tests[k]] = "test"
+    splits[f"{prefix}{k}"] = names
+  return splits

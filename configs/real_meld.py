@@ -1,0 +1,42 @@
+r"""MIA-Net and the fusion methods on MELD's dev part: text and speech, seven emotions.
+
+  python benchmarks/real_data.py --data FOLDER --out runs/real --only meld
+
+writes the feature file and trains these configs on it; its table is in the README.
+Variants: the name of a fusion method. Vectors of 768 features each; the text's are of
+a model that was fine-tuned on MELD's training part.
+"""
+
+import functools
+
+import ml_collections as mlc
+
+from configs import common
+
+FUSION = {
+  "concat": dict(width=128),
+  "tfn": dict(width=32, hidden=128),
+  "lmf": dict(width=64, rank=4),
+  "cim": dict(width=64, positions=6),
+  "mha": dict(width=64, positions=6, heads=4),
+  "transformer": dict(width=64, positions=6, heads=4),
+  "ct": dict(width=64, positions=6, heads=4),
+}
+
+
+def get_config(arg: str = "") -> mlc.ConfigDict:
+  c = mlc.ConfigDict()
+  c.seeds = (0, 1, 2, 3, 4)
+  c.data = dict(path="data/real/meld.npz", modalities=("text", "audio"))
+  c.data.task = "multiclass"
+  c.model = dict(name="mia_net", channels=2, dropout=0.5)
+  c.loss = dict(name="cross_entropy", gamma=0.3)
+  c.optim = dict(name="adamw", lr=1e-4, weight_decay=0.1)
+  c.train = dict(epochs=30, batch_size=32, patience=5, monitor="weighted_f1")
+  methods = {name: functools.partial(fusion, name=name) for name in FUSION}
+  return common.finish(c, arg, **methods)
+
+
+def fusion(c: mlc.ConfigDict, name: str) -> None:
+  c.model = dict(name=name, dropout=0.5, **FUSION[name])
+  c.optim = dict(name="adamw", lr=3e-4, weight_decay=0.1)

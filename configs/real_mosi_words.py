@@ -1,0 +1,46 @@
+r"""MCR, or MulT, on the timed words of CMU-MOSI, standard split.
+
+  python benchmarks/real_data.py --data FOLDER --out runs/real --only mosi_text
+
+writes the feature file and trains this config on it; its table is in the README.
+Variants: `text` (GloVe alone), `text_timing`; without one, the three modalities text,
+timing and one openSMILE vector as a sequence of one step. `mult` is the same with MulT.
+"""
+
+import ml_collections as mlc
+
+from configs import common
+
+DROPOUTS = dict(
+  embed_dropout=0.4,
+  attention_dropout=0.3,
+  relu_dropout=0.3,
+  residual_dropout=0.3,
+  output_dropout=0.4,
+)
+
+
+def get_config(arg: str = "") -> mlc.ConfigDict:
+  c = mlc.ConfigDict()
+  c.seeds = (0, 1, 2, 3, 4)
+  c.data = dict(path="data/real/mosi_text_timing_audio.npz", buckets=2)
+  c.data.modalities = ("text", "timing", "audio")
+  c.model = dict(name="mcr", width=20, heads=4, num_layers=1, kernel=1, **DROPOUTS)
+  c.loss = dict(name="l1")
+  c.optim = dict(name="adamw", lr=1e-3, weight_decay=0.05)
+  c.train = dict(epochs=30, batch_size=32, patience=6)
+  return common.finish(c, arg, text=text, text_timing=text_timing, mult=mult)
+
+
+def text(c: mlc.ConfigDict) -> None:
+  common.set_fields(c, "data", path="data/real/mosi_text.npz", modalities=("text",))
+
+
+def text_timing(c: mlc.ConfigDict) -> None:
+  common.set_fields(
+    c, "data", path="data/real/mosi_text_timing.npz", modalities=("text", "timing")
+  )
+
+
+def mult(c: mlc.ConfigDict) -> None:
+  c.model = dict(name="mult", width=20, heads=4, num_layers=1)

@@ -1,0 +1,114 @@
+"""The protocols of benchmarks/real_data.py; those on real files skip without them."""
+
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+from mcr_jax.data.schema import Dataset, Modality
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "benchmarks"))
+
+from protocols import corpora, simple, tables  # noqa: E402
+
+N = 23
+
+
+def embedded(repeats=1):
+  """A corpus in folds by group, whose label is the first feature."""
+  random = np.random.default_rng(0)
+  values = random.normal(size=(N, 3)).astype(np.float32)
+  groups = np.arange(N) // 2
+  splits = {}
+  for repeat in range(repeats):
+    tests = [np.flatnonzero((groups + repeat) % 5 == k) for k in range(5)]
+    splits |= corpora.folds(tests, N, f"split_{repeat}_")
+  dataset = Dataset(
+    ids=np.arange(N).astype(str),
+    splits=None,
+    labels=values[:, 0].copy(),
+    modalities={"text": Modality.from_vectors(values, None)},
+    extras=splits,
+  )
+  return corpora.Corpus(dataset, tuple(splits), groups, repeats=repeats)
+
+
+def test_folds_test_every_sample_once_and_never_on_what_they_saw():
+  corpus = embedded()
+  parts = [corpus.parts(split) for split in corpus.splits]
+  np.testing.assert_array_equal(
+    np.sort(np.concatenate([test for _, _, test in parts])), np.arange(N)
+  )
+  for train, valid, test in parts:
+    assert len(train) + len(valid) + len(test) == N
+    assert not set(corpus.groups[train]) & set(corpus.groups[test])
+    assert not set(corpus.groups[valid]) & set(corpus.groups[test])
+
+
+def test_pooling_takes_each_split_s_own_test_samples():
+  corpus = embedded(repeats=2)
+  numbered = [np.full((1, N, 1), float(k)) for k in range(10)]
+  row = tables.pool("numbers", corpus, numbered)
+  assert row.predictions.shape == (2, N, 1)
+  for k, split in enumerate(corpus.splits):
+    test = corpus.parts(split)[2]
+    assert (row.predictions[k // 5, test, 0] == k).all()
+
+
+def test_ridge_finds_what_is_there_and_is_compared_over_groups():
+  corpus = embedded()
+  predict = lambda f: [f(corpus, split)[None, :, None] for split in corpus.splits]
+  ridge = tables.pool(
+    "ridge", corpus, predict(lambda c, s: simple.ridge(c, s, ("text",)))
+  )
+  mean = tables.pool(
+    "mean", corpus, predict(lambda c, s: simple.constant(c, s, "mean"))
+  )
+  assert tables.scores(corpus, ridge)["mae"][0] < 0.2
+  found = tables.compare(corpus, ridge, mean)
+  for unit in ("samples", "groups"):
+    assert found[unit]["mae"]["high"] < 0 < found[unit]["acc2_has0"]["low"]
+  ridge.facts["trained"] = True
+  text = tables.markdown("embedded", tables.document(corpus, [mean, ridge], "mean"))
+  assert "| ridge |" in text and "ridge minus mean: over samples: MAE [-" in text
+
+
+@pytest.mark.parametrize(
+  "name, method, expected",
+  [
+    ("mmmo", lambda c: simple.ridge(c, "split", ("audio", "vision")), (1.141, 0.334)),
+    ("mosi_text", lambda c: simple.ridge(c, "split", ("text",)), (1.229, 0.415)),
+    ("mosi_vectors", lambda c: simple.ridge(c, "split", ("text",)), (0.955, 0.603)),
+  ],
+)
+def test_ridge_reaches_on_real_data_what_it_did_elsewhere(
+  real_data, name, method, expected
+):
+  folder = real_data("cmu-mosi/mosi_words.npz").parents[1]
+  real_data("ict-mmmo/mmmo_aligned20.npz")
+  corpus = corpora.CORPORA[name](folder)
+  row = tables.pool("ridge", corpus, [method(corpus)[None, :, None]])
+  found = tables.scores(corpus, row)
+  assert (round(found["mae"][0], 3), round(found["corr"][0], 3)) == expected
+
+
+def test_words_are_never_cut_and_unknown_ones_are_real_steps(real_data):
+  folder = real_data("cmu-mosi/mosi_words.npz").parents[1]
+  corpus = corpora.CORPORA["mosi_text_timing_audio"](folder)
+  text, timing = (corpus.dataset.modalities[name] for name in ("text", "timing"))
+  assert text.lengths.max() == 114 and text.mask.all()
+  assert (text.values == 0).all(1).mean() == pytest.approx(0.2, abs=0.005)
+  np.testing.assert_array_equal(text.offsets, timing.offsets)
+  assert [len(part) for part in corpus.parts("split")] == [1284, 229, 686]
+
+
+def test_dialogues_of_meld_stay_whole(real_data):
+  folder = real_data("meld/meld_dev_features.npz").parents[1]
+  corpus = corpora.CORPORA["meld"](folder)
+  assert len(corpus.dataset) == 1108 and len(np.unique(corpus.groups)) == 114
+  for split in corpus.splits:
+    parts = [set(corpus.groups[rows]) for rows in corpus.parts(split)]
+    assert (
+      not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+    )
