@@ -5,14 +5,14 @@ from jaxtyping import Array, Float
 
 from mcr_jax.ops import dropout as ops
 
+# Traced where several rates share one program.
+Rate = float | Array
+
 
 class Dropout(nn.Module):
-  """Zeroes elements with probability `rate` while training.
+  """Zeroes elements with probability `rate` while training."""
 
-  `rate` may be a traced scalar, so that one program serves several rates.
-  """
-
-  rate: float
+  rate: Rate
 
   @nn.compact
   def __call__(self, x: Float[Array, "..."], *, train: bool) -> Float[Array, "..."]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from mcr_jax.layers.dropout import Dropout
+from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.ops.broadcast import lead
 from mcr_jax.ops.masking import keep
 
@@ -27,7 +27,7 @@ class TemporalEmbedding(nn.Module):
   kernel: int
   use_bias: bool = True
   scale: float = 1.0
-  dropout: float = 0.0
+  dropout: Rate = 0.0
   dtype: jnp.dtype | None = None
 
   @nn.compact
@@ -40,16 +40,15 @@ class TemporalEmbedding(nn.Module):
       nn.initializers.lecun_normal(),
       (self.kernel, features, self.width),
     )
-    bias = self.param("bias", nn.initializers.zeros, (self.width,))
-    x, kernel, bias = nn.dtypes.promote_dtype(
-      keep(x, mask), kernel, bias, dtype=self.dtype
-    )
+    x, kernel = nn.dtypes.promote_dtype(keep(x, mask), kernel, dtype=self.dtype)
     # As matrix products over shifted views: a tenth of the widths that convolution
     # routines are made for, and a product is fast on every backend.
     before = (self.kernel - 1) // 2
     padded = jnp.pad(x, ((0, 0), (before, self.kernel - 1 - before), (0, 0)))
     z = sum(padded[:, i : i + steps] @ kernel[i] for i in range(self.kernel))
-    z = self.scale * (z + lead(bias, z))
+    if self.use_bias:
+      z = z + lead(self.param("bias", nn.initializers.zeros, (self.width,)), z)
+    z = self.scale * z
     z = z + lead(jnp.asarray(sinusoids(steps, self.width)), z)
     z = Dropout(self.dropout)(z, train=train)
     return keep(z, mask)

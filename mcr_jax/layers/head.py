@@ -4,14 +4,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mcr_jax.layers.dropout import Dropout
+from mcr_jax.layers.dropout import Dropout, Rate
 
 
 class Head(nn.Module):
   """`x + W relu(V x)`, then one linear layer to `outputs` values."""
 
   outputs: int
-  dropout: float = 0.0
+  dropout: Rate = 0.0
   dtype: jnp.dtype | None = None
 
   @nn.compact

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
-from mcr_jax.layers.dropout import Dropout
+from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.ops.attention import attend
 from mcr_jax.ops.attention import attention_weights as weights
 from mcr_jax.ops.broadcast import lead
@@ -73,7 +73,7 @@ class MultiHeadAttention(nn.Module):
 
   heads: int
   use_bias: bool = False
-  dropout: float = 0.0
+  dropout: Rate = 0.0
   implementation: str = "auto"
   dtype: jnp.dtype | None = None
 
@@ -130,8 +130,8 @@ class Merge(nn.Module):
 class FeedForward(nn.Module):
   """Position-wise feed-forward layer with skip: x + W relu(V LN(x))."""
 
-  relu_dropout: float = 0.0
-  residual_dropout: float = 0.0
+  relu_dropout: Rate = 0.0
+  residual_dropout: Rate = 0.0
   dtype: jnp.dtype | None = None
 
   @nn.compact
@@ -148,9 +148,9 @@ class EncoderLayer(nn.Module):
   """Pre-norm self-attention and feed-forward layer."""
 
   heads: int
-  attention_dropout: float = 0.0
-  relu_dropout: float = 0.0
-  residual_dropout: float = 0.0
+  attention_dropout: Rate = 0.0
+  relu_dropout: Rate = 0.0
+  residual_dropout: Rate = 0.0
   implementation: str = "auto"
   dtype: jnp.dtype | None = None
 

@@ -1,0 +1,247 @@
+"""MulT against the equations of its oracle, and what padding must not break."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mcr_jax import flops, models
+from mcr_jax.errors import UserError
+from tests.reference.mult import mult_batch
+
+LENGTHS = {"text": 5, "vision": 11, "audio": 7}
+WIDTHS = {"text": 6, "vision": 3, "audio": 4}
+THREE = ("text", "vision", "audio")
+# What compiles quickly, for properties that do not depend on how many there are.
+TWO = {"modalities": ("text", "audio"), "self_layers": 1}
+VARIANTS = {
+  "published": {},
+  "alone": {"modalities": ("vision",), "kernel": 2},
+  "emotions": {**TWO, "outputs": (4, 2), "kernels": {"audio": 3}},
+}
+
+
+def build(modalities=THREE, **fields):
+  fields = {"width": 6, "heads": 3, "layers": 2, **fields}
+  lengths = tuple((m, LENGTHS[m]) for m in modalities)
+  return models.build("mult", modalities=modalities, lengths=lengths, **fields)
+
+
+def make_batch(model, size=4, seed=0):
+  """Holes, different lengths, and the last sample without its first modality."""
+  random, batch = np.random.default_rng(seed), {}
+  for name in model.modalities:
+    steps = LENGTHS[name]
+    batch[name] = random.normal(size=(size, steps, WIDTHS[name]))
+    ends = random.integers(2, steps + 1, size=size)
+    mask = (np.arange(steps) < ends[:, None]) & (random.random((size, steps)) < 0.8)
+    mask[:, 0] = True
+    batch[f"{name}_mask"] = mask
+  batch[f"{model.modalities[0]}_mask"][-1] = False
+  return jax.tree.map(jnp.asarray, batch)
+
+
+def draw(model, batch, seed=1):
+  """Parameters that are nowhere zero, in float64 where that is enabled."""
+  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+  random = np.random.default_rng(seed)
+  return jax.tree.map(lambda s: jnp.asarray(0.4 * random.normal(size=s.shape)), shapes)
+
+
+def reference(model, variables, batch):
+  """The oracle's predictions and intermediates; its layers are not stacked."""
+  params = {}
+  for name, tree in jax.tree.map(np.asarray, variables["params"]).items():
+    params[name] = unstacked(tree) if "layers" in tree else tree
+  return mult_batch(
+    params,
+    batch,
+    modalities=model.modalities,
+    heads=model.heads,
+    layers=model.layers,
+    self_layers=model.self_layers or max(3, model.layers),
+    outputs=model.outputs,
+  )
+
+
+def unstacked(tree):
+  stack = tree["layers"]
+  rows = [
+    jax.tree.map(lambda x, i=i: x[i], stack)
+    for i in range(len(stack["attention_norm"]["scale"]))
+  ]
+  layers = {}
+  for i, row in enumerate(rows):
+    feed = row.pop("feed_forward")
+    layers[f"layer_{i}"] = row | {
+      "feed_forward_norm": feed["norm"],
+      "hidden": feed["hidden"],
+      "output": feed["output"],
+    }
+  return layers | {"norm": tree["norm"]}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_equals_its_oracle(variant):
+  with jax.enable_x64(True):
+    model = build(**VARIANTS[variant])
+    batch = make_batch(model)
+    variables = draw(model, batch)
+    expected, seen = reference(model, variables, batch)
+    predictions, out = jax.jit(model.apply)(variables, batch)
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+    close(predictions, expected)
+    for row, drawn in enumerate(seen):
+      for (t, s), read in drawn["cross"].items():
+        close(out[f"cross_{t}_{s}"][row], read)
+      for (t,), read in drawn["self"].items():
+        close(out[f"self_{t}"][row], read)
+      for (t, s, i), maps in drawn["cross_attention"].items():
+        real = batch[f"{t}_mask"][row][None, :, None]
+        close(np.where(real, out[f"cross_{t}_{s}/layer_{i}/weights"][row], 0), maps)
+      for (t, i), maps in drawn["self_attention"].items():
+        real = batch[f"{t}_mask"][row][None, :, None]
+        close(np.where(real, out[f"self_{t}/layer_{i}/weights"][row], 0), maps)
+
+
+def test_the_published_network_has_the_published_number_of_parameters():
+  widths = {"text": 300, "vision": 35, "audio": 74}
+  model = models.build("mult", modalities=tuple(widths))
+  assert (model.width, model.heads, model.layers, model.kernel) == (30, 5, 5, 1)
+  batch = {m: jax.ShapeDtypeStruct((1, 9, n), jnp.float32) for m, n in widths.items()}
+  batch |= {f"{m}_mask": jax.ShapeDtypeStruct((1, 9), bool) for m in widths}
+  variables = jax.eval_shape(model.init, jax.random.key(0), batch)
+  assert flops.parameters(variables) == 1_073_731
+
+
+def test_gradients_equal_finite_differences():
+  with jax.enable_x64(True):
+    model = build(**TWO, outputs=(4, 2))
+    batch = make_batch(model)
+    variables = draw(model, batch)
+    loss = jax.jit(lambda v: jnp.sin(model.apply(v, batch)[0]).sum())
+    gradient = jax.jit(jax.grad(loss))(variables)
+    for seed in range(3):
+      direction = draw(model, batch, seed=seed + 10)
+      slope = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, gradient, direction)))
+      move = lambda h, d=direction: jax.tree.map(lambda v, e: v + h * e, variables, d)
+      h = 3e-5
+      # Five points: their error is of fourth order in h.
+      difference = 8 * (loss(move(h)) - loss(move(-h)))
+      difference = (difference - loss(move(2 * h)) + loss(move(-2 * h))) / (12 * h)
+      np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-7)
+
+
+def test_padding_reaches_neither_the_output_nor_a_gradient():
+  model = build(**TWO)
+  batch = make_batch(model)
+  variables = draw(model, batch)
+  loss = jax.jit(jax.value_and_grad(lambda v, b: model.apply(v, b)[0].sum()))
+
+  def filled(junk):
+    dirty = dict(batch)
+    for m in model.modalities:
+      dirty[m] = jnp.where(batch[f"{m}_mask"][..., None], batch[m], junk)
+    return loss(variables, dirty)
+
+  for junk in (1e6, np.nan, np.inf):
+    jax.tree.map(np.testing.assert_array_equal, filled(0.0), filled(junk))
+
+
+def test_a_prediction_depends_neither_on_batch_mates_nor_on_padding():
+  with jax.enable_x64(True):
+    model = build(**TWO)
+    batch = make_batch(model, size=3)
+    variables = draw(model, batch)
+    apply = jax.jit(lambda v, b: model.apply(v, b)[0])
+    together = apply(variables, batch)
+    for i in range(3):
+      alone = {}
+      for m in model.modalities:
+        mask = batch[f"{m}_mask"][i : i + 1]
+        steps = max(int(np.flatnonzero(mask[0]).max(initial=0)) + 1, 1)
+        alone[m] = batch[m][i : i + 1, :steps]
+        alone[f"{m}_mask"] = mask[:, :steps]
+      prediction = apply(variables, alone)
+      np.testing.assert_allclose(prediction[0], together[i], rtol=1e-12, atol=1e-12)
+
+
+def test_a_missing_modality_reads_zeros_and_trains():
+  model, missing, other = build(**TWO), "audio", "text"
+  batch = make_batch(model)
+  batch[f"{missing}_mask"] = jnp.zeros_like(batch[f"{missing}_mask"])
+  variables = draw(model, batch)
+
+  def loss(variables):
+    predictions, out = model.apply(variables, batch)
+    return predictions.sum(), out
+
+  (_, out), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables)
+  assert not out[f"cross_{other}_{missing}/layer_1/weights"].any()
+  assert not out[f"self_{missing}"].any()
+  gradient = gradient["params"]
+  assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
+  attention = gradient[f"cross_{other}_{missing}"]["layers"]["attention"]
+  assert not any(np.any(g) for g in jax.tree.leaves(attention))
+  assert np.any(gradient[f"self_{other}"]["layers"]["attention"]["value"]["kernel"])
+
+
+def test_run_time_choices_change_neither_parameters_nor_results():
+  with jax.enable_x64(True):
+    plain, other = build(**TWO), build(**TWO, remat=True, scan_layers=False)
+    batch = make_batch(plain)
+    variables = draw(plain, batch)
+    shapes = [jax.eval_shape(m.init, jax.random.key(0), batch) for m in (plain, other)]
+    assert jax.tree.all(jax.tree.map(lambda a, b: a.shape == b.shape, *shapes))
+    loss = lambda model: jax.value_and_grad(lambda v: model.apply(v, batch)[0].sum())
+    expected, got = (jax.jit(loss(m))(variables) for m in (plain, other))
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), expected, got
+    )
+
+
+def test_bfloat16_computes_near_float32_with_float32_parameters():
+  plain, half = build(**TWO, width=12), build(**TWO, width=12, dtype="bfloat16")
+  batch = make_batch(plain)
+  shapes = jax.eval_shape(half.init, jax.random.key(0), batch)
+  assert {x.dtype for x in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
+  variables = draw(plain, batch)
+  expected, got = (jax.jit(m.apply)(variables, batch)[0] for m in (plain, half))
+  assert got.dtype == jnp.float32
+  assert 0 < np.abs(expected - got).max() < 0.05 * np.abs(expected).max() + 0.02
+
+
+def test_every_dropout_falls_only_while_training_and_takes_a_traced_rate():
+  rates = ("embed", "attention", "relu", "residual", "output")
+  base = build(**TWO, layers=1)
+  batch = make_batch(base)
+  variables = draw(base, batch)
+
+  @jax.jit
+  def run(values, key):
+    fields = {f"{r}_dropout": v for r, v in zip(rates, values, strict=True)}
+    rngs = {"dropout": jax.random.key(key)}
+    return base.clone(**fields).apply(variables, batch, train=True, rngs=rngs)[0]
+
+  still = base.apply(variables, batch)[0]
+  none = np.zeros(len(rates), np.float32)
+  np.testing.assert_allclose(run(none, 1), still, rtol=1e-4, atol=1e-5)
+  for i in range(len(rates)):
+    one = none.copy()
+    one[i] = 0.4
+    np.testing.assert_array_equal(run(one, 1), run(one, 1))
+    assert np.any(run(one, 1) != run(one, 2)), rates[i]
+
+
+@pytest.mark.parametrize(
+  ("fields", "words"),
+  [
+    ({"heads": 4}, "heads=4 must divide the width of the model, 6"),
+    ({"pooling": "first"}, "model.pooling='first' is none of mean, last, max"),
+    ({"layers": 0}, "model.layers=0 must be at least 1"),
+  ],
+)
+def test_a_wrong_field_is_named_with_what_would_be_right(fields, words):
+  model = build(**fields)
+  with pytest.raises(UserError, match=words):
+    jax.eval_shape(model.init, jax.random.key(0), make_batch(build()))
