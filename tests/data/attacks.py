@@ -235,15 +235,15 @@ def memory_attacks() -> list[Attack]:
     [name("numpy", "ndarray", 2), (1 << 33,), text("d", 2)],
     2,
   )
-  many = 4_000_000
+  many = 2_500_000
   bodies = {
     "bytes announced": b"\x96" + struct.pack("<Q", 1 << 40) + b"x",
     "memo": b"Nr\xff\xff\xff\x7f",
     "old memo": b"Np2147483647\n",
     "huge array": array,
     "sets": b"(" + b"\x8f" * many + b"t",
-    "dicts": b"(" + b"}" * many * 3 + b"t",
-    "lists": b"(" + b"]" * many * 3 + b"t",
+    "dicts": b"(" + b"}" * many * 4 + b"t",
+    "lists": b"(" + b"]" * many * 4 + b"t",
   }
   return [Attack(k, "memory", whole(b, 5)) for k, b in bodies.items()]
 
@@ -334,7 +334,7 @@ def npz_attacks() -> list[Attack]:
   size = 1 << 22
   packer = zlib.compressobj(9, zlib.DEFLATED, -15)
   block = packer.compress(bytes(size)) + packer.flush(zlib.Z_FULL_FLUSH)
-  count = 200
+  count = 140
   start = zlib.compressobj(9, zlib.DEFLATED, -15)
   content = npy((count * size // 8,))
   head = start.compress(content) + start.flush(zlib.Z_FULL_FLUSH)
@@ -433,7 +433,7 @@ def hdf5_attacks(folder: pathlib.Path) -> list[Attack]:
     "huge chunk",
     "memory",
     lambda f, e: e.create_dataset(
-      "features", (1 << 26, 4), "f4", maxshape=(None, 4), chunks=(1 << 26, 4)
+      "features", (1 << 25, 4), "f4", maxshape=(None, 4), chunks=(1 << 25, 4)
     ),
   )
 
@@ -446,7 +446,7 @@ def hdf5_attacks(folder: pathlib.Path) -> list[Attack]:
     zeros.create_dataset(
       "intervals", data=np.zeros((2_000_000, 2), "f4"), compression="gzip"
     )
-    for i in range(40):
+    for i in range(20):
       file[f"COVAREP/data/w{i}"] = zeros
     del entry["intervals"]
     entry["intervals"] = np.ones((1, 2))

@@ -251,3 +251,18 @@ def test_options_of_another_format_are_refused(tmp_path, corpus):
 def test_mmsa_and_mult_agree_with_the_table(tmp_path, corpus):
   path = writers.dump(tmp_path / "x", writers.mult_content(corpus))
   assert_equal(readers.read(path), corpus)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "", 7])
+def test_merbench_utterances_are_names_not_paths(tmp_path, corpus, name):
+  names = [f"u{i}" for i in range(len(corpus.splits))]
+  folder = writers.merbench(
+    tmp_path / "d",
+    corpus,
+    features={"text": "bert"},
+    labels=values_of(corpus),
+    names=names,
+  )
+  np.savez(folder / "label.npz", train_corpus={"u0": {"val": 1.0}, name: {"val": 2.0}})
+  with pytest.raises(UserError, match="refused: an utterance named"):
+    readers.read(folder)

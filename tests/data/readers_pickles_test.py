@@ -192,3 +192,12 @@ def test_large_arrays_stay_in_the_file(tmp_path):
   found = readers.unpickle.load(path)["a"]
   np.testing.assert_array_equal(found, array)
   assert not found.flags.owndata and not found.flags.writeable
+
+
+def test_empty_frames_at_the_end_are_dropped_though_the_length_counts_them(
+  tmp_path, corpus
+):
+  content = writers.mmsa_content(corpus)
+  content["train"]["vision_lengths"][0] += 2
+  dataset = readers.read(writers.dump(tmp_path / "x", content))
+  assert_equal(dataset, corpus)

@@ -96,9 +96,11 @@ def _dialogues(group, source) -> list:
 def _of(table, key, what, source):
   if key not in table:
     raise UserError(f"{source}: {what} of dialogue {str(key)[:60]!r} are missing.")
-  if not isinstance(table[key], (list, tuple, np.ndarray)):
+  found = table[key]
+  listed = isinstance(found, (list, tuple))
+  if not listed and not (isinstance(found, np.ndarray) and found.ndim):
     raise UserError(f"{source}: {what} of dialogue {str(key)[:60]!r} are no list.")
-  return table[key]
+  return found
 
 
 def _modality(name, table, keys, counts, source):
