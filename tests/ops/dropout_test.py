@@ -55,6 +55,10 @@ def test_seeds_that_follow_each_other_are_uncorrelated():
 def test_an_index_on_one_axis_is_not_the_same_index_on_another():
   x = standard(5, (SIDE, SIDE), 0.5)
   assert abs((x * x.T)[np.triu_indices(SIDE, 1)].mean()) * SIDE / np.sqrt(2) < 4
+  x = standard(5, (32, 32, SIDE), 0.5)
+  above = np.triu_indices(32, 1)
+  products = (x * x.transpose(1, 0, 2))[above]
+  assert abs(products.mean()) * np.sqrt(products.size) < 4
 
 
 def test_the_bits_are_uniform():

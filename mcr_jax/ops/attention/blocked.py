@@ -21,7 +21,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.ops import dropout as chance
-from mcr_jax.ops.attention.features import blank, extend
+from mcr_jax.ops.attention.features import extend
 from mcr_jax.ops.dropout import Dropout
 
 SAVED = "attention"
@@ -69,7 +69,7 @@ def attend(
   query, key, value = (x.astype(wide) for x in (query, key, value))
   query, key = extend(query, key, mask, bias, scale)
   luck = None if dropout is None else _luck(query, dropout)
-  return blank(_attend(blocks, query, key, value, luck), mask).astype(dtype)
+  return _attend(blocks, query, key, value, luck).astype(dtype)
 
 
 def _divisor(number, most):

@@ -17,6 +17,9 @@ def extend(
   product with one feature more costs less than another pass over the scores, an
   attention that knows neither masks nor biases will do, and the gradient of the bias
   comes with that of the key.
+
+  What is masked must be zero already: a row without keys then reads the mean of zeros,
+  and passes no gradient on.
   """
   query = query * jnp.asarray(scale, query.dtype)
   if mask is None and bias is None:
@@ -30,13 +33,3 @@ def extend(
   shift = jnp.broadcast_to(shift[:, :, None, None], (*key.shape[:3], 1))
   query = jnp.concatenate([query, jnp.ones_like(query[..., :1])], -1)
   return query, jnp.concatenate([key, shift], -1)
-
-
-def blank(
-  read: Float[Array, "B Q H E"], mask: Bool[Array, "B K"] | None
-) -> Float[Array, "B Q H E"]:
-  """Zeroes what samples without keys have read, and so every gradient through it."""
-  if mask is None:
-    return read
-  some = mask.any(-1)[:, None, None, None]
-  return jnp.where(some, read, jnp.zeros((), read.dtype))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
-from mcr_jax.ops.attention.features import blank, extend
+from mcr_jax.ops.attention.features import extend
 
 STEP = 8
 LONGEST = 128
@@ -51,7 +51,7 @@ def attend(
     scale=1.0,
     implementation=implementation,
   )
-  return blank(read[..., : value.shape[-1]], mask)
+  return read[..., : value.shape[-1]]
 
 
 def _widen(x, size):
