@@ -12,11 +12,11 @@ import ml_collections as mlc
 from configs import common
 
 DROPOUTS = dict(
-  embed_dropout=0.4,
-  attention_dropout=0.3,
-  relu_dropout=0.3,
-  residual_dropout=0.3,
-  output_dropout=0.4,
+  embed_dropout=0.3,
+  attention_dropout=0.2,
+  relu_dropout=0.2,
+  residual_dropout=0.2,
+  output_dropout=0.3,
 )
 
 
@@ -27,7 +27,7 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   c.data.modalities = ("text", "timing", "audio")
   c.model = dict(name="mcr", width=20, heads=4, num_layers=1, kernel=1, **DROPOUTS)
   c.loss = dict(name="l1")
-  c.optim = dict(name="adamw", lr=1e-3, weight_decay=0.05)
+  c.optim = dict(name="adamw", lr=3e-3, weight_decay=0.01)
   c.train = dict(epochs=30, batch_size=32, patience=6)
   return common.finish(c, arg, text=text, text_timing=text_timing, mult=mult)
 
@@ -43,4 +43,4 @@ def text_timing(c: mlc.ConfigDict) -> None:
 
 
 def mult(c: mlc.ConfigDict) -> None:
-  c.model = dict(name="mult", width=20, heads=4, num_layers=1)
+  c.model = dict(name="mult", width=20, heads=4, layers=2, kernel=1, **DROPOUTS)

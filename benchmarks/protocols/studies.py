@@ -10,7 +10,8 @@ import pathlib
 import numpy as np
 
 from mcr_jax import visualize
-from mcr_jax.data import load, npz
+from mcr_jax.data import npz
+from mcr_jax.data.load import lengths_of
 from mcr_jax.run import Run
 from mcr_jax.training.loop import Trainer
 from protocols import corpora, runs, tables
@@ -30,7 +31,7 @@ def gamma(folder: pathlib.Path, out: pathlib.Path, overrides: tuple[str, ...]) -
   corpus, path = _data(folder, out)
   config = runs.settings(CONFIG, path, overrides)
   config = config.copy_and_resolve_references()
-  config.data.lengths = load.lengths_of(corpus.dataset)
+  config.data.lengths = lengths_of(corpus.dataset)
   values = (0.0, *GAMMAS)
   members = [(g, seed) for g in values for seed in config.seeds]
   gammas, seeds = (np.array(column) for column in zip(*members, strict=True))
