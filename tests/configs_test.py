@@ -1,0 +1,70 @@
+"""Every config file builds its model, and those of a corpus have known sizes."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from mcr_jax import config as configs
+from mcr_jax import flops, losses
+from mcr_jax.training import setup
+
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "configs"
+FILES = sorted(
+  path.name
+  for path in FOLDER.glob("*.py")
+  if "def get_config(" in path.read_text("utf-8")
+)
+WIDTHS = {"text": 300, "vision": 35, "audio": 74}
+TASKS = {"regression": (1,), "binary": (4, 2)}
+# At the features above, as tests/reference/trees.py adds the arrays up.
+PARAMETERS = {
+  "mcr_mosi.py": 750_199,
+  "mcr_mosi.py:unaligned": 2_469_349,
+  "mcr_mosei.py": 991_465,
+  "mcr_mosei.py:unaligned": 3_950_665,
+  "mcr_iemocap.py": 675_426,
+  "mcr_iemocap.py:unaligned": 2_394_186,
+  "mult_mosi.py": 1_573_321,
+  "mult_mosi.py:unaligned": 1_573_321,
+  "mult_mosei.py": 1_573_321,
+  "mult_iemocap.py": 1_580_928,
+}
+
+
+def count(config):
+  """How many parameters a config's model has at the lengths it makes room for."""
+  modalities = tuple(config.data.modalities) or tuple(WIDTHS)
+  widths = {m: WIDTHS.get(m, 7) for m in modalities}
+  lengths = {m: config.data.lengths.get(m, 5) for m in modalities}
+  task = "regression" if config.data.task == "auto" else config.data.task
+  outputs = TASKS.get(task, (7,))
+  losses.resolve(config.loss.name, task)
+  shape = setup.Shape(lengths, widths, outputs, task, (), "auto")
+  model = setup.build_model(config, shape)
+  batch = {"weight": jax.ShapeDtypeStruct((2,), np.float32)}
+  for m, steps in lengths.items():
+    batch[m] = jax.ShapeDtypeStruct((2, steps, widths[m]), np.float32)
+    batch[f"{m}_mask"] = jax.ShapeDtypeStruct((2, steps), bool)
+  variables = jax.eval_shape(model.init, jax.random.key(0), batch)
+  predictions, _ = jax.eval_shape(model.apply, variables, batch)
+  assert predictions.shape == (2, *outputs)
+  return flops.parameters(variables["params"])
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_published_config_has_its_number_of_parameters(name):
+  assert count(configs.load(str(FOLDER / name))) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in PARAMETERS])
+def test_every_other_config_builds_its_model(name):
+  assert count(configs.load(str(FOLDER / name))) > 0
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_config_has_a_quick_variant_on_embedded_data(name):
+  config = configs.load(f"{FOLDER / name}:quick")
+  assert config.data.name == "synthetic" and not config.data.path
+  assert config.train.epochs <= 5 and len(config.seeds) <= 2
