@@ -94,17 +94,19 @@ class BatchNorm(nn.Module):
     if train:
       weight = weight.astype(wide.dtype)[:, None, None]
       total = weight.sum() * x.shape[-1]
+      counted = jnp.where(weight > 0, wide, 0)  # NaN times zero is NaN.
       average = lambda values: (
         (weight * values).sum((0, 2)) / jnp.where(total > 0, total, 1)
       )
-      batch_mean = average(wide)
-      batch_var = average(jnp.square(wide - _by_channel(batch_mean)))
+      batch_mean = average(counted)
+      batch_var = average(jnp.square(counted - _by_channel(batch_mean)))
       # A batch in which nothing counts has no statistics: keep the old ones.
       used_mean = jnp.where(total > 0, batch_mean, used_mean)
       used_var = jnp.where(total > 0, batch_var, used_var)
       if self.is_mutable_collection("batch_stats") and not self.is_initializing():
-        mean.value = MOMENTUM * mean.value + (1 - MOMENTUM) * used_mean
-        var.value = MOMENTUM * var.value + (1 - MOMENTUM) * used_var
+        for running, found in ((mean, batch_mean), (var, batch_var)):
+          moved = MOMENTUM * running.value + (1 - MOMENTUM) * found
+          running.value = jnp.where(total > 0, moved, running.value)
     factor = scale * jax.lax.rsqrt(used_var + EPSILON)
     y = (wide - _by_channel(used_mean)) * _by_channel(factor) + _by_channel(bias)
     return y.astype(x.dtype)
