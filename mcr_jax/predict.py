@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -33,7 +35,7 @@ def lines(run, dataset) -> Iterator[str]:
     missing = [m for m, x in dataset.modalities.items() if not x.present[i]]
     line = {"id": str(name), "prediction": _plain(run.shape, together[i])}
     line |= {"seeds": seeds} | ({"missing": missing} if missing else {})
-    yield json.dumps(line)
+    yield json.dumps(_finite(line), allow_nan=False)
 
 
 def main(argv: list[str]) -> None:
@@ -49,7 +51,7 @@ def main(argv: list[str]) -> None:
   cli.prepare()
   from mcr_jax.run import load_run
 
-  run = load_run(arguments.workdir)
+  run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
   dataset = run.read(arguments.input)
   for note in dataset.notes:
     print(f"note: {note}", file=sys.stderr)
@@ -57,10 +59,13 @@ def main(argv: list[str]) -> None:
     for line in lines(run, dataset):
       print(line)
     return
-  partial = f"{arguments.output}.partial"
-  with open(partial, "w") as file:
-    file.writelines(f"{line}\n" for line in lines(run, dataset))
-  os.replace(partial, arguments.output)
+  partial = Path(f"{arguments.output}.partial")
+  try:
+    with open(partial, "w", encoding="utf-8") as file:
+      file.writelines(f"{line}\n" for line in lines(run, dataset))
+    os.replace(partial, arguments.output)
+  finally:
+    partial.unlink(missing_ok=True)
 
 
 def _plain(shape, values: np.ndarray):
@@ -77,9 +82,21 @@ def _plain(shape, values: np.ndarray):
   return {"class": names[int(values.argmax())], "probability": shares}
 
 
+def _finite(value):
+  """NaN and infinities, which JSON does not have, as None."""
+  if isinstance(value, dict):
+    return {key: _finite(item) for key, item in value.items()}
+  if isinstance(value, list):
+    return [_finite(item) for item in value]
+  return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--input", required=True, metavar="FILE", help="feature file")
   parser.add_argument("--output", metavar="FILE", help="instead of the screen")
+  parser.add_argument(
+    "--checkpoint", default="best", choices=("best", "last"), help="(best)"
+  )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A trained run: what its workdir holds, and how to use it."""
 
 import dataclasses
-import json
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,12 +14,12 @@ from ml_collections import ConfigDict
 from mcr_jax import config as configs
 from mcr_jax import evaluators, fields
 from mcr_jax.data import batches, load, schedule
-from mcr_jax.data.load import check_fits
+from mcr_jax.data.load import check_fits, digest
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
 from mcr_jax.training import mesh as meshes
-from mcr_jax.training import setup
+from mcr_jax.training import setup, workspace
 from mcr_jax.training.checkpoint import Checkpoints
 from mcr_jax.training.programs import Programs
 
@@ -34,15 +34,15 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
     checkpoint: `best` (each seed at its best validation epoch) or `last`.
 
   Raises:
-    UserError: the folder holds no run.
+    UserError: the folder holds no run, or the checkpoint of another model.
     DamagedCheckpoint: the checkpoint is not what was written.
   """
   workdir = Path(workdir)
   if checkpoint not in KINDS:
     raise UserError(f"checkpoint={checkpoint!r} is none of {', '.join(KINDS)}.")
+  facts = workspace.facts(workdir)
   try:
-    config = configs.from_json((workdir / "config.json").read_text())
-    facts = json.loads((workdir / "run.json").read_text())
+    config = configs.from_json((workdir / "config.json").read_text("utf-8"))
     shape = setup.Shape.from_json(facts["shape"])
   except FileNotFoundError as error:
     raise UserError(f"{workdir} holds no run: {error.filename} is missing.") from None
@@ -52,11 +52,23 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
   files = Checkpoints(workdir)
   restored = files.restore_best() if checkpoint == "best" else files.restore_last()
   if restored is None:
-    raise UserError(f"{workdir} has no checkpoint: the run stopped before its first.")
+    why = "the run stopped before its first"
+    if files.steps("last"):
+      why = "the run stopped before its first validation, and only has a `last` one"
+    raise UserError(f"{workdir} has no `{checkpoint}` checkpoint: {why}.")
   tree = restored.tree if checkpoint == "best" else restored.tree["state"]
-  variables = jax.device_put((tree["params"], tree.get("stats", {})))
+  variables = (tree["params"], tree.get("stats", {}))
+  seeds = tuple(facts["seeds"])
+  _check_model(variables, config, shape, seeds, workdir)
   return Run(
-    workdir, config, shape, normalizer, variables, tuple(facts["seeds"]), checkpoint
+    workdir,
+    config,
+    shape,
+    normalizer,
+    jax.device_put(variables),
+    seeds,
+    checkpoint,
+    facts["data"]["digest"],
   )
 
 
@@ -72,6 +84,7 @@ class Run:
     variables: (params, other collections), a leading seed axis on every array.
     seeds: their numbers.
     checkpoint: which checkpoint the variables are.
+    digest: of the data that it was trained on.
   """
 
   workdir: Path
@@ -81,6 +94,7 @@ class Run:
   variables: tuple[Any, Any]
   seeds: tuple[int, ...]
   checkpoint: str = "best"
+  digest: str = ""
 
   def read(self, source: Any = None, *, labels: bool = False) -> Dataset:
     """A data set as this run expects it.
@@ -89,19 +103,25 @@ class Run:
       source: None for the data of the run itself, a path, or a `Dataset`.
       labels: whether labels and splits are needed.
     Raises:
-      UserError: other features, or sequences longer than the model was built for.
+      UserError: other features or labels, sequences longer than the model was built
+        for, or data of the run that is no longer what it was trained on.
     """
     if isinstance(source, Dataset):
       dataset = source
     elif source is None:
       dataset = setup.read_data(self.config)
+      if self.digest not in ("", digest(dataset)):
+        raise UserError(
+          f"{dataset.source} has changed since {self.workdir} was trained on it. To "
+          "use it all the same, give it as another data set (--input)."
+        )
     else:
       group = fields.plain(self.config.data) | {"path": os.fspath(source)}
       group["modalities"] = tuple(self.shape.lengths)
       dataset = load(group, for_training=labels, splits=(), widths=self.shape.widths)
     self.check_features(dataset)
     check_fits(dataset, self.shape.lengths)
-    return dataset
+    return self._with_its_labels(dataset) if labels else dataset
 
   def check_features(self, dataset: Dataset) -> None:
     """Raises UserError where modalities or widths are not those of the training."""
@@ -112,6 +132,16 @@ class Run:
         f"on {dict(self.shape.widths)}."
       )
 
+  def _with_its_labels(self, dataset: Dataset) -> Dataset:
+    dataset = setup.as_task(dataset, self.shape.task)
+    known, found = self.shape.class_names, tuple(map(str, dataset.class_names))
+    if known and found and known != found:
+      raise UserError(
+        f"{dataset.source} has the classes {', '.join(found)}; the run {self.workdir} "
+        f"was trained on {', '.join(known)}, in this order."
+      )
+    return dataset
+
   def predict(self, source: Any = None, *, batch_size: int = 0) -> np.ndarray:
     """The predictions of every seed, (S, N, *outputs), in the order of the samples.
 
@@ -121,16 +151,16 @@ class Run:
     """
     dataset = self.read(source)
     lengths = {m: dataset.modalities[m].lengths for m in self.shape.lengths}
-    count = max(self.config.data.buckets, 4)
+    count = self.config.data.buckets
     buckets = schedule.make_buckets(lengths, self.shape.lengths, count)
     rows = np.arange(len(dataset))
-    size = batch_size or self.config.train.eval_batch_size
+    train = self.config.train
+    size = batch_size or train.eval_batch_size or train.batch_size
     plan = schedule.fixed_schedule(
-      rows, schedule.assign(lengths, buckets), size or self.config.train.batch_size
+      rows, schedule.assign(lengths, buckets), min(size, len(rows))
     )
-    programs = self._programs()
     parts = [
-      np.asarray(programs.predict(self.variables, batch))
+      np.asarray(self._programs.predict(self.variables, batch))
       for batch in _host_batches(dataset, plan, buckets, self.normalizer)
     ]
     return plan.in_order(np.concatenate(parts, 1), rows)
@@ -143,8 +173,11 @@ class Run:
     batch = batches.arrays(dataset, rows, bounds, self.normalizer)
     batch.pop("label", None)
     model = setup.build_model(self.config, self.shape)
-    one = lambda params, stats: model.apply({"params": params, **stats}, batch)[1]
-    return jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(*self.variables))
+    one = lambda params, stats, batch: model.apply({"params": params, **stats}, batch)[
+      1
+    ]
+    program = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
+    return jax.tree.map(np.asarray, program(*self.variables, batch))
 
   def evaluate(
     self, split: str = "test", source: Any = None, *, write: bool = True
@@ -179,9 +212,28 @@ class Run:
     )
     return results | ({"checkpoint": "last"} if self.checkpoint == "last" else {})
 
+  @functools.cached_property
   def _programs(self) -> Programs:
+    # Kept, so that a second call with the same shapes compiles nothing.
     mesh = meshes.make(1, 1)
     return Programs(setup.build_model(self.config, self.shape), self.config, mesh)
+
+
+def _check_model(variables, config, shape, seeds, workdir) -> None:
+  """Raises UserError where the variables are not those of the config's model."""
+  wanted = setup.shapes(config, shape)
+  wanted = {path: (len(seeds), *size) for path, size in wanted.items()}
+  found = setup.shapes_of(variables)
+  differing = [
+    f"{path}: {found.get(path, 'absent')} saved, {wanted.get(path, 'absent')} expected"
+    for path in sorted({*wanted, *found})
+    if wanted.get(path) != found.get(path)
+  ]
+  if differing:
+    more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
+    raise UserError(
+      f"{workdir} has a checkpoint of another model: {'; '.join(differing[:3])}{more}."
+    )
 
 
 def _host_batches(dataset, plan, buckets, normalizer) -> Iterator[Mapping]:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from mcr_jax.data.normalize import Normalizer
-from mcr_jax.data.schema import Dataset
 from mcr_jax.data.schedule import FILLER, Bounds
+from mcr_jax.data.schema import Dataset, Modality
 
 
 def arrays(
@@ -19,19 +19,19 @@ def arrays(
 
   Args:
     dataset: where the samples are.
-    rows: (B,) positions; `FILLER` repeats the first sample with weight 0.
+    rows: (B,) positions; `FILLER` repeats the first sample, cut to the bounds, with
+      weight 0.
     bounds: (modality, steps) to pad to.
     normalizer: applied to real steps, where the data set is not normalised yet.
   """
-  place = np.maximum(rows, 0)
   batch = {"weight": (rows != FILLER).astype(np.float32)}
   for name, length in bounds:
-    values, mask = dataset.modalities[name].padded(place, length)
+    values, mask = _padded(dataset.modalities[name], rows, length)
     if normalizer is not None:
       values = normalizer.apply(name, values, mask)
     batch[name], batch[f"{name}_mask"] = values, mask
   if dataset.labels is not None:
-    batch["label"] = dataset.labels[place]
+    batch["label"] = dataset.labels[np.maximum(rows, 0)]
   return batch
 
 
@@ -48,3 +48,19 @@ def resident_bytes(dataset: Dataset, lengths: Mapping[str, int]) -> int:
     len(dataset) * steps * (4 * dataset.modalities[m].width + 1)
     for m, steps in lengths.items()
   )
+
+
+def _padded(modality: Modality, rows: np.ndarray, length: int):
+  real = rows != FILLER
+  if real.all():
+    return modality.padded(rows, length)
+  # The first sample, which fills a batch up, may be too long for its bucket.
+  first = np.zeros(1, np.int64)
+  filling = modality.padded(first, max(length, int(modality.lengths[0])))
+  parts = zip(modality.padded(rows[real], length), filling, strict=True)
+  both = []
+  for part, extra in parts:
+    whole = np.empty((len(rows), *part.shape[1:]), part.dtype)
+    whole[real], whole[~real] = part, extra[:, :length]
+    both.append(whole)
+  return tuple(both)

@@ -20,6 +20,8 @@ from mcr_jax.training.state import State
 
 # Ctrl-C is answered between two calls, and calls wait for the device this often.
 SECONDS = 2.0
+# Batches to predict that may wait in the device's queue.
+AHEAD = 8
 
 
 class Pace:
@@ -27,24 +29,32 @@ class Pace:
 
   def __init__(self, limit: int):
     """`limit` of config.train.steps_per_call; 0 leaves it to the clock."""
-    # Several processes on a CPU deadlock where none waits for the others.
-    self.most = limit or (8 if jax.process_count() > 1 else 1 << 20)
-    self.steps = min(self.most, 1)
-    self._sent, self._since, self._warm = 0, time.monotonic(), False
+    # Processes must make the same calls, and clocks differ; on a CPU they also
+    # deadlock where none waits for the others.
+    self.fixed = jax.process_count() > 1
+    self.most = limit or (8 if self.fixed else 1 << 20)
+    self.steps = self.most if self.fixed else 1
+    self._warm = set()
+    self.restart()
 
-  def sent(self, state: State, count: int) -> None:
+  def restart(self) -> None:
+    """What came before, such as a validation, says nothing about the next steps."""
+    self._sent, self._since, self._compiled = 0, time.monotonic(), False
+
+  def sent(self, state: State, count: int, program: object) -> None:
     """Waits for the device if enough was sent, and learns how fast it is."""
     self._sent += count
+    # The first call of a program compiles it: it says nothing about speed either.
+    self._compiled |= program not in self._warm
+    self._warm.add(program)
     if self._sent < self.steps:
       return
     jax.block_until_ready(state.step)
-    now = time.monotonic()
-    each = (now - self._since) / self._sent
-    # The first call compiled a program: it says nothing about speed.
-    if self._warm:
+    if not (self._compiled or self.fixed):
+      each = (time.monotonic() - self._since) / self._sent
       self.steps = int(np.clip(SECONDS / max(each, 1e-6), 1, 4 * self.steps))
       self.steps = min(self.steps, self.most)
-    self._warm, self._sent, self._since = True, 0, now
+    self.restart()
 
 
 class Resident:
@@ -61,11 +71,11 @@ class Resident:
     self.programs, self.buckets, self.pace = programs, buckets, pace
     host = batches.resident(dataset, lengths)
     self.data = meshes.place(programs.mesh, host)
+    self._example = {name: array[:2].copy() for name, array in host.items()}
 
   def example(self) -> dict[str, np.ndarray]:
     """Two samples, for shapes."""
-    batch = {k: np.asarray(v[:2]) for k, v in self.data.items()}
-    return batch | {"weight": np.ones(2, np.float32)}
+    return self._example | {"weight": np.ones(2, np.float32)}
 
   def train(
     self,
@@ -76,6 +86,7 @@ class Resident:
   ) -> State:
     """Runs the steps of a schedule from `start`; `after(state, position)` each call."""
     rows = meshes.place(self.programs.mesh, schedule.rows)
+    self.pace.restart()
     position = start
     while position < len(schedule):
       bucket = schedule.bucket[position]
@@ -85,18 +96,18 @@ class Resident:
         state, self.data, rows, position, count, bounds=self.buckets[bucket]
       )
       position += count
-      self.pace.sent(state, count)
+      self.pace.sent(state, count, self.buckets[bucket])
       after(state, position)
     return state
 
   def predictions(self, variables, schedule: Schedule) -> Iterator[np.ndarray]:
     """(S, B, *outputs) of every batch of a schedule, in order."""
-    sent = [
-      self.programs.predict_rows(
-        variables, self.data, rows, bounds=self.buckets[bucket]
-      )
-      for bucket, rows in zip(schedule.bucket, schedule.rows[0], strict=True)
-    ]
+    sent = []
+    for bucket, rows in zip(schedule.bucket, schedule.rows[0], strict=True):
+      bounds = self.buckets[bucket]
+      sent.append(self.programs.predict_rows(variables, self.data, rows, bounds=bounds))
+      if len(sent) % AHEAD == 0:
+        jax.block_until_ready(sent[-1])
     yield from map(np.asarray, sent)
 
 
@@ -117,13 +128,15 @@ class Stream:
   def train(self, state, schedule, start, after) -> State:
     """As `Resident.train`, one step a call."""
     seed = "seed" if self.programs.mesh.shape["seed"] > 1 else None
+    self.pace.restart()
     source = self.pipeline.batches(
       self.dataset, schedule, self.buckets, self.normalizer, start=start
     )
     for position, batch in enumerate(source, start + 1):
+      bucket = schedule.bucket[position - 1]
       batch = meshes.place(self.programs.mesh, batch, P(seed, "data"))
       state = self.programs.step(state, batch)
-      self.pace.sent(state, 1)
+      self.pace.sent(state, 1, self.buckets[bucket])
       after(state, position)
     return state
 

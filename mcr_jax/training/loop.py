@@ -1,32 +1,31 @@
 """Training: from a config to a finished workdir."""
 
-import difflib
-import json
 import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
-from mcr_jax import evaluators, losses, metrics
+from mcr_jax import evaluators, losses
 from mcr_jax.data import schedule as schedules
-from mcr_jax.data.load import check_fits, digest
 from mcr_jax.data.schema import SPLITS
 from mcr_jax.errors import NonFiniteLoss, UserError
 from mcr_jax.run import Run, load_run
+from mcr_jax.training import distributed, setup, workspace
 from mcr_jax.training import mesh as meshes
+from mcr_jax.training import origin as origins
 from mcr_jax.training import selection as selections
-from mcr_jax.training import setup, workspace
 from mcr_jax.training.checkpoint import Checkpoints
 from mcr_jax.training.feed import make_feed
 from mcr_jax.training.programs import Programs
 from mcr_jax.training.progress import Progress
 from mcr_jax.training.signals import Signals
 from mcr_jax.training.state import fresh_tally
+from mcr_jax.training.step import check_hyper
 from mcr_jax.training.transfer import start_from
+from mcr_jax.training.validation import Validation
 from mcr_jax.training.writer import Writer, describe
 
 
@@ -48,8 +47,9 @@ def train(
   """
   config, workdir = configs.complete(config), Path(workdir)
   status = workspace.status(workdir, config, resume)
+  distributed.wait("all processes have looked at the workdir")
   if status == "finished":
-    if verbose:
+    if verbose and jax.process_index() == 0:
       print(f"{workdir} is finished already: nothing to do.", flush=True)
     return load_run(workdir)
   trainer = Trainer(config, workdir, verbose=verbose)
@@ -70,10 +70,11 @@ class Trainer:
       config: complete.
       workdir: folder of the run.
       seeds: (S,) of the members; those of the config where not given.
-      hyper: name -> (S,) numbers that differ between the members of one program, such
-        as "optim.lr", "loss.gamma" or "model.residual_dropout".
+      hyper: name -> (S,) numbers that differ between the members of one program:
+        see `step.check_hyper`.
       verbose: see `train`.
     """
+    setup.check(config)
     self.config, self.workdir, self.verbose = config, workdir, verbose
     self.seeds = tuple(config.seeds if seeds is None else seeds)
     self.mesh = meshes.make(config.mesh.seed, config.mesh.data)
@@ -81,31 +82,22 @@ class Trainer:
       raise UserError(
         f"mesh.seed={self.mesh.shape['seed']} must divide the {len(self.seeds)} seeds."
       )
-    before = load_run(config.train.init_from) if config.train.init_from else None
     dataset = setup.read_data(config)
-    room = dict(config.data.lengths)
-    if before is not None:
-      before.check_features(dataset)
-      room = {**before.shape.lengths, **room}
-    self.shape = setup.Shape.of(dataset, room, config.evals.metrics)
-    check_fits(dataset, self.shape.lengths)
-    self.normalizer = (
-      before.normalizer if before else setup.normalizer_of(config, dataset)
-    )
+    origin = origins.find(config, workdir, dataset, self.seeds)
+    self.shape, self.normalizer = origin.shape, origin.normalizer
+    self.facts = origin.facts
     self.ids, self.labels = dataset.ids, dataset.labels
     self.rows = {split: dataset.indices(split) for split in SPLITS}
     self.steps = -(-len(self.rows["train"]) // config.train.batch_size)
-    self.facts = {
-      "digest": digest(dataset),
-      "source": dataset.source,
-      "notes": [*dataset.notes, *self.normalizer.notes],
-    }
-    self.loss = losses.resolve(config.loss.name, dataset.task)
+    loss = losses.resolve(config.loss.name, dataset.task)
+    self.validation = Validation(
+      loss, self.shape, self.labels[self.rows["valid"]], config.train.monitor
+    )
     self.programs = Programs(
       setup.build_model(config, self.shape),
       config,
       self.mesh,
-      loss=self.loss,
+      loss=loss,
       total_steps=self.steps * config.train.epochs,
       class_weights=setup.class_weights(config, dataset),
     )
@@ -113,7 +105,7 @@ class Trainer:
     self.feed = make_feed(
       self.programs, config, dataset, self.shape, self.normalizer, buckets
     )
-    self._create(before, hyper or {})
+    self._create(origin.before, hyper or {})
     self.selection = selections.start(len(self.seeds))
     self.epoch, self.position = 1, 0
     self.checkpoints = Checkpoints(workdir)
@@ -124,15 +116,15 @@ class Trainer:
   def start(self, *, resume: bool) -> None:
     """Claims the folder, or picks up where the last checkpoint of its run stands."""
     if resume:
-      self._check_same_data()
       self._restore()
       return
     self.workdir.mkdir(parents=True, exist_ok=True)
-    self._describe(finished=False)
-    self.normalizer.save(self.workdir / "normalization.npz")
+    self.writer.write_json("run.json", self.facts | {"finished": False})
+    if jax.process_index() == 0:
+      self.normalizer.save(self.workdir / "normalization.npz")
     # Last: a folder with a config is a run.
     self.writer.write_text("config.json", configs.to_json(self.config))
-    for note in self.facts["notes"]:
+    for note in self.facts["data"]["notes"]:
       self._say(f"note: {note}")
 
   def run(self) -> None:
@@ -149,25 +141,31 @@ class Trainer:
 
   def finish(self) -> Run:
     """Evaluates the best of every seed and marks the run as finished."""
-    self._save()
+    # Off the mesh: predictions of the run that is returned take one device.
+    best = jax.device_put(jax.tree.map(meshes.fetch, self.best))
     run = Run(
-      self.workdir, self.config, self.shape, self.normalizer, self.best, self.seeds
+      self.workdir,
+      self.config,
+      self.shape,
+      self.normalizer,
+      best,
+      self.seeds,
+      digest=self.facts["data"]["digest"],
     )
-    for split in self.config.evals.splits:
-      rows = self.rows[split]
-      predictions = self._predict(self.best, rows)
-      results = run.summarise(self.labels[rows], predictions)
-      if jax.process_index() == 0:
-        evaluators.write(
-          self.workdir, split, results, self.ids[rows], self.labels[rows], predictions
-        )
-      self._say("\n" + evaluators.table(results, split))
-    self._describe(finished=True)
+    with self.signals:
+      self._save()
+      for split in self.config.evals.splits:
+        self._evaluate(run, split)
+        (number,) = distributed.largest(self.signals.number or 0)
+        if number:
+          self._stop(number, "Only evaluations are missing")
+    self.writer.write_json("run.json", self.facts | {"finished": True})
     self.writer.close()
     return run
 
   def _create(self, before: Run | None, hyper) -> None:
     """The state before the first step, of every seed."""
+    check_hyper(self.programs.model, hyper)
     numbers = {"optim.lr": self.config.optim.lr, "loss.gamma": self.config.loss.gamma}
     numbers = {k: np.full(len(self.seeds), v) for k, v in numbers.items()} | hyper
     numbers = {k: np.asarray(v, np.float32) for k, v in numbers.items()}
@@ -182,33 +180,45 @@ class Trainer:
     plan = schedules.epoch_schedule(
       train, self.bucket[train], self.config.train.batch_size, self.seeds, self.epoch
     )
-    plan = plan.padded(self.mesh.shape["data"])
+    # Every device gets an equal share of every part of a batch.
+    plan = plan.padded(self.mesh.shape["data"] * self.config.optim.accumulate)
     self.state = self.feed.train(self.state, plan, self.position, self._after_call)
     self._check_finite()
     active = self.selection["active"]
-    scores = self._validate()
-    monitor = self.config.train.monitor
+    variables = (self.state.params, self.state.stats)
+    scores, reasons = self.validation(self._predict(variables, self.rows["valid"]))
     self.selection, improved = selections.observe(
       self.selection,
-      scores[monitor],
+      scores[self.validation.monitor],
       self.epoch,
-      metrics.higher_is_better(monitor),
+      self.validation.higher,
       self.config,
     )
-    self.best = self.programs.keep_best(
-      self.best, (self.state.params, self.state.stats), improved
-    )
-    tally = self.state.tally
-    mean = np.asarray(tally["task"]) / np.maximum(np.asarray(tally["weight"]), 1e-12)
-    values = {"train/loss": np.where(active, mean, np.nan)}
+    self.best = self.programs.keep_best(self.best, variables, improved)
+    task, weight = (meshes.fetch(self.state.tally[k]) for k in ("task", "weight"))
+    values = {"train/loss": np.where(active, task / np.maximum(weight, 1e-12), np.nan)}
     values |= {f"valid/{name}": value for name, value in scores.items()}
     values |= {"best/epoch": self.selection["epoch"]}
     values |= {"seconds": time.monotonic() - began}
-    reasons = {} if active.all() else {"train/loss": "null: that seed stopped early"}
-    note = self.progress.note()
-    self.writer.write(self.epoch, values, reasons=reasons, note=note, log=self.verbose)
+    reasons = {f"valid/{name}": why for name, why in reasons.items()}
+    if not active.all():
+      reasons["train/loss"] = "null: that seed stopped early"
+    self.writer.write(self.epoch, values, reasons=reasons, log=False)
+    self._say(self._line(values))
     self._turn_the_page()
     self._between_calls()
+
+  def _line(self, values: dict[str, np.ndarray]) -> str:
+    """What a reader follows of an epoch; metrics.jsonl has everything."""
+    parts = [f"epoch {self.epoch}/{self.config.train.epochs}"]
+    for name in ("train/loss", *(f"valid/{name}" for name in self.validation.shown)):
+      found = values[name][~np.isnan(values[name])]
+      mean = f"{found.mean():.4g}" if len(found) else "undefined"
+      spread = f" +- {found.std(ddof=1):.2g}" if len(found) > 1 else ""
+      parts.append(f"{name} {mean}{spread}")
+    best = " ".join(map(str, self.selection["epoch"]))
+    parts += [f"best epoch {best}", f"{values['seconds']:.1f} s", self.progress.note()]
+    return "  ".join(filter(None, parts))
 
   def _turn_the_page(self) -> None:
     """What the host decided goes to the device; a new epoch sums from zero."""
@@ -233,36 +243,32 @@ class Trainer:
   def _between_calls(self) -> None:
     """The clock of checkpoints, and signals."""
     waited = time.monotonic() - self._saved
-    if self.signals.number or waited > self.config.train.checkpoint_seconds:
+    due, number = distributed.largest(
+      int(waited > self.config.train.checkpoint_seconds), self.signals.number or 0
+    )
+    if due or number:
       self._save()
-    if self.signals.number:
-      self.writer.close()
-      raise self.signals.interrupted(
-        f"Epoch {self.epoch}, step {self.position} of {self.steps} is saved in "
-        f"{self.workdir}: go on with --resume."
-      )
+    if number:
+      done = (self.epoch - 1) * self.steps + self.position
+      total = self.config.train.epochs * self.steps
+      self._stop(number, f"{done} of {total} steps are done and saved")
 
-  def _validate(self) -> dict[str, np.ndarray]:
-    """Loss and metrics (S,) of the current parameters on the validation split."""
-    rows = self.rows["valid"]
-    labels = self.labels[rows]
-    predictions = self._predict((self.state.params, self.state.stats), rows)
-    loss = lambda p: losses.per_example(self.loss, p, labels).mean()
-    scores = {"loss": np.array([loss(jnp.asarray(p)) for p in predictions])}
-    names = self.shape.class_names
-    reports = [
-      metrics.compute(self.shape.scheme, p, labels, names) for p in predictions
-    ]
-    for name in reports[0].values:
-      scores[name] = np.array([report.values[name] for report in reports])
-    monitor = self.config.train.monitor
-    if monitor not in scores:
-      near = difflib.get_close_matches(monitor, list(scores), n=1, cutoff=0.0)[0]
-      raise UserError(
-        f"train.monitor={monitor!r} is no metric of this task; the nearest is "
-        f"{near!r}. There are {', '.join(scores)}."
+  def _stop(self, number: int, where: str) -> None:
+    self.writer.close()
+    self.signals.number = number
+    raise self.signals.interrupted(
+      f"{where}; go on with --resume and --workdir {self.workdir}."
+    )
+
+  def _evaluate(self, run: Run, split: str) -> None:
+    rows = self.rows[split]
+    predictions = self._predict(self.best, rows)
+    results = run.summarise(self.labels[rows], predictions)
+    if jax.process_index() == 0:
+      evaluators.write(
+        self.workdir, split, results, self.ids[rows], self.labels[rows], predictions
       )
-    return scores
+    self._say("\n" + evaluators.table(results, split))
 
   def _predict(self, variables, rows: np.ndarray) -> np.ndarray:
     """(S, N, *outputs) in the order of `rows`."""
@@ -273,15 +279,17 @@ class Trainer:
     return plan.in_order(found, rows)
 
   def _check_finite(self) -> None:
-    steps = np.asarray(self.state.tally["bad_step"])
-    bad = np.flatnonzero(steps >= 0)
-    if len(bad):
-      step = int(steps[bad].min())
-      seeds = ", ".join(str(self.seeds[i]) for i in bad)
+    steps = meshes.fetch(self.state.tally["bad_step"])
+    bad = [
+      f"seed {seed} in epoch {step // self.steps + 1}, step {step % self.steps + 1}"
+      for seed, step in zip(self.seeds, steps.tolist(), strict=True)
+      if step >= 0
+    ]
+    if bad:
+      self.writer.close()
       raise NonFiniteLoss(
-        f"The loss of seed {seeds} is not finite, first in epoch "
-        f"{step // self.steps + 1}, step {step % self.steps + 1}. Lower optim.lr, set "
-        "optim.clip, or look for outliers with `python -m mcr_jax.data inspect`."
+        f"The loss or its gradient is not finite: {'; '.join(bad)}. Lower optim.lr, "
+        "set optim.clip, or look for outliers with `python -m mcr_jax.data inspect`."
       )
 
   def _save(self) -> None:
@@ -289,10 +297,11 @@ class Trainer:
     step = (self.epoch - 1) * self.steps + self.position
     meta = {"epoch": self.epoch, "position": self.position}
     best = {"params": self.best[0], "stats": self.best[1]}
-    # `best` first, so that `last` never promises more than there is.
-    self.checkpoints.save_best(
-      step, best, meta | {"epochs": self.selection["epoch"].tolist()}
-    )
+    chosen = self.selection["epoch"]
+    # `best` first, so that `last` never promises more than there is. Before the first
+    # validation nothing is best.
+    if chosen.all():
+      self.checkpoints.save_best(step, best, meta | {"epochs": chosen.tolist()})
     tree = {"state": self.state, "best": best, "selection": self.selection}
     self.checkpoints.save_last(step, tree, meta)
     self._saved = time.monotonic()
@@ -315,27 +324,9 @@ class Trainer:
       self.best = (restored.tree["best"]["params"], restored.tree["best"]["stats"])
       self.epoch, self.position = restored.meta["epoch"], restored.meta["position"]
     self.writer.truncate_after(self.epoch - 1)
+    self.facts["resumed"] = [*self.facts.get("resumed", []), describe()]
+    self.writer.write_json("run.json", self.facts)
     self._say(f"going on at epoch {self.epoch}, step {self.position} of {self.steps}")
-
-  def _check_same_data(self) -> None:
-    before = json.loads((self.workdir / "run.json").read_text())["data"]["digest"]
-    if before != self.facts["digest"]:
-      raise UserError(
-        f"The data of {self.workdir} has changed since it began (digest "
-        f"{before[:12]}, now {self.facts['digest'][:12]}): a resumed run would mix two."
-      )
-
-  def _describe(self, *, finished: bool) -> None:
-    self.writer.write_json(
-      "run.json",
-      {
-        **describe(),
-        "data": self.facts,
-        "shape": self.shape.to_json(),
-        "seeds": list(self.seeds),
-        "finished": finished,
-      },
-    )
 
   def _say(self, line: str) -> None:
     if self.verbose:

@@ -21,7 +21,9 @@ def make(seed: int = 1, data: int = -1) -> Mesh:
     other = seed if free == ["data"] else data
     sizes[free[0]] = max(devices // other, 1)
   needed = sizes["seed"] * sizes["data"]
-  if needed > devices or (free and needed != devices):
+  # A process without a device in the mesh would have nothing to compute with.
+  whole = free or jax.process_count() > 1
+  if needed > devices or (whole and needed != devices):
     raise UserError(
       f"mesh.seed={seed}, mesh.data={data} does not fit {devices} device(s): "
       f"{sizes['seed']} x {sizes['data']} = {needed}."
@@ -44,6 +46,15 @@ def place(mesh: Mesh, tree, spec: P | None = None):
     return jax.make_array_from_callback(array.shape, sharding, lambda i: array[i])
 
   return jax.tree.map(put, tree)
+
+
+def fetch(array: jax.Array) -> np.ndarray:
+  """A global array on the host, whole in every process."""
+  if array.is_fully_addressable or array.is_fully_replicated:
+    return np.asarray(array)
+  from jax.experimental import multihost_utils
+
+  return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def shard(mesh: Mesh, *axes) -> NamedSharding:

@@ -9,7 +9,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec as P
 
 from mcr_jax.errors import UserError
 from mcr_jax.training import mesh as meshes
@@ -35,22 +34,21 @@ class Programs:
     """
     self.model, self.config, self.mesh = model, config, mesh
     self.mapped = _mapped(config.train.seeds_by, mesh)
-    self._step = functools.partial(
+    self._update = functools.partial(
       steps.update, model, config, loss, class_weights, total_steps
     )
-    seed_axis = "seed" if mesh.shape["seed"] > 1 else None
-    self.by_seed = meshes.shard(mesh, seed_axis)
-    self.everywhere = meshes.shard(mesh)
+    self._seed_axis = "seed" if mesh.shape["seed"] > 1 else None
+    self.by_seed = meshes.shard(mesh, self._seed_axis)
+    everywhere = meshes.shard(mesh)
     keep = dict(donate_argnums=0, out_shardings=self.by_seed)
     self.run = jax.jit(self._run, static_argnames="bounds", **keep)
     self.step = jax.jit(self._one, **keep)
     self.predict_rows = jax.jit(
-      self._predict_rows, static_argnames="bounds", out_shardings=self.everywhere
+      self._predict_rows, static_argnames="bounds", out_shardings=everywhere
     )
-    self.predict = jax.jit(self._predict, out_shardings=self.everywhere)
-    copied = lambda tree: jax.tree.map(jnp.copy, tree)
-    self.copy = jax.jit(copied, out_shardings=self.by_seed)
-    self.keep_best = jax.jit(_keep_best, donate_argnums=0, out_shardings=self.by_seed)
+    self.predict = jax.jit(self._predict, out_shardings=everywhere)
+    self.copy = jax.jit(_copy, out_shardings=self.by_seed)
+    self.keep_best = jax.jit(_keep_best, **keep)
 
   def create(self, batch, seeds, hyper):
     """The states of all seeds before the first step.
@@ -60,18 +58,18 @@ class Programs:
       seeds: (S,) integers.
       hyper: name -> (S,) numbers.
     """
-    make = lambda seed, numbers: states.create(
-      self.model, self.config, batch, seed, numbers
-    )
-    program = jax.jit(jax.vmap(make), out_shardings=self.by_seed)
+
+    def create(seed, numbers):
+      return states.create(self.model, self.config, batch, seed, numbers)
+
+    program = jax.jit(jax.vmap(create), out_shardings=self.by_seed)
     return program(jnp.asarray(seeds, jnp.uint32), hyper)
 
   def _over_seeds(self, function, *trees):
     """`function` of every seed's slice of `trees`."""
     if self.mapped:
       return jax.lax.map(lambda slices: function(*slices), trees)
-    name = "seed" if self.mesh.shape["seed"] > 1 else None
-    return jax.vmap(function, spmd_axis_name=name)(*trees)
+    return jax.vmap(function, spmd_axis_name=self._seed_axis)(*trees)
 
   def _active(self, function):
     """A seed that stopped early stays as it is."""
@@ -85,32 +83,35 @@ class Programs:
     return guarded
 
   def _run(self, state, data, rows, start, count, bounds):
-    rows = self._spread(rows)
-    many = lambda state, rows: steps.run(
-      self._step, state, data, rows, start, count, dict(bounds)
-    )
+    def many(state, rows):
+      step = lambda state, batch: self._update(state, self._spread(batch))
+      return steps.run(step, state, data, rows, start, count, dict(bounds))
+
     return self._over_seeds(self._active(many), state, rows)
 
   def _one(self, state, batch):
-    return self._over_seeds(self._active(self._step), state, self._spread(batch))
+    step = lambda state, batch: self._update(state, self._spread(batch))
+    return self._over_seeds(self._active(step), state, batch)
 
   def _predict_rows(self, variables, data, rows, bounds):
-    batch = steps.gather(data, rows, dict(bounds))
-    return self._predict(variables, batch)
+    return self._predict(variables, steps.gather(data, rows, dict(bounds)))
 
   def _predict(self, variables, batch):
+    batch = self._spread(batch)
     one = lambda params, stats: steps.predict(self.model, params, stats, batch)[0]
     return self._over_seeds(one, *variables)
 
-  def _spread(self, tree):
-    """Batches lie along the data axis: (S, ..., B) rows, (S, B, ...) arrays."""
-    if self.mesh.size == 1:
-      return tree
-    seed = "seed" if self.mesh.shape["seed"] > 1 else None
-    rows = not isinstance(tree, dict)
-    spec = P(seed, None, "data") if rows else P(seed, "data")
-    sharding = jax.sharding.NamedSharding(self.mesh, spec)
-    return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, sharding), tree)
+  def _spread(self, batch):
+    """The rows of a batch of one seed lie along the data axis."""
+    if self.mesh.shape["data"] == 1:
+      return batch
+    sharding = meshes.shard(self.mesh, "data")
+    pin = lambda x: jax.lax.with_sharding_constraint(x, sharding)
+    return jax.tree.map(pin, dict(batch))
+
+
+def _copy(tree):
+  return jax.tree.map(jnp.copy, tree)
 
 
 def _keep_best(best, variables, improved):

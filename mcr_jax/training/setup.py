@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
@@ -80,12 +81,74 @@ def build_model(config: ConfigDict, shape: Shape) -> nn.Module:
   )
 
 
+def check(config: ConfigDict) -> None:
+  """Raises UserError for fields that do not fit each other."""
+  size, parts = config.train.batch_size, config.optim.accumulate
+  if size % parts:
+    raise UserError(
+      f"optim.accumulate={parts} must divide train.batch_size={size}: every part of a "
+      "batch has as many samples."
+    )
+
+
 def read_data(config: ConfigDict) -> Dataset:
   """The checked data set of a config."""
   group = fields.plain(config.data)
   task = "regression" if group["task"] == "auto" else group["task"]
   synthetic = {"seed": group["seed"], "task": task, "aligned": group["aligned"]}
-  return load(group | {"synthetic": synthetic})
+  return as_task(load(group | {"synthetic": synthetic}), group["task"])
+
+
+def as_task(dataset: Dataset, task: str) -> Dataset:
+  """The data set with labels for a task, where its own say the same.
+
+  Whole numbers may be read as regression; floats that are whole, as classes.
+
+  Args:
+    dataset: with labels.
+    task: `auto` takes the labels as they are.
+  """
+  if task in ("auto", dataset.task):
+    return dataset
+  labels = dataset.labels
+  if task == "regression":
+    labels = labels.astype(np.float32)
+    return dataclasses.replace(dataset, labels=labels, class_names=())
+  shaped = labels.ndim == (2 if task == "binary" else 1)
+  whole = shaped and labels.min() >= 0 and (labels == np.round(labels)).all()
+  if not whole or (task == "binary" and labels.max() > 1):
+    wanted = {
+      "multiclass": "whole numbers (N,) from 0",
+      "binary": "zeros and ones (N, K)",
+    }[task]
+    raise UserError(
+      f"data.task={task!r} needs labels that are {wanted}; those of {dataset.source} "
+      f"are {labels.dtype} of shape {labels.shape}, from {labels.min()} to "
+      f"{labels.max()}: {dataset.task}."
+    )
+  return dataclasses.replace(dataset, labels=labels.astype(np.int32))
+
+
+def shapes(config: ConfigDict, shape: Shape) -> dict[str, tuple[int, ...]]:
+  """The shape of every variable of one seed of a run, by path."""
+  batch = {}
+  for name, length in shape.lengths.items():
+    steps = (2, length)
+    batch[name] = jax.ShapeDtypeStruct((*steps, shape.widths[name]), np.float32)
+    batch[f"{name}_mask"] = jax.ShapeDtypeStruct(steps, np.bool_)
+  batch["weight"] = jax.ShapeDtypeStruct((2,), np.float32)
+  model = build_model(config, shape)
+  variables = jax.eval_shape(
+    lambda batch: model.init(jax.random.key(0), batch, train=False), batch
+  )
+  params = variables.pop("params")
+  return shapes_of((params, variables))
+
+
+def shapes_of(variables) -> dict[str, tuple[int, ...]]:
+  """The shape of every array of (params, other collections), by path."""
+  leaves = jax.tree_util.tree_leaves_with_path(variables)
+  return {jax.tree_util.keystr(path[1:]): leaf.shape for path, leaf in leaves}
 
 
 def class_weights(config: ConfigDict, dataset: Dataset) -> np.ndarray | None:

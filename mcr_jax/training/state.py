@@ -21,7 +21,7 @@ class State:
     hyper: numbers that a sweep varies inside one program (learning rate, gamma, ...).
     lr_scale: what the plateau schedule has left of the learning rate.
     active: False once a seed stopped early.
-    tally: sums over the epoch so far, and the first step whose loss is not finite.
+    tally: sums over the epoch so far, and the first step that was not finite, or -1.
   """
 
   params: PyTree
@@ -38,7 +38,7 @@ class State:
 def fresh_tally() -> dict[str, jax.Array]:
   """Nothing summed yet."""
   zero = jnp.zeros((), jnp.float32)
-  return {"loss": zero, "task": zero, "weight": zero, "bad_step": jnp.int32(-1)}
+  return {"task": zero, "weight": zero, "bad_step": jnp.int32(-1)}
 
 
 def create(model, config, batch, seed, hyper) -> State:

@@ -3,6 +3,8 @@
 Everything here is pure and works on one seed; `programs.py` maps it over seeds.
 """
 
+from collections.abc import Iterable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,9 +12,28 @@ import optax
 from jaxtyping import Array
 
 from mcr_jax import losses
+from mcr_jax.errors import UserError
 from mcr_jax.training import optim
+from mcr_jax.training.missing import drop_modalities
 from mcr_jax.training.state import State
 from mcr_jax.types import Batch
+
+HYPER = ("optim.lr", "optim.weight_decay", "loss.gamma", "data.modality_dropout")
+
+
+def check_hyper(model: nn.Module, names: Iterable[str]) -> None:
+  """Raises UserError for a name that cannot differ inside one program.
+
+  What can are the numbers of `HYPER` and the model's dropout rates, such as
+  "model.residual_dropout"; anything else changes the program.
+  """
+  for name in names:
+    rate = name.startswith("model.") and name.endswith("dropout")
+    if not (name in HYPER or rate and hasattr(model, name[6:])):
+      raise UserError(
+        f"{name} cannot differ between the members of one program; right are "
+        f"{', '.join(HYPER)} and the model's dropout rates."
+      )
 
 
 def with_hyper(model: nn.Module, hyper: dict[str, Array]) -> nn.Module:
@@ -54,8 +75,17 @@ def objective(model, config, loss, class_weights, params, stats, batch, key, hyp
 def update(
   model, config, loss, class_weights, total_steps: int, state: State, batch: Batch
 ) -> State:
-  """The state after one step on one batch (rows of weight 0 do not count)."""
+  """The state after one step on one batch (rows of weight 0 do not count).
+
+  With `train.only="head"` batch statistics still follow the data: training reads those
+  of the batch, and predictions should read the same.
+  """
+  hyper = lambda name, default: state.hyper.get(name, default)
   key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+  rate = hyper("data.modality_dropout", config.data.modality_dropout)
+  if not (isinstance(rate, float) and rate == 0):
+    key, lost = jax.random.split(key)
+    batch = drop_modalities(batch, rate, jax.random.bits(lost, (), jnp.uint32))
   loss_of = jax.value_and_grad(
     lambda p, stats, part, k: objective(
       model, config, loss, class_weights, p, stats, part, k, state.hyper
@@ -72,7 +102,6 @@ def update(
   scale = 1 / jnp.maximum(weight, 1e-12)
   grads = jax.tree.map(lambda g: (g * scale).astype(g.dtype), grads)
 
-  hyper = lambda name, default: state.hyper.get(name, default)
   mask = optim.trainable(state.params, config.train.only)
   grads = jax.tree.map(lambda g, m: g if m else jnp.zeros_like(g), grads, mask)
   decay = hyper("optim.weight_decay", config.optim.weight_decay)
@@ -84,14 +113,14 @@ def update(
   changes = jax.tree.map(
     lambda c, m: -rate.astype(c.dtype) * c if m else jnp.zeros_like(c), changes, mask
   )
-  finite = jnp.isfinite(total)
+  # A loss can be finite where its gradient is not, and no checkpoint may hold what
+  # follows. Clipping needs this norm anyway.
+  finite = jnp.isfinite(total) & jnp.isfinite(optax.global_norm(grads))
+  bad = state.tally["bad_step"]
   tally = {
-    "loss": state.tally["loss"] + total,
     "task": state.tally["task"] + task,
     "weight": state.tally["weight"] + weight,
-    "bad_step": jnp.where(
-      finite | (state.tally["bad_step"] >= 0), state.tally["bad_step"], state.step
-    ),
+    "bad_step": jnp.where(finite | (bad >= 0), bad, state.step),
   }
   return state.replace(
     params=optax.apply_updates(state.params, changes),
@@ -103,9 +132,13 @@ def update(
 
 
 def _accumulate(loss_of, state, batch, key, parts):
-  """The same sums over `parts` slices of the batch, one after another."""
-  split = lambda x: x.reshape(parts, -1, *x.shape[1:])
-  batches = jax.tree.map(split, dict(batch))
+  """The same sums over `parts` shares of the batch, one after another.
+
+  Rows are dealt out like cards: each share lies on all devices, and the rows that only
+  fill the last batch change nobody's place.
+  """
+  deal = lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
+  batches = jax.tree.map(deal, dict(batch))
   keys = jax.random.split(key, parts)
 
   def one(carry, part):

@@ -12,7 +12,8 @@ def start_from(before, state, shape):
   """The state with the parameters of a trained run.
 
   Seeds are taken one for one, or one source seed serves all. The last fully connected
-  layer stays fresh where the two runs have other outputs; everything else must fit.
+  layer stays fresh where the two runs have other outputs, which classes in another
+  order are too; everything else must fit.
 
   Args:
     before: the `Run` to start from.
@@ -27,7 +28,15 @@ def start_from(before, state, shape):
       f"{before.workdir} has {given} seeds and this run {count}; train.init_from takes "
       "them one for one, or a single one for all."
     )
-  other_task = tuple(before.shape.outputs) != tuple(shape.outputs)
+  # Layers read modalities side by side, and would read the wrong one.
+  orders = [list(x.lengths) for x in (before.shape, shape)]
+  if orders[0] != orders[1]:
+    raise UserError(
+      f"train.init_from={before.workdir} has the modalities {', '.join(orders[0])}, in "
+      f"this order; this run has {', '.join(orders[1])}. data.modalities sets it."
+    )
+  said = lambda x: (x.task, tuple(x.outputs), tuple(x.class_names))
+  other_task = said(before.shape) != said(shape)
   wrong = []
 
   def choose(path, new, old):
@@ -38,8 +47,8 @@ def start_from(before, state, shape):
       had = "nothing" if old is None else old.shape[1:]
       wrong.append(f"{keystr(path)} is {new.shape[1:]} here and {had} there")
       return new
-    old = np.broadcast_to(np.asarray(old), new.shape)
-    return jax.device_put(old.astype(new.dtype), new.sharding)
+    old = np.broadcast_to(np.asarray(old, new.dtype), new.shape)
+    return jax.make_array_from_callback(new.shape, new.sharding, lambda i: old[i])
 
   replaced = []
   for fresh, trained in zip((state.params, state.stats), before.variables, strict=True):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -9,7 +10,16 @@ from mcr_jax import config as configs
 from mcr_jax.errors import UserError
 
 # Where a run computes is not what it computes: these may change at a resume.
-FREE = ("mesh.", "train.steps_per_call", "train.checkpoint_seconds", "train.cache_dir")
+FREE = (
+  "mesh.",
+  "data.placement",
+  "train.steps_per_call",
+  "train.checkpoint_seconds",
+  "train.seeds_by",
+  "train.cache_dir",
+)
+# What a run writes before config.json, which makes its folder a run's.
+FIRST = ("run.json", "normalization.npz")
 
 
 def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
@@ -23,13 +33,15 @@ def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
     raise UserError(f"--workdir {workdir} is a file; it must be a folder.")
   saved = workdir / "config.json"
   if not saved.is_file():
-    if workdir.is_dir() and any(workdir.iterdir()):
+    strange = [path.name for path in _entries(workdir) if not _begun(path.name)]
+    if strange:
       raise UserError(
-        f"--workdir {workdir} is not empty and holds no run: choose a new folder."
+        f"--workdir {workdir} holds no run, but other files ({min(strange)!r}): choose "
+        "a new folder."
       )
     return "new"
   try:
-    before = configs.from_json(saved.read_text())
+    before = configs.from_json(saved.read_text("utf-8"))
   except (ValueError, OSError) as error:
     raise UserError(f"{saved} cannot be read ({error}).") from error
   changes = configs.difference(before, config)
@@ -39,7 +51,7 @@ def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
       f"{workdir} holds a run with another config ({'; '.join(changes)}): choose "
       "another --workdir, or set the fields back."
     )
-  if finished(workdir):
+  if facts(workdir).get("finished"):
     return "finished"
   if not resume:
     raise UserError(
@@ -49,9 +61,29 @@ def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
   return "resume"
 
 
-def finished(workdir: Path) -> bool:
-  """Whether the run of a folder came to its end."""
+def facts(workdir: Path) -> dict[str, Any]:
+  """What run.json says.
+
+  Raises:
+    UserError: it is missing or damaged.
+  """
+  path = workdir / "run.json"
   try:
-    return bool(json.loads((workdir / "run.json").read_text()).get("finished"))
-  except (OSError, ValueError):
-    return False
+    found = json.loads(path.read_text("utf-8"))
+    _ = found["seeds"], found["shape"], found["data"]["digest"]
+    return found
+  except FileNotFoundError:
+    raise UserError(f"{workdir} holds no run: {path} is missing.") from None
+  except (ValueError, KeyError, TypeError) as error:
+    raise UserError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
+
+
+def _entries(workdir: Path) -> list[Path]:
+  return list(workdir.iterdir()) if workdir.is_dir() else []
+
+
+def _begun(name: str) -> bool:
+  """Whether a start that was cut off may have left this file, whole or not."""
+  drafts = tuple(f".{first}." for first in FIRST)
+  whole = name.removesuffix(".partial")
+  return whole in (*FIRST, "config.json") or name.startswith(drafts)

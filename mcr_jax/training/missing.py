@@ -1,0 +1,25 @@
+"""Modality dropout: in training, samples lose whole modalities at random."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, UInt32
+
+from mcr_jax.ops import dropout as chance
+from mcr_jax.types import Batch
+
+
+def drop_modalities(batch: Batch, rate: float | Array, seed: UInt32[Array, ""]):
+  """The batch with every modality of every sample masked with probability `rate`.
+
+  Of the modalities that a sample has, the luckiest stays whatever the rate, so that no
+  sample loses all. Decisions hang on (place in the batch, modality in alphabetical
+  order) and not on how far the batch is filled up.
+  """
+  names = sorted(name for name in batch if name.endswith("_mask"))
+  present = jnp.stack([batch[name].any(-1) for name in names], -1)
+  index = lambda size: jnp.arange(size, dtype=jnp.uint32)
+  rows = chance.rows(seed, index(present.shape[0]))[:, None]
+  luck = chance.finalise(rows + chance.columns(index(len(names)))[None])
+  best = jnp.where(present, luck, 0).max(-1, keepdims=True)
+  kept = chance.survives(luck, chance.limit(rate)) | (luck == best)
+  masks = {name: batch[name] & kept[:, i, None] for i, name in enumerate(names)}
+  return dict(batch) | masks

@@ -1,0 +1,71 @@
+"""Where a run comes from: the data alone, another run, or its own folder."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mcr_jax.data.load import check_fits, digest
+from mcr_jax.data.normalize import Normalizer
+from mcr_jax.data.schema import Dataset
+from mcr_jax.errors import UserError
+from mcr_jax.run import Run, load_run
+from mcr_jax.training import setup, workspace
+from mcr_jax.training.checkpoint import Checkpoints
+from mcr_jax.training.writer import describe
+
+
+@dataclasses.dataclass
+class Origin:
+  """What is settled before a model is built.
+
+  Attributes:
+    shape: of the data that the model accepts.
+    normalizer: of the features.
+    facts: of run.json.
+    before: the run whose weights this one starts from.
+  """
+
+  shape: setup.Shape
+  normalizer: Normalizer
+  facts: dict[str, Any]
+  before: Run | None
+
+
+def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> Origin:
+  """The origin of the run in a workdir, which may have begun there.
+
+  Raises:
+    UserError: the data is not what the folder's run, or the run to start from, had.
+  """
+  own = digest(dataset)
+  begun = (workdir / "config.json").is_file()
+  before = None
+  # A run that has a checkpoint does not need the one that it started from.
+  if config.train.init_from and not (begun and Checkpoints(workdir).steps("last")):
+    before = load_run(config.train.init_from)
+  if begun:
+    facts = workspace.facts(workdir)
+    if (then := facts["data"]["digest"]) != own:
+      raise UserError(
+        f"The data of {workdir} has changed since it began (digest {then[:12]}, now "
+        f"{own[:12]}): a resumed run would mix two."
+      )
+    normalizer = Normalizer.load(workdir / "normalization.npz")
+    return Origin(setup.Shape.from_json(facts["shape"]), normalizer, facts, before)
+  room = dict(config.data.lengths)
+  if before is not None:
+    before.check_features(dataset)
+    room = {**before.shape.lengths, **room}
+  shape = setup.Shape.of(dataset, room, config.evals.metrics)
+  check_fits(dataset, shape.lengths)
+  normalizer = before.normalizer if before else setup.normalizer_of(config, dataset)
+  notes = [*dataset.notes, *normalizer.notes]
+  facts = {
+    **describe(),
+    "data": {"digest": own, "source": dataset.source, "notes": notes},
+    "shape": shape.to_json(),
+    "seeds": list(seeds),
+  }
+  return Origin(shape, normalizer, facts, before)
