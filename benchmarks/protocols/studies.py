@@ -1,16 +1,19 @@
-"""MIA-Net on the unseen utterance vectors of MOSI: gamma, and the main modality.
+"""Studies beside the tables: gamma, the main modality and its order, speed.
 
-Both are the shape of a published figure or table (Fig. 2 and 3, Table 8), on other
-features and 752 samples. Five folds by video, predictions pooled.
+Gamma and order are the shape of a published figure or table (Fig. 2 and 3, Table 8),
+on other features and 752 samples: five folds by video, predictions pooled.
 """
 
 import json
 import pathlib
+import tempfile
+import time
 
+import jax
 import numpy as np
 
 from mcr_jax import visualize
-from mcr_jax.data import npz
+from mcr_jax.data import npz, schedule
 from mcr_jax.data.load import lengths_of
 from mcr_jax.run import Run
 from mcr_jax.training.loop import Trainer
@@ -23,6 +26,7 @@ ORDERS = (
   ("audio", "vision", "text"),
   ("vision", "audio", "text"),
 )
+SPEED_EPOCHS = 7
 CORPUS, CONFIG = "mosi_vectors_folds", "real_mosi_vectors"
 
 
@@ -36,20 +40,21 @@ def gamma(folder: pathlib.Path, out: pathlib.Path, overrides: tuple[str, ...]) -
   members = [(g, seed) for g in values for seed in config.seeds]
   gammas, seeds = (np.array(column) for column in zip(*members, strict=True))
   per_split, kernels = [], []
-  for split in corpus.splits:
-    one = config.copy_and_resolve_references()
-    one.data.split = split
-    # Members are told apart by their place: several share a seed.
-    trainer = Trainer(
-      one,
-      out / "gamma" / split,
-      seeds=tuple(int(seed) for seed in seeds),
-      hyper={"loss.gamma": gammas},
-      verbose=False,
-    )
-    trainer.run()
-    per_split.append(_predictions(trainer, corpus))
-    kernels.append(departure(trainer.best[0]))
+  with tempfile.TemporaryDirectory() as workdir, runs.shared_programs():
+    for split in corpus.splits:
+      one = config.copy_and_resolve_references()
+      one.data.split = split
+      # Members are told apart by their place: several share a seed.
+      trainer = Trainer(
+        one,
+        pathlib.Path(workdir) / split,
+        seeds=tuple(int(seed) for seed in seeds),
+        hyper={"loss.gamma": gammas},
+        verbose=False,
+      )
+      trainer.run()
+      per_split.append(_predictions(trainer, corpus))
+      kernels.append(departure(trainer.best[0]))
   row = tables.pool("MIA-Net", corpus, per_split)
   found = {k: np.array(v) for k, v in tables.scores(corpus, row).items()}
   found["departure from PSD"] = np.mean(kernels, 0)
@@ -91,7 +96,68 @@ def order(folder: pathlib.Path, out: pathlib.Path, overrides: tuple[str, ...]) -
   _write(out, "order", text.splitlines(), found)
 
 
-STUDIES = {"gamma": gamma, "order": order}
+def speed(folder: pathlib.Path, out: pathlib.Path, overrides: tuple[str, ...]) -> None:
+  """MCR beside MulT on three modalities of words: size, memory and time of training.
+
+  Memory is the compiler's plan for the steps with the longest sequences, of one seed:
+  parameters, optimiser and data, and the temporary buffer. Epochs of the two models
+  take turns, so that what else the machine does slows both.
+  """
+  corpus = corpora.CORPORA["mosi_text_timing_audio"](folder)
+  path = out / "data" / "mosi_text_timing_audio.npz"
+  npz.write(path, corpus.dataset)
+  trainers, found = {}, {}
+  for label, name in {"MCR": "real_mosi_words", "MulT": "real_mosi_words:mult"}.items():
+    config = runs.settings(name, path, (*overrides, "--config.seeds=(0,)"))
+    with tempfile.TemporaryDirectory() as workdir:
+      trainer = Trainer(config, pathlib.Path(workdir), verbose=False)
+    plan = trainer.programs.run.lower(
+      trainer.state,
+      trainer.feed.data,
+      np.zeros((1, trainer.steps, config.train.batch_size), np.int32),
+      0,
+      1,
+      bounds=trainer.feed.buckets[-1],
+    )
+    memory = plan.compile().memory_analysis()
+    found[label] = {
+      "parameters": sum(x.size for x in jax.tree.leaves(trainer.state.params)),
+      "held_MB": memory.argument_size_in_bytes / 1e6,
+      "temporary_MB": memory.temp_size_in_bytes / 1e6,
+      "seconds": [],
+    }
+    trainers[label] = trainer
+  for number in range(1, SPEED_EPOCHS + 2):
+    for label, trainer in trainers.items():
+      began = time.monotonic()
+      rows = trainer.rows["train"]
+      plan = schedule.epoch_schedule(
+        rows,
+        trainer.bucket[rows],
+        trainer.config.train.batch_size,
+        trainer.seeds,
+        number,
+      )
+      trainer.state = trainer.feed.train(trainer.state, plan, 0, lambda *_: None)
+      jax.block_until_ready(trainer.state.step)
+      found[label]["seconds"].append(time.monotonic() - began)
+  lines = ["### MCR and MulT, one seed, MOSI words, three modalities", ""]
+  lines.append(
+    "| model | parameters | held MB | temporary MB | s an epoch [min, max] |"
+  )
+  lines.append("| --- | --- | --- | --- | --- |")
+  for label, facts in found.items():
+    # The first epoch compiles.
+    times = facts["seconds"] = facts["seconds"][1:]
+    lines.append(
+      f"| {label} | {facts['parameters']:,} | {facts['held_MB']:.1f} "
+      f"| {facts['temporary_MB']:.1f} "
+      f"| {np.median(times):.2f} [{min(times):.2f}, {max(times):.2f}] |"
+    )
+  _write(out, "speed", lines, found)
+
+
+STUDIES = {"gamma": gamma, "order": order, "speed": speed}
 
 
 def departure(params) -> np.ndarray:
