@@ -14,8 +14,10 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   c = mlc.ConfigDict()
   c.seeds = (0, 1, 2)
   c.data = dict(name="synthetic")
-  c.model = dict(name="mcr", width=40, heads=8, num_layers=2)
+  c.model = dict(name="mcr", width=32, heads=4, num_layers=1)
+  for name in ("embed", "attention", "relu", "residual", "output"):
+    c.model[f"{name}_dropout"] = 0.1
   c.loss = dict(name="l1")
-  c.optim = dict(name="adam", lr=2e-3, clip=1.0, schedule="cosine", warmup_steps=40)
-  c.train = dict(epochs=20, batch_size=64)
+  c.optim = dict(name="adamw", lr=2e-3, clip=1.0, schedule="cosine", warmup_steps=40)
+  c.train = dict(epochs=10, batch_size=32)
   return common.finish(c, arg)

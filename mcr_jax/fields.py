@@ -22,7 +22,10 @@ GROUPS = {
     "task": "auto",
     "aligned": False,
     "modalities": (),  # () = all, in the file's order
+    "label": "label",  # another array of the file, such as label_T of CH-SIMS
     "split": "split",
+    "align": "",  # .csd files: the modality whose intervals the others are pooled to
+    "features": {},  # MERBench folders: modality -> feature folder
     "nonfinite": "error",
     "normalize": True,
     "clip": 5.0,  # in standard deviations; 0 = off

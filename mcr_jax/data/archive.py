@@ -8,6 +8,7 @@ import os
 import pathlib
 import secrets
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -133,7 +134,7 @@ def _read_header(path, name, file):
       (2, 0): formats.read_array_header_2_0,
     }[version]
     shape, fortran, dtype = read_header(file)
-  except (ValueError, TypeError, SyntaxError) as error:
+  except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
     raise UserError(f"{path}: array {name!r} cannot be read: {error}.") from None
   if dtype.hasobject:
     raise UserError(

@@ -20,6 +20,7 @@ from mcr_jax.layers.head import Head
 from mcr_jax.layers.transformer import EncoderLayer, LayerNorm, split_heads
 from mcr_jax.models.mcr.layer import Layer, plain_join
 from mcr_jax.models.mcr.settings import Settings, check
+from mcr_jax.ops.attention import SAVED
 from mcr_jax.ops.masking import keep
 from mcr_jax.ops.pooling import POOLINGS
 from mcr_jax.types import Batch, Outputs
@@ -137,7 +138,11 @@ class Model(nn.Module):
 
   def _reinforce(self, carry, masks, settings, train):
     """D layers, of which the last has no SUM; `out` names each layer's own."""
-    body = nn.remat(Layer, static_argnums=(3,)) if self.remat else Layer
+    body = Layer
+    if self.remat:
+      # What attention read is kept: computing it again would cost its scores again.
+      keep_read = jax.checkpoint_policies.save_only_these_names(SAVED)
+      body = nn.remat(Layer, static_argnums=(3,), policy=keep_read)
     out, scanned = {}, self.num_layers - 1
     if scanned:
       stack = nn.scan(

@@ -8,6 +8,7 @@ from mcr_jax.errors import UserError
 from mcr_jax.ops.attention import blocked, dense, library
 from mcr_jax.ops.dropout import Dropout
 
+SAVED = blocked.SAVED
 IMPLEMENTATIONS = ("auto", "dense", "blocked", "cudnn")
 
 # Scores in a block, by measurement (benchmarks/attention.py): on a CPU the arrays of a
