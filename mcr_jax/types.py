@@ -7,9 +7,10 @@ the lower-case letters.
 
 from collections.abc import Mapping
 
+import numpy as np
 from jaxtyping import Array
 
-Batch = Mapping[str, Array]
+Batch = Mapping[str, Array | np.ndarray]
 """`<m>` (B, T, D), `<m>_mask` (B, T), `label` (B, ...), `weight` (B,)."""
 
 Outputs = dict[str, Array]
