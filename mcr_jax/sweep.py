@@ -1,0 +1,57 @@
+"""`python -m mcr_jax.sweep`: trains the points of a sweep and compares them."""
+
+import argparse
+from pathlib import Path
+
+from mcr_jax import cli
+
+
+def main(argv: list[str]) -> None:
+  """Trains what is not trained yet, then prints and writes the table."""
+  arguments = cli.parse(
+    argv,
+    "Trains every point of a sweep, in one program where they differ only in numbers, "
+    "and prints one table.",
+    extra=_arguments,
+    examples=[
+      "python -m mcr_jax.sweep --config configs/mcr_mosi.py:unaligned"
+      " --sweep configs/sweeps/mcr_depth.py --workdir runs/depth"
+      " --config.data.path=unaligned_50.pkl",
+      "python -m mcr_jax.sweep --config configs/mcr_synthetic.py:quick"
+      " --sweep configs/sweeps/mcr_random.py --workdir runs/search",
+    ],
+  )
+  from mcr_jax import config as configs
+
+  config = configs.load(arguments.config, arguments.overrides)
+  cli.prepare(config.train.cache_dir)
+  from mcr_jax.sweeps import points, run
+  from mcr_jax.training import distributed
+
+  sweep = points.load(arguments.sweep)
+  distributed.join(arguments.coordinator)
+  run.sweep(
+    config,
+    sweep,
+    Path(arguments.workdir),
+    resume=arguments.resume,
+    together=arguments.together,
+    facts={"config_file": arguments.config, "sweep_file": arguments.sweep},
+  )
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--sweep", required=True, metavar="FILE.py", help="file with get_sweep()"
+  )
+  parser.add_argument(
+    "--together",
+    type=int,
+    default=30,
+    metavar="N",
+    help="trainings (points times seeds) in one program at most (30)",
+  )
+
+
+if __name__ == "__main__":
+  cli.run(main)

@@ -1,0 +1,242 @@
+"""Points that differ only in numbers, as members of one program beside the seeds.
+
+Such numbers (`training.step.HYPER`, dropout rates) are arguments of the program, one
+for each member. The group is a run of its own in a hidden folder, with checkpoints;
+when it is done, every point gets the folder that training it alone would have left.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from mcr_jax import config as configs
+from mcr_jax import evaluators, fields
+from mcr_jax.evaluators import Evaluation
+from mcr_jax.run import Run
+from mcr_jax.sweeps.points import Point
+from mcr_jax.training import mesh as meshes
+from mcr_jax.training import optim, workspace, writer
+from mcr_jax.training.checkpoint import Checkpoints
+from mcr_jax.training.loop import Trainer
+from mcr_jax.training.step import HYPER
+
+FOLDER = ".together"
+DIVERGED = "diverged.json"
+MEMBERS = "members.json"
+
+
+def groups(points: Sequence[Point], most: int) -> list[list[Point]]:
+  """Points that can share a program, at most `most` trainings in each."""
+  found: dict[str, list[list[Point]]] = {}
+  for point in points:
+    parts = found.setdefault(_program(point.config), [[]])
+    if (len(parts[-1]) + 1) * len(point.config.seeds) > most and parts[-1]:
+      parts.append([])
+    parts[-1].append(point)
+  return [part for parts in found.values() for part in parts]
+
+
+def train(
+  points: Sequence[Point], workdir: Path, *, resume: bool, verbose: bool = True
+) -> None:
+  """Trains a group and leaves the folder of every point in `workdir`.
+
+  Args:
+    points: of one group.
+    workdir: of the sweep.
+    resume: go on with an unfinished group.
+    verbose: as in `training.loop.train`.
+  """
+  folder = group_folder(points, workdir)
+  status = workspace.status(folder, points[0].config, resume)
+  trainer = Group(points, folder, verbose=verbose)
+  trainer.begin(resume=status != "new")
+  trainer.run()
+  trainer.verbose = False  # tables over all members at once mean nothing
+  run = trainer.finish()
+  entries = writer.read(folder / "metrics.jsonl")
+  evaluations = {
+    split: evaluators.read(folder, split) for split in run.config.evals.splits
+  }
+  for point, members in trainer.members.items():
+    if not (workdir / point.name).exists():
+      _part(point, members, trainer, run, entries, evaluations, workdir)
+  shutil.rmtree(folder)
+
+
+def group_folder(points: Sequence[Point], workdir: Path) -> Path:
+  """Where a group trains; other points, another folder."""
+  text = "".join(configs.to_json(point.config) for point in points)
+  digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+  return workdir / FOLDER / digest
+
+
+def begun(points: Sequence[Point], workdir: Path) -> list[list[Point]]:
+  """The groups of an earlier call that are not done, if their points are the same."""
+  by_name, found = {point.name: point for point in points}, []
+  for listed in sorted((workdir / FOLDER).glob(f"*/{MEMBERS}")):
+    names = json.loads(listed.read_text("utf-8"))
+    group = [by_name[name] for name in names if name in by_name]
+    if group_folder(group, workdir) == listed.parent:
+      found.append(group)
+  return found
+
+
+def mark_diverged(folder: Path, message: str) -> None:
+  """Notes in a point's folder that training it again would be in vain."""
+  writer.Writer(folder).write_json(DIVERGED, {"message": message})
+
+
+class Group(Trainer):
+  """A trainer of all members, which sets aside those whose loss is not finite."""
+
+  def __init__(self, points: Sequence[Point], folder: Path, *, verbose: bool):
+    first = points[0].config
+    count = len(first.seeds)
+    self.members = {
+      point: slice(i * count, (i + 1) * count) for i, point in enumerate(points)
+    }
+    values = [fields.flatten(point.config) for point in points]
+    differing = [name for name in values[0] if len({repr(v[name]) for v in values}) > 1]
+    hyper = {name: np.repeat([v[name] for v in values], count) for name in differing}
+    self._lost = folder / DIVERGED
+    self.diverged = json.loads(self._lost.read_text()) if self._lost.is_file() else {}
+    super().__init__(
+      first, folder, seeds=first.seeds * len(points), hyper=hyper, verbose=verbose
+    )
+
+  def begin(self, *, resume: bool = False) -> None:
+    """Claims the folder, or goes on, and leaves word of who is in it."""
+    self.start(resume=resume)
+    self.writer.write_json(MEMBERS, [point.name for point in self.members])
+
+  def _check_finite(self) -> None:
+    """Stops the seeds of a point that diverged; the others go on."""
+    steps = meshes.fetch(self.state.tally["bad_step"])
+    for point, members in self.members.items():
+      bad = np.flatnonzero(steps[members] >= 0)
+      if len(bad) and point.name not in self.diverged:
+        step = int(steps[members][bad].min())
+        where = f"epoch {step // self.steps + 1}, step {step % self.steps + 1}"
+        seeds = ", ".join(str(point.config.seeds[i]) for i in bad)
+        message = f"the loss of seed {seeds} is not finite, first in {where}"
+        self.diverged[point.name] = message
+        self.writer.write_json(DIVERGED, self.diverged)
+        self._say(f"{point.name}: {message}")
+      if point.name in self.diverged:
+        self.selection["active"][members] = False
+
+
+def _part(point, members, trainer, run, entries, evaluations, workdir) -> None:
+  """The folder of one point, under its name only when all of it is there."""
+  final, folder = workdir / point.name, workdir / FOLDER / f"{point.name}.partial"
+  shutil.rmtree(folder, ignore_errors=True)
+  if point.name in trainer.diverged:
+    mark_diverged(folder, trainer.diverged[point.name])
+    _describe(folder, point, trainer, finished=False)
+    folder.rename(final)
+    return
+  own = dataclasses.replace(
+    run,
+    workdir=folder,
+    config=point.config,
+    variables=_cut(run.variables, members),
+    seeds=tuple(point.config.seeds),
+  )
+  trainer.normalizer.save(_made(folder) / "normalization.npz")
+  with writer.Writer(folder, own.seeds) as files:
+    _write_metrics(files, entries, members)
+  _save(point.config, trainer, members, Checkpoints(folder))
+  for split, found in evaluations.items():
+    _evaluate(own, split, found, members)
+  _describe(folder, point, trainer, finished=True)
+  folder.rename(final)
+
+
+def _describe(folder: Path, point: Point, trainer: Group, *, finished: bool) -> None:
+  files = writer.Writer(folder)
+  others = [other.name for other in trainer.members if other is not point]
+  more = {"seeds": list(point.config.seeds), "together": others, "finished": finished}
+  files.write_json("run.json", trainer.facts | more)
+  files.write_text("config.json", configs.to_json(point.config))
+
+
+def _made(folder: Path) -> Path:
+  folder.mkdir(parents=True)
+  return folder
+
+
+def _write_metrics(files: writer.Writer, entries: list[dict], members: slice) -> None:
+  """The epochs until the last of these seeds stopped."""
+  for entry in entries:
+    values = {
+      name: [math.nan if v is None else v for v in value[members]]
+      if isinstance(value, list)
+      else value
+      for name, value in entry.items()
+      if name not in ("epoch", "reasons")
+    }
+    if np.isnan(values["train/loss"]).all():
+      return
+    known = entry.get("reasons", {})
+    kept = {name: why for name, why in known.items() if np.isnan(values[name]).any()}
+    files.write(entry["epoch"], values, reasons=kept, log=False)
+
+
+def _cut(tree: PyTree, members: slice) -> PyTree:
+  return jax.tree.map(lambda x: meshes.fetch(x)[members], tree)
+
+
+def _save(
+  config: ConfigDict, trainer: Group, members: slice, checkpoints: Checkpoints
+) -> None:
+  """Both checkpoints, in the form that the point alone would have written."""
+  state = _cut(trainer.state, members)
+  transform = optim.transform(config.optim, config.optim.weight_decay)
+  alone = jax.tree.structure(jax.eval_shape(transform.init, state.params))
+  state = state.replace(
+    opt=jax.tree.unflatten(alone, jax.tree.leaves(state.opt)),
+    hyper={name: state.hyper[name] for name in ("optim.lr", "loss.gamma")},
+  )
+  params, stats = _cut(trainer.best, members)
+  best = {"params": params, "stats": stats}
+  selection = {name: x[members] for name, x in trainer.selection.items()}
+  step = (trainer.epoch - 1) * trainer.steps + trainer.position
+  meta = {"epoch": trainer.epoch, "position": trainer.position}
+  epochs = selection["epoch"].tolist()
+  checkpoints.save_best(step, best, meta | {"epochs": epochs})
+  tree = {"state": state, "best": best, "selection": selection}
+  checkpoints.save_last(step, tree, meta)
+
+
+def _evaluate(run: Run, split: str, found: Evaluation, members: slice) -> None:
+  predictions = found.predictions[members]
+  results = run.summarise(found.labels, predictions)
+  evaluators.write(run.workdir, split, results, found.ids, found.labels, predictions)
+
+
+def _program(config: ConfigDict) -> str:
+  """Equal for configs that one program can train."""
+  flat = fields.flatten(config)
+  if flat["train.init_from"]:
+    # Weights are taken seed for seed, which members are not.
+    return configs.to_json(config)
+  shared = {name: v for name, v in flat.items() if not _is_number(name, v)}
+  # The numbers that cannot be told apart by value still say which fields there are.
+  return json.dumps([shared, sorted(set(flat) - set(shared))])
+
+
+def _is_number(name: str, value) -> bool:
+  if name == "data.modality_dropout":
+    return value > 0  # without it, dropout draws from other keys
+  rate = name.startswith("model.") and name.endswith("dropout")
+  return name in HYPER or (rate and isinstance(value, float))
