@@ -1,0 +1,66 @@
+"""Training on streamed batches is training: the same metrics, epoch for epoch."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from mcr_jax.data import schedule
+from mcr_jax.training.feed import Resident, Stream
+from mcr_jax.training.loop import Trainer, train
+from tests.training import tiny
+
+
+def config_of(folder, placement, mesh=(1, 1)):
+  path = folder / "regression.npz"
+  return tiny.config(
+    path if path.exists() else tiny.write(folder),
+    data={"path": str(path), "placement": placement, "buckets": 2},
+    mesh=dict(zip(("seed", "data"), mesh, strict=True)),
+    train={"epochs": 2, "batch_size": 8},
+  )
+
+
+@pytest.mark.parametrize("mesh", [(1, 1), (2, 2)])
+def test_streamed_and_resident_training_give_the_same_metrics(tmp_path, mesh):
+  scores = {}
+  for placement in ("device", "stream"):
+    config = config_of(tmp_path, placement, mesh)
+    run = train(config, tmp_path / placement, verbose=False)
+    file = run.workdir / "eval" / "test.json"
+    metrics = json.loads(file.read_text())["metrics"]
+    scores[placement] = {name: x["seeds"] for name, x in metrics.items()}
+  resident, streamed = tmp_path / "device", tmp_path / "stream"
+  rows = tiny.epochs(resident)
+  assert len(rows) == 2 and rows[0]["train/loss"][0] != rows[0]["train/loss"][1]
+  tiny.assert_close(tiny.epochs(streamed), rows, 1e-5)
+  tiny.assert_close([scores["stream"]], [scores["device"]], 1e-5)
+  np.testing.assert_allclose(
+    tiny.predictions(streamed), tiny.predictions(resident), rtol=1e-4, atol=1e-6
+  )
+
+
+def test_the_stream_goes_on_in_the_middle_of_an_epoch(tmp_path):
+  trainer = Trainer(config_of(tmp_path, "stream"), tmp_path / "run", verbose=False)
+  assert isinstance(trainer.feed, Stream)
+  rows = trainer.rows["train"]
+  plan = schedule.epoch_schedule(rows, trainer.bucket[rows], 8, (1, 3), 1)
+  assert len(plan) == 4 and (plan.rows == schedule.FILLER).any()
+  positions = []
+  run = lambda state, plan, start: trainer.feed.train(
+    state, plan, start, lambda state, position: positions.append(position)
+  )
+  whole = run(trainer.programs.copy(trainer.state), plan, 0)
+  first = dataclasses.replace(plan, bucket=plan.bucket[:3], rows=plan.rows[:, :3])
+  rest = run(run(trainer.programs.copy(trainer.state), first, 0), plan, 3)
+  assert positions == [1, 2, 3, 4, 1, 2, 3, 4]
+  jax.tree.map(np.testing.assert_array_equal, whole.params, rest.params)
+
+
+def test_large_data_stream_by_themselves(tmp_path, monkeypatch):
+  make = lambda: Trainer(config_of(tmp_path, "auto"), tmp_path / "run", verbose=False)
+  assert isinstance(make().feed, Resident)
+  monkeypatch.setattr("mcr_jax.training.feed._budget", lambda mesh: 10_000)
+  assert isinstance(make().feed, Stream)
