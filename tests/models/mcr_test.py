@@ -29,6 +29,7 @@ VARIANTS = {
   "literal_scoring": {"scu_scoring": "literal"},
   "cmu_heads": {"cmu_heads": 2},
   "one_layer": {"num_layers": 1},
+  "three_layers": {"num_layers": 3},
   "last_pooling": {"pooling": "last", "encoder_layers": 2},
   "max_pooling": {"pooling": "max"},
   "emotions": {"outputs": (4, 2)},
@@ -37,7 +38,7 @@ FAST = ("cmu_exchange", "attention", "remat", "scan_layers", "dtype")
 
 
 def build(modalities=THREE, **fields):
-  fields = {"width": 6, "heads": 3, "num_layers": 3, **fields}
+  fields = {"width": 6, "heads": 3, "num_layers": 2, **fields}
   lengths = tuple((m, LENGTHS[m]) for m in modalities)
   return models.build("mcr", modalities=modalities, lengths=lengths, **fields)
 
@@ -136,23 +137,22 @@ def test_the_intermediates_are_those_of_the_paper():
         close(f"layer_{layer}/join_{target}/gate", gate)
 
 
-@pytest.mark.parametrize("variant", ["paper", "three_sources", "serial", "emotions"])
+@pytest.mark.parametrize("variant", ["paper", "serial"])
 def test_gradients_equal_finite_differences(variant):
   with jax.enable_x64(True):
     model = build(**VARIANTS[variant])
     batch = make_batch(model)
     variables = draw(model, batch)
-    loss = jax.jit(lambda v: jnp.sin(model.apply(v, batch)[0]).sum())
-    gradient = jax.grad(loss)(variables)
+    value = lambda v: jnp.sin(model.apply(v, batch)[0]).sum()
+    loss, gradient = jax.jit(value), jax.jit(jax.grad(value))(variables)
     for seed in range(3):
       direction = draw(model, batch, seed=seed + 10)
       slope = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, gradient, direction)))
       move = lambda h, d=direction: jax.tree.map(lambda v, e: v + h * e, variables, d)
-      h = 1e-4
-      # Five points: their error is of fourth order in h.
-      difference = 8 * (loss(move(h)) - loss(move(-h)))
-      difference = (difference - loss(move(2 * h)) + loss(move(-2 * h))) / (12 * h)
-      np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-7)
+      difference = lambda h, m=move: (loss(m(h)) - loss(m(-h))) / (2 * h)
+      # A ReLU may turn between the two points; not between all of these pairs.
+      errors = [abs(difference(h) / slope - 1) for h in (1e-5, 1e-6, 1e-7)]
+      assert min(errors) < 1e-6, errors
 
 
 def test_padding_reaches_neither_the_output_nor_a_gradient():
