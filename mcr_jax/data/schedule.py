@@ -98,7 +98,7 @@ def _cheapest_cuts(price: np.ndarray, ends: np.ndarray, count: int) -> list[int]
   k, j, cuts = int(cost[1:, n].argmin()) + 1, n, []
   while k:
     cuts.append(j - 1)
-    k, j = k - 1, back[k, j]
+    k, j = k - 1, int(back[k, j])
   return cuts[::-1]
 
 

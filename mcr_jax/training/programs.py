@@ -59,11 +59,14 @@ class Programs:
       hyper: name -> (S,) numbers.
     """
 
-    def create(seed, numbers):
-      return states.create(self.model, self.config, batch, seed, numbers)
+    def create(batch, seeds, hyper):
+      one = lambda seed, numbers: states.create(
+        self.model, self.config, batch, seed, numbers
+      )
+      return jax.vmap(one)(seeds, hyper)
 
-    program = jax.jit(jax.vmap(create), out_shardings=self.by_seed)
-    return program(jnp.asarray(seeds, jnp.uint32), hyper)
+    program = jax.jit(create, out_shardings=self.by_seed)
+    return program(batch, jnp.asarray(seeds, jnp.uint32), hyper)
 
   def _over_seeds(self, function, *trees):
     """`function` of every seed's slice of `trees`."""

@@ -115,7 +115,7 @@ def update(
   )
   # A loss can be finite where its gradient is not, and no checkpoint may hold what
   # follows. Clipping needs this norm anyway.
-  finite = jnp.isfinite(total) & jnp.isfinite(optax.global_norm(grads))
+  finite = jnp.isfinite(total) & jnp.isfinite(optax.tree.norm(grads))
   bad = state.tally["bad_step"]
   tally = {
     "task": state.tally["task"] + task,

@@ -33,15 +33,15 @@ class Validation:
     self.higher = metrics.higher_is_better(monitor)
     # What stands for all of them where there is little room.
     self.shown = tuple(dict.fromkeys(("loss", known[1], monitor)))
-    one = lambda values: losses.per_example(loss, values, labels).mean()
-    self._loss = jax.jit(jax.vmap(one))
+    one = lambda values, labels: losses.per_example(loss, values, labels).mean()
+    self._loss = jax.jit(jax.vmap(one, in_axes=(0, None)))
 
   def __call__(
     self, predictions: np.ndarray
   ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(S,) of every score, and why one is undefined, from (S, N, *outputs)."""
     reports = [self._report(values) for values in predictions]
-    scores = {"loss": np.asarray(self._loss(predictions), np.float64)}
+    scores = {"loss": np.asarray(self._loss(predictions, self.labels), float)}
     reasons = {}
     for report in reports:
       reasons |= {k: why for k, why in report.reasons.items() if k in report.values}

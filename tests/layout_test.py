@@ -1,0 +1,127 @@
+"""Imports point one way: from what is specific to what is general."""
+
+import ast
+import pathlib
+import sys
+import tokenize
+
+import mcr_jax
+
+ROOT = pathlib.Path(mcr_jax.__file__).parent
+# Each may import itself, and what stands beside it.
+ALLOWED = {
+  "types": set(),
+  "errors": set(),
+  "ops": {"types", "errors"},
+  "layers": {"types", "errors", "ops"},
+  "models": {"types", "errors", "ops", "layers"},
+  "losses": {"types", "errors"},
+  "metrics": {"types", "errors"},
+  "evaluators": {"types", "errors", "losses", "metrics"},
+  "data": {"types", "errors", "cli"},
+  "flops": {"types", "errors"},
+  "visualize": {"types", "errors"},
+  "training.mesh": {"types", "errors"},
+  "training.optim": {"types", "errors"},
+  "training.checkpoint": {"types", "errors"},
+  "training.writer": {"types", "errors"},
+  "training.progress": {"types", "errors"},
+  "training.signals": {"types", "errors"},
+  "training.selection": {"types", "errors"},
+}
+# Command lines, which only `python -m` runs, and the pieces that bring rooms together.
+SEE_EVERYTHING = {"training.loop", "training.origin", "run"}
+# Heavy or optional, and who may load them, inside a function.
+LATE = {
+  "tensorflow": ("data",),
+  "tensorflow_datasets": ("data",),
+  "matplotlib": ("visualize", "data", "evaluators", "robustness", "sweeps"),
+  "sklearn": (),
+  "torch": (),
+}
+
+
+def modules():
+  for path in sorted(ROOT.rglob("*.py")):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def imports(path, top_only=False):
+  """Absolute names that a file imports, everywhere or when it is loaded."""
+  with tokenize.open(path) as file:
+    tree = ast.parse(file.read())
+  nodes = tree.body if top_only else ast.walk(tree)
+  for node in nodes:
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      assert not node.level, f"{path}: relative import"
+      yield node.module
+      yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def rule_of(name):
+  """The most specific entry of `ALLOWED` that a module falls under."""
+  known = [x for x in ALLOWED if name == x or name.startswith(f"{x}.")]
+  return max(known, key=len, default=None)
+
+
+def own(path):
+  """The project's modules that a file imports, without the package's name."""
+  known = {name for name, _ in modules()}
+  for name in imports(path):
+    short = name.removeprefix("mcr_jax.")
+    if short != name and short in known:
+      yield short
+
+
+def test_imports_point_one_way():
+  wrong = []
+  for name, path in modules():
+    rule = rule_of(name)
+    if rule is None or path.name == "__main__.py":
+      continue
+    allowed = ALLOWED[rule] | {rule}
+    wrong += [
+      f"{name} imports {other}"
+      for other in own(path)
+      if not any(other == a or other.startswith(f"{a}.") for a in allowed)
+    ]
+  assert not wrong, "\n".join(wrong)
+
+
+def test_only_the_loop_and_programs_see_the_loop():
+  for name, path in modules():
+    programs = 'if __name__ == "__main__"' in path.read_text() or "sweeps" in name
+    if not (programs or name in SEE_EVERYTHING or not name):
+      seen = {x for x in own(path) if x in SEE_EVERYTHING}
+      assert not seen, f"{name} imports {sorted(seen)}"
+
+
+def test_heavy_packages_are_loaded_late_and_by_few():
+  for name, path in modules():
+    loaded = {x.split(".")[0] for x in imports(path, top_only=True)} & set(LATE)
+    # tensorflow-datasets loads the builders, nobody else.
+    assert not loaded or name.startswith("data.builders"), f"{name} loads {loaded}"
+    for package in {x.split(".")[0] for x in imports(path)} & set(LATE):
+      room = name.split(".")[0]
+      assert room in LATE[package], f"{name} imports {package}"
+
+
+def test_data_is_read_without_jax():
+  for name, path in modules():
+    if name.startswith("data"):
+      used = {x.split(".")[0] for x in imports(path)}
+      assert not used & {"jax", "flax", "optax"}, f"{name} imports {used}"
+
+
+def test_configs_import_almost_nothing():
+  for path in (ROOT.parent / "configs").rglob("*.py"):
+    used = {x.split(".")[0] for x in imports(path)}
+    assert used <= {"ml_collections", "configs", *sys.stdlib_module_names}, path
+
+
+def test_every_folder_of_the_package_has_an_init():
+  for path in ROOT.rglob("*.py"):
+    assert (path.parent / "__init__.py").is_file(), path.parent

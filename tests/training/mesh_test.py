@@ -1,0 +1,116 @@
+"""How a run is laid out does not change what it computes."""
+
+import jax
+import numpy as np
+import pytest
+
+from mcr_jax.errors import UserError
+from mcr_jax.training import mesh as meshes
+from mcr_jax.training.loop import train
+from tests.training import tiny
+
+MIA = {"name": "mia_net", "dropout": 0.2}
+# Joined keys in SCU, joined targets in the encoder.
+MCR = tiny.MCR | {"num_layers": 1, "targets": ("text", "audio")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+  jax.config.update("jax_disable_most_optimizations", True)
+  yield
+  jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+  return tiny.write(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def mcr(file, tmp_path_factory):
+  return run(file, tmp_path_factory.mktemp("mcr"), MCR)
+
+
+def run(file, folder, model, seed=1, data=1, trim=True, **train_fields):
+  """One epoch, shuffled, with dropout of both kinds and a short last batch."""
+  config = tiny.config(
+    file,
+    model,
+    mesh={"seed": seed, "data": data},
+    data={"modality_dropout": 0.2, "trim": trim},
+    # The slopes of L1 are +-1 and can cancel to rounding noise, which Adam blows up.
+    loss={"name": "l2"},
+    train={"epochs": 1, "batch_size": 12, "steps_per_call": 0, **train_fields},
+  )
+  folder = folder / f"run-{len(list(folder.iterdir()))}"
+  return train(config, folder, verbose=False)
+
+
+def assert_same(found, expected):
+  tiny.assert_close(tiny.epochs(found.workdir), tiny.epochs(expected.workdir))
+  np.testing.assert_allclose(
+    *(tiny.predictions(x.workdir) for x in (found, expected)), rtol=1e-4, atol=1e-5
+  )
+
+
+@pytest.mark.parametrize(
+  ("model", "others"),
+  [(tiny.CONCAT, [(1, 2), (1, 4), (2, 1), (2, 2)]), (MIA, [(1, 4)])],
+  ids=["concat", "mia_net"],
+)
+def test_metrics_are_those_of_one_device(file, tmp_path, model, others):
+  one = run(file, tmp_path, model)
+  for seed, data in others:
+    found = run(file, tmp_path, model, seed, data)
+    assert_same(found, one)
+  # What training returns predicts too, wherever it was trained.
+  assert found.predict().shape == (2, 53, 1)
+
+
+def test_mcr_on_four_devices_is_mcr_on_one(file, mcr, tmp_path):
+  assert_same(run(file, tmp_path, MCR, seed=2, data=2), mcr)
+
+
+def test_trimming_batches_changes_no_metric(file, mcr, tmp_path):
+  assert_same(run(file, tmp_path, MCR, trim=False), mcr)
+
+
+def test_seeds_side_by_side_are_seeds_one_after_another(file, tmp_path):
+  runs = [run(file, tmp_path, tiny.CONCAT, seeds_by=by) for by in ("map", "vmap")]
+  assert_same(*runs)
+
+
+def test_a_mesh_takes_the_devices_it_names():
+  assert meshes.make(1, -1).shape == {"seed": 1, "data": 4}
+  assert meshes.make(-1, 2).shape == {"seed": 2, "data": 2}
+  assert meshes.make(1, 3).shape == {"seed": 1, "data": 3}
+
+
+@pytest.mark.parametrize(
+  ("sizes", "message"),
+  [
+    ((-1, -1), "both -1"),
+    ((0, 1), "at least 1"),
+    ((3, 2), r"3 x 2 = 6"),
+    ((3, -1), r"does not fit 4 device"),
+  ],
+)
+def test_a_mesh_that_does_not_fit_is_refused(sizes, message):
+  with pytest.raises(UserError, match=message):
+    meshes.make(*sizes)
+
+
+def test_seeds_that_a_mesh_cannot_share_are_refused(file, tmp_path):
+  with pytest.raises(UserError, match=r"mesh.seed=4 must divide the 2 seeds"):
+    run(file, tmp_path, tiny.CONCAT, seed=4)
+  with pytest.raises(UserError, match="one after another"):
+    run(file, tmp_path, tiny.CONCAT, seed=2, seeds_by="map")
+  assert not list(tmp_path.iterdir())
+
+
+def test_placed_arrays_come_back_whole():
+  mesh = meshes.make(2, 2)
+  array = np.arange(24).reshape(2, 4, 3)
+  for spec in (None, jax.P("seed"), jax.P("seed", "data"), jax.P(None, "data")):
+    placed = meshes.place(mesh, array, spec)
+    np.testing.assert_array_equal(meshes.fetch(placed), array)

@@ -1,0 +1,94 @@
+"""What a workdir may hold, and what its contents mean."""
+
+import json
+
+import pytest
+
+from mcr_jax import config as configs
+from mcr_jax.errors import UserError
+from mcr_jax.training import workspace
+from tests.training import tiny
+
+FACTS = {"seeds": [1, 3], "shape": {}, "data": {"digest": "0"}}
+
+
+@pytest.fixture
+def config(tmp_path):
+  return tiny.config(tmp_path / "features.npz")
+
+
+@pytest.fixture
+def workdir(tmp_path):
+  return tmp_path / "run"
+
+
+def begin(workdir, config, **facts):
+  workdir.mkdir()
+  (workdir / "config.json").write_text(configs.to_json(config))
+  (workdir / "run.json").write_text(json.dumps(FACTS | facts))
+
+
+def test_a_folder_that_is_empty_or_not_there_is_new(workdir, config):
+  for resume in (False, True):
+    assert workspace.status(workdir, config, resume) == "new"
+  workdir.mkdir()
+  assert workspace.status(workdir, config, False) == "new"
+
+
+def test_an_unfinished_run_needs_resume(workdir, config):
+  begin(workdir, config, finished=False)
+  with pytest.raises(UserError, match="unfinished run.*--resume"):
+    workspace.status(workdir, config, False)
+  assert workspace.status(workdir, config, True) == "resume"
+
+
+def test_a_finished_run_stays_as_it_is(workdir, config):
+  begin(workdir, config, finished=True)
+  for resume in (False, True):
+    assert workspace.status(workdir, config, resume) == "finished"
+
+
+def test_another_config_is_answered_with_the_difference(workdir, config):
+  begin(workdir, config, finished=True)
+  other = configs.override(config, ["--config.optim.lr=0.5", "--config.seeds=7"])
+  with pytest.raises(UserError) as error:
+    workspace.status(workdir, other, True)
+  assert "optim.lr: 0.01 -> 0.5" in str(error.value)
+  assert "seeds: (1, 3) -> (7,)" in str(error.value)
+
+
+def test_where_a_run_computes_may_change(workdir, config):
+  begin(workdir, config, finished=False)
+  moved = configs.override(
+    config, ["--config.mesh.data=4", "--config.train.checkpoint_seconds=1.0"]
+  )
+  assert workspace.status(workdir, moved, True) == "resume"
+
+
+def test_files_that_are_no_runs_are_left_alone(workdir, config):
+  workdir.mkdir()
+  (workdir / "thesis.tex").write_text("")
+  with pytest.raises(UserError, match="'thesis.tex'.*choose a new folder"):
+    workspace.status(workdir, config, False)
+  with pytest.raises(UserError, match="is a file"):
+    workspace.status(workdir / "thesis.tex", config, False)
+
+
+def test_what_a_cut_off_start_leaves_is_no_run(workdir, config):
+  workdir.mkdir()
+  for name in ("run.json", ".normalization.npz.0f", "config.json.partial"):
+    (workdir / name).write_text("torn")
+  assert workspace.status(workdir, config, False) == "new"
+
+
+def test_damaged_files_are_named(workdir, config):
+  begin(workdir, config, finished=False)
+  (workdir / "run.json").write_text('{"seeds": [1')
+  with pytest.raises(UserError, match=r"run.json is damaged"):
+    workspace.status(workdir, config, True)
+  (workdir / "run.json").unlink()
+  with pytest.raises(UserError, match=r"run.json is missing"):
+    workspace.status(workdir, config, True)
+  (workdir / "config.json").write_text("{")
+  with pytest.raises(UserError, match=r"config.json cannot be read"):
+    workspace.status(workdir, config, True)
