@@ -5,6 +5,7 @@ for each member. The group is a run of its own in a hidden folder, with checkpoi
 when it is done, every point gets the folder that training it alone would have left.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -71,6 +72,8 @@ def train(
     if not (workdir / point.name).exists():
       _part(point, members, trainer, run, entries, evaluations, workdir)
   shutil.rmtree(folder)
+  with contextlib.suppress(OSError):
+    folder.parent.rmdir()  # unless another group is there
 
 
 def group_folder(points: Sequence[Point], workdir: Path) -> Path:
