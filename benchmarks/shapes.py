@@ -32,7 +32,7 @@ def lengths(
 def batch(
   count: int, longest: dict[str, int], steps: dict[str, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
-  """Random features of `count` samples; every step is real unless `steps` says how many."""
+  """Random features; every step is real unless `steps` says how many."""
   random, made = np.random.default_rng(1), {}
   for m, n in longest.items():
     made[m] = random.normal(size=(count, n, WIDTHS[m])).astype(np.float32)

@@ -5,7 +5,7 @@ seconds to compile, milliseconds a step with their spread, samples a second, tem
 memory, and the floor: the largest of FLOP, bytes and exponentials, each over what this
 machine was just measured to do. Bytes are a lower bound (parameters, Adam's moments and
 gradients, and the inputs, each moved once), so the floor is one that no program beats.
-The first loss is compared with that of the dense, unblocked form before a time is printed.
+Predictions are compared with those of dense attention before a time is printed.
 
   --only WORD     cases whose name has this word
   --repeats 20

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mcr_jax.errors import UserError
+from mcr_jax.layers.dropout import Rate
 from mcr_jax.models.concat import finish
 from mcr_jax.models.mha import Views
 from mcr_jax.ops import fusion
@@ -44,7 +45,7 @@ class Model(nn.Module):
   main: str = ""
   width: int = 1024
   positions: int = 6
-  dropout: float = 0.0
+  dropout: Rate = 0.0
   dtype: jnp.dtype | None = None
 
   @nn.compact

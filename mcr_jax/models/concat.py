@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mcr_jax.layers.dropout import Dropout
+from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.ops import fusion
 from mcr_jax.types import Batch, Outputs
 
@@ -23,7 +23,7 @@ class Model(nn.Module):
   outputs: tuple[int, ...] = (1,)
   width: int = 1024
   depth: int = 1
-  dropout: float = 0.0
+  dropout: Rate = 0.0
   dtype: jnp.dtype | None = None
 
   @nn.compact

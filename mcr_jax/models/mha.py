@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
+from mcr_jax.layers.dropout import Rate
 from mcr_jax.layers.transformer import LayerNorm, MultiHeadAttention
 from mcr_jax.models.concat import finish
 from mcr_jax.ops import fusion
@@ -62,7 +63,7 @@ class Model(nn.Module):
   width: int = 1024
   positions: int = 6
   heads: int = 8
-  dropout: float = 0.0
+  dropout: Rate = 0.0
   dtype: jnp.dtype | None = None
 
   @nn.compact

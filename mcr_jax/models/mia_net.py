@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
-from mcr_jax.layers.dropout import Dropout
+from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.models.concat import finish
 from mcr_jax.ops import fusion, kernels
 from mcr_jax.types import Batch, Outputs
@@ -163,7 +163,7 @@ class Module(nn.Module):
 class FeedForward(nn.Module):
   """D -> 4 D -> D along the features of every channel."""
 
-  dropout: float
+  dropout: Rate
 
   @nn.compact
   def __call__(self, x: Float[Array, "B C D"], *, train: bool) -> Float[Array, "B C D"]:
@@ -195,7 +195,7 @@ class Model(nn.Module):
   kernel_size: int = 1
   kernel: str = "regularized"
   implementation: str = "auto"
-  dropout: float = 0.0
+  dropout: Rate = 0.0
   dtype: jnp.dtype | None = None
 
   @nn.compact

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mcr_jax.errors import UserError
-from mcr_jax.layers.dropout import Dropout
+from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.models.concat import finish
 from mcr_jax.ops import fusion
 from mcr_jax.types import Batch, Outputs
@@ -29,7 +29,7 @@ class Model(nn.Module):
   outputs: tuple[int, ...] = (1,)
   width: int = 64
   hidden: int = 128
-  dropout: float = 0.0
+  dropout: Rate = 0.0
   dtype: jnp.dtype | None = None
 
   @nn.compact

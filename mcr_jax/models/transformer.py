@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mcr_jax.layers.dropout import Rate
 from mcr_jax.layers.transformer import (
   EncoderLayer,
   FeedForward,
@@ -29,7 +30,7 @@ class Transformer(nn.Module):
   """An encoder layer on the memory and a decoder layer that reads it."""
 
   heads: int
-  dropout: float = 0.0
+  dropout: Rate = 0.0
 
   @nn.compact
   def __call__(

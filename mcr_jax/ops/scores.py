@@ -19,5 +19,6 @@ def read_scores(
   kept = weights
   if dropout is not None:
     decisions = keep(dropout.seed, weights.shape, dropout.rate)
-    kept = jnp.where(decisions, weights * inverse(dropout.rate).astype(weights.dtype), 0)
+    factor = inverse(dropout.rate).astype(weights.dtype)
+    kept = jnp.where(decisions, weights * factor, 0)
   return jnp.einsum("bhqk,bkhd->bqhd", kept.astype(value.dtype), value), weights

@@ -15,6 +15,7 @@ from flax.core import FrozenDict
 from jaxtyping import Array, Float
 
 from mcr_jax.errors import UserError
+from mcr_jax.layers.dropout import Rate
 from mcr_jax.layers.embed import TemporalEmbedding
 from mcr_jax.layers.head import Head
 from mcr_jax.layers.transformer import EncoderLayer, LayerNorm, split_heads
@@ -67,11 +68,11 @@ class Model(nn.Module):
   structure: str = "parallel"
   scu_scoring: str = "folded"
   cmu_exchange: str = "auto"
-  embed_dropout: float = 0.0
-  attention_dropout: float = 0.0
-  relu_dropout: float = 0.0
-  residual_dropout: float = 0.0
-  output_dropout: float = 0.0
+  embed_dropout: Rate = 0.0
+  attention_dropout: Rate = 0.0
+  relu_dropout: Rate = 0.0
+  residual_dropout: Rate = 0.0
+  output_dropout: Rate = 0.0
   attention: str = "auto"
   dtype: str = ""
   remat: bool = False

@@ -6,6 +6,7 @@ import difflib
 import jax.numpy as jnp
 
 from mcr_jax.errors import UserError
+from mcr_jax.layers.dropout import Rate
 
 CHOICES = {
   "source_update": ("sum", "sum_no_smm", "ffl", "low_level"),
@@ -41,9 +42,9 @@ class Settings:
   structure: str
   scu_scoring: str
   cmu_exchange: str
-  attention_dropout: float
-  relu_dropout: float
-  residual_dropout: float
+  attention_dropout: Rate
+  relu_dropout: Rate
+  residual_dropout: Rate
   attention: str
   dtype: jnp.dtype | None
 
