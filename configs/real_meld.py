@@ -32,7 +32,7 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   c.model = dict(name="mia_net", channels=2, dropout=0.6)
   c.loss = dict(name="cross_entropy", gamma=0.3)
   c.optim = dict(name="adamw", lr=1e-4, weight_decay=0.4)
-  c.train = dict(epochs=30, batch_size=32, patience=5, monitor="weighted_f1")
+  c.train = dict(epochs=20, batch_size=32, patience=3, monitor="weighted_f1")
   methods = {name: functools.partial(fusion, name=name) for name in FUSION}
   return common.finish(c, arg, **methods)
 

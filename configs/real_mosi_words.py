@@ -27,7 +27,7 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   c.data.modalities = ("text", "timing", "audio")
   c.model = dict(name="mcr", width=20, heads=4, num_layers=1, kernel=1, **DROPOUTS)
   c.loss = dict(name="l1")
-  c.optim = dict(name="adamw", lr=3e-3, weight_decay=0.01)
+  c.optim = dict(name="adamw", lr=3e-3, weight_decay=0.5)
   c.train = dict(epochs=30, batch_size=32, patience=6)
   return common.finish(c, arg, text=text, text_timing=text_timing, mult=mult)
 
