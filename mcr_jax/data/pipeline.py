@@ -91,10 +91,15 @@ class _Gather:
     self.dataset, self.buckets, self.clip = dataset, buckets, None
     self.scale = {}
     if normalizer is not None:
-      self.clip = normalizer.clip
+      self.clip = np.float32(normalizer.clip)
       for name, _ in buckets[0]:
-        mean, std = normalizer.mean[name], normalizer.std[name]
-        self.scale[name] = mean.astype(np.float32), std.astype(np.float32)
+        longest = max(dict(bounds)[name] for bounds in buckets)
+        # Repeated for every step: one long loop is faster than many of a step each.
+        spread = lambda x, steps=longest: np.tile(x.astype(np.float32), steps)
+        self.scale[name] = (
+          spread(normalizer.mean[name]),
+          spread(normalizer.std[name]),
+        )
     self.types = {"weight": np.dtype(np.float32)}
     for name, _ in buckets[0]:
       self.types |= {name: np.dtype(np.float32), f"{name}_mask": np.dtype(bool)}
@@ -123,21 +128,24 @@ class _Gather:
     """values (n, length, D) and mask (n, length) of n runs of steps, normalised."""
     values = _aligned((len(starts), length, modality.width))
     mask = np.zeros((len(starts), length), bool)
-    source = np.asarray(modality.values)  # a slice of a memmap is slow to make
+    # Flat, and not as a memmap, whose slices are slow to make.
+    source = np.asarray(modality.values).reshape(-1)
+    flat, width = values.reshape(len(values), -1), modality.width
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-      count = end - start
-      real, part = modality.mask[start:end], values[i, :count]
+      size = (end - start) * width
+      part, steps = flat[i, :size], source[start * width : end * width]
       if name in self.scale:
         mean, std = self.scale[name]
-        np.subtract(source[start:end], mean, out=part)
-        np.divide(part, std, out=part)
-        np.clip(part, -self.clip, self.clip, out=part)
+        np.subtract(steps, mean[:size], out=part)
+        np.divide(part, std[:size], out=part)
+        part.clip(-self.clip, self.clip, out=part)
       else:
-        part[...] = source[start:end]
+        part[...] = steps
+      flat[i, size:] = 0
+      real = mask[i, : end - start]
+      real[...] = modality.mask[start:end]
       if not real.all():
-        part[~real] = 0
-      mask[i, :count] = real
-      values[i, count:] = 0
+        values[i, : end - start][~real] = 0
     return values, mask
 
 
