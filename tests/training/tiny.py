@@ -50,8 +50,8 @@ def dataset(task: str = "regression", seed: int = 0, **changes) -> Dataset:
     labels, names = (3 * order // count).astype(np.int32), ("low", "mid", "high")
   if task == "binary":
     labels = (labels[:, None] == np.arange(3)).astype(np.int32)
-  fields = dict(splits=splits, labels=labels, class_names=names)
-  return Dataset(np.arange(count).astype(str), modalities, **{**fields, **changes})
+  fields = dict(modalities=modalities, splits=splits, labels=labels, class_names=names)
+  return Dataset(np.arange(count).astype(str), **{**fields, **changes})
 
 
 def write(folder: Path, task: str = "regression", **more) -> Path:
