@@ -2,7 +2,9 @@ r"""MCR on ICT-MMMO: movie reviews, word-aligned sequences of 20 steps.
 
   python benchmarks/real_data.py --data FOLDER --out runs/real --only mmmo mmmo_text
 
-writes the feature file and trains this config on it; its table is in the README.
+writes the feature file and trains this config on it.
+Test MAE, 2026-11-22: 1.084 +- 0.043 over five seeds (ridge 1.141); of the 120, 1.136 +-
+0.045 over five repeats of the folds (ridge 1.188). The first settings; nothing tuned.
 Variant `text` is for the 120 samples that have text, three modalities.
 """
 

@@ -2,7 +2,9 @@ r"""MIA-Net and the fusion methods on the utterance vectors of MOSI (100, 73, 10
 
   python benchmarks/real_data.py --data FOLDER --out runs/real --only mosi_vectors_folds
 
-writes the feature file and trains these configs on it; its table is in the README.
+writes the feature file and trains these configs on it.
+Test MAE in five folds, five seeds, 2026-11-22: MIA-Net 1.064 +- 0.045, mha 0.925 +-
+0.022, transformer 0.942 +- 0.018 (ridge 0.965). The first settings; nothing tuned.
 Variants: the name of a fusion method. The extractors of text and vision were trained
 with labels: see the note of the protocol.
 """
