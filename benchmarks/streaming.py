@@ -109,24 +109,23 @@ def trainer_of(options, placement):
 
 
 def steps(trainer, plan):
-  """Seconds and largest memory of the steps of a plan."""
+  """Seconds, those of the CPUs, and the largest memory of the steps of a plan."""
   import jax
 
-  memory = []
-  start = time.perf_counter()
+  memory, start, cpu = [], time.perf_counter(), time.process_time()
   trainer.state = trainer.feed.train(
     trainer.state, plan, 0, lambda *_: memory.append(resident_bytes())
   )
   jax.block_until_ready(trainer.state)
-  return time.perf_counter() - start, max(memory)
+  return time.perf_counter() - start, time.process_time() - cpu, max(memory)
 
 
 def turn_by_turn(options):
-  """Seconds of every round of both placements, in one process."""
+  """Seconds and CPU seconds of every round of both placements, in one process."""
   found = {}
   both = {name: trainer_of(options, name) for name in ("device", "stream")}
   for name in list(both) * options.rounds:
-    found.setdefault(name, []).append(steps(*both[name])[0])
+    found.setdefault(name, []).append(steps(*both[name])[:2])
   losses = [np.asarray(x.state.tally["task"]) for x, _ in both.values()]
   np.testing.assert_allclose(*losses, rtol=1e-4)
   return found
@@ -135,7 +134,7 @@ def turn_by_turn(options):
 def alone(options):
   """Memory while training in one placement, and what the data takes."""
   trainer, plan = trainer_of(options, options.part)
-  _, memory = steps(trainer, plan)
+  *_, memory = steps(trainer, plan)
   return {"memory": memory, "peak": peak_bytes()}
 
 
@@ -187,11 +186,12 @@ def report(options):
     rate, cpu = (found["pipeline"][f"samples_per_{x}second"] for x in ("", "cpu_"))
     print(f"pipeline alone: {rate:,.0f} samples/s, {cpu:,.0f} per second of CPU")
   if "both" in found:
-    device, stream = (np.median(found["both"][x]) for x in ("device", "stream"))
-    print(
-      f"{options.steps} steps of {options.model}: resident {device:.2f} s, streamed "
-      f"{stream:.2f} s, {stream / device - 1:+.1%}"
-    )
+    times = [np.median(found["both"][x], 0) for x in ("device", "stream")]
+    for name, device, stream in zip(("", " of CPU"), *times, strict=True):
+      print(
+        f"{options.steps} steps of {options.model}: resident {device:.2f} s{name}, "
+        f"streamed {stream:.2f} s{name}, {stream / device - 1:+.1%}"
+      )
   if "device" in found and "stream" in found:
     device, stream = (found[x]["memory"] / 1e9 for x in ("device", "stream"))
     print(

@@ -15,16 +15,27 @@ class Dropout(nn.Module):
   rate: Rate
 
   @nn.compact
-  def __call__(self, x: Float[Array, "..."], *, train: bool) -> Float[Array, "..."]:
+  def __call__(
+    self, x: Float[Array, "..."], *, train: bool, places: ops.Places | None = None
+  ) -> Float[Array, "..."]:
+    """`places` are those of the steps, the axis before the features."""
     if not train or _never(self.rate):
       return x
-    return ops.dropout(x, self.rate, ops.seed_from_key(self.make_rng("dropout")))
+    seed = ops.seed_from_key(self.make_rng("dropout"))
+    return ops.dropout(x, self.rate, seed, {-2: places} if places is not None else {})
 
-  def decisions(self, *, train: bool) -> ops.Dropout | None:
+  def decisions(
+    self,
+    *,
+    train: bool,
+    query: ops.Places | None = None,
+    key: ops.Places | None = None,
+  ) -> ops.Dropout | None:
     """What an op needs to drop elements that are never stored."""
     if not train or _never(self.rate):
       return None
-    return ops.Dropout(self.rate, ops.seed_from_key(self.make_rng("dropout")))
+    seed = ops.seed_from_key(self.make_rng("dropout"))
+    return ops.Dropout(self.rate, seed, query, key)
 
 
 def _never(rate) -> bool:

@@ -9,6 +9,7 @@ from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.ops.attention import attend
 from mcr_jax.ops.attention import attention_weights as weights
 from mcr_jax.ops.broadcast import lead
+from mcr_jax.ops.dropout import Places
 from mcr_jax.ops.norm import standardize
 from mcr_jax.types import Outputs
 
@@ -85,6 +86,8 @@ class MultiHeadAttention(nn.Module):
     memory_mask: Bool[Array, "B K"],
     *,
     train: bool,
+    places: Places | None = None,
+    memory_places: Places | None = None,
   ) -> tuple[Float[Array, "B Q D"], Outputs]:
     width = x.shape[-1]
     project = lambda name: Project(
@@ -93,7 +96,9 @@ class MultiHeadAttention(nn.Module):
     query, key = project("query")(x), project("key")(memory)
     value = project("value")(memory)
     scale = (width // self.heads) ** -0.5
-    drop = Dropout(self.dropout, name="dropout").decisions(train=train)
+    drop = Dropout(self.dropout, name="dropout").decisions(
+      train=train, query=places, key=memory_places
+    )
     read = attend(
       query,
       key,
@@ -135,17 +140,22 @@ class FeedForward(nn.Module):
   dtype: jnp.dtype | None = None
 
   @nn.compact
-  def __call__(self, x: Float[Array, "*B D"], *, train: bool) -> Float[Array, "*B D"]:
+  def __call__(
+    self, x: Float[Array, "*B D"], *, train: bool, places: Places | None = None
+  ) -> Float[Array, "*B D"]:
     width = x.shape[-1]
     y = LayerNorm(name="norm")(x)
     y = nn.relu(nn.Dense(4 * width, dtype=self.dtype, name="hidden")(y))
-    y = Dropout(self.relu_dropout)(y, train=train)
+    y = Dropout(self.relu_dropout)(y, train=train, places=places)
     y = nn.Dense(width, dtype=self.dtype, name="output")(y)
-    return x + Dropout(self.residual_dropout)(y, train=train)
+    return x + Dropout(self.residual_dropout)(y, train=train, places=places)
 
 
 class EncoderLayer(nn.Module):
-  """Pre-norm self-attention and feed-forward layer."""
+  """Pre-norm self-attention and feed-forward layer.
+
+  `places` are the indices that dropout goes by, of steps that are not 0, 1, ...
+  """
 
   heads: int
   attention_dropout: Rate = 0.0
@@ -156,7 +166,12 @@ class EncoderLayer(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"], *, train: bool
+    self,
+    x: Float[Array, "B T D"],
+    mask: Bool[Array, "B T"],
+    *,
+    train: bool,
+    places: Places | None = None,
   ) -> tuple[Float[Array, "B T D"], Outputs]:
     normed = LayerNorm(name="norm")(x)
     read, out = MultiHeadAttention(
@@ -165,9 +180,9 @@ class EncoderLayer(nn.Module):
       implementation=self.implementation,
       dtype=self.dtype,
       name="attention",
-    )(normed, normed, mask, train=train)
-    x = x + Dropout(self.residual_dropout)(read, train=train)
+    )(normed, normed, mask, train=train, places=places, memory_places=places)
+    x = x + Dropout(self.residual_dropout)(read, train=train, places=places)
     feed = FeedForward(
       self.relu_dropout, self.residual_dropout, dtype=self.dtype, name="feed_forward"
     )
-    return feed(x, train=train), out
+    return feed(x, train=train, places=places), out

@@ -3,6 +3,8 @@
 Whether element (i, j, ...) is kept is an integer hash of (seed, i, j, ...), so cutting
 padding off an array leaves every other decision as it was, a block of an array that is
 never stored can be decided by itself, and nothing has to be kept for the backward pass.
+Where padding is cut inside an axis, because sequences were joined along it, `places`
+say what the indices would be without the cut.
 
 All axes but the last are mixed into one state a row, on small arrays. On the full array
 that leaves one addition and one finaliser, several times cheaper on a CPU than the
@@ -10,10 +12,12 @@ counter-based generators of `jax.random`. This is no cryptography: the tests ask
 what dropout needs (right rate, no correlation along or between axes or seeds).
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, UInt32
 
 from mcr_jax.errors import UserError
@@ -27,11 +31,23 @@ SECOND = 0xC4D6A3B7
 RESOLUTION = 24
 
 
+Places = Integer[Array | np.ndarray, "_"]
+
+
 class Dropout(NamedTuple):
-  """What an op needs to drop elements that are never stored."""
+  """What an op needs to drop elements that are never stored.
+
+  `query` and `key` are the places of the queries and keys, where not 0, 1, ...
+  """
 
   rate: float | Array
   seed: Array
+  query: Places | None = None
+  key: Places | None = None
+
+  def apply(self, weights: Float[Array, "*B Q K"]) -> Float[Array, "*B Q K"]:
+    """Drops weights that are stored."""
+    return dropout(weights, self.rate, self.seed, {-2: self.query, -1: self.key})
 
 
 def seed_from_key(key: Array) -> UInt32[Array, ""]:
@@ -40,28 +56,48 @@ def seed_from_key(key: Array) -> UInt32[Array, ""]:
 
 
 def dropout(
-  x: Float[Array, "..."], rate: float | Array, seed: UInt32[Array, ""]
+  x: Float[Array, "..."],
+  rate: float | Array,
+  seed: UInt32[Array, ""],
+  places: Mapping[int, Places | None] | None = None,
 ) -> Float[Array, "..."]:
   """Zeroes elements with probability `rate` and scales the others up to compensate.
 
-  `rate` may be traced; a rate that is statically zero returns `x` itself.
+  Args:
+    x: of any shape.
+    rate: may be traced; one that is statically zero returns `x` itself.
+    seed: see `seed_from_key`.
+    places: axis -> its indices, where not 0, 1, ...
   """
   if isinstance(rate, int | float) and rate == 0:
     return x
-  kept = keep(seed, x.shape, rate)
+  kept = keep(seed, x.shape, rate, places)
   return jnp.where(kept, x * inverse(rate).astype(x.dtype), jnp.zeros((), x.dtype))
 
 
 def keep(
-  seed: UInt32[Array, ""], shape: tuple[int, ...], rate: float | Array
+  seed: UInt32[Array, ""],
+  shape: tuple[int, ...],
+  rate: float | Array,
+  places: Mapping[int, Places | None] | None = None,
 ) -> Bool[Array, "..."]:
   """Which elements of an array of this shape are kept."""
   if not shape:
     return survives(finalise(seed), limit(rate))
-  indices = [jnp.arange(size, dtype=jnp.uint32) for size in shape]
+  indices = [index(size) for size in shape]
+  for axis, given in (places or {}).items():
+    indices[axis] = index(shape[axis], given)
   row = rows(seed, *indices[:-1])
   column = columns(indices[-1]).reshape((1,) * row.ndim + (-1,))
   return survives(finalise(row[..., None] + column), limit(rate))
+
+
+def index(size: int, places: Places | None = None) -> UInt32[Array, "_"]:
+  """The indices along an axis: 0, 1, ... or the places that are given."""
+  if places is None:
+    return jnp.arange(size, dtype=jnp.uint32)
+  assert len(places) == size, (len(places), size)
+  return jnp.asarray(places).astype(jnp.uint32)
 
 
 def rows(

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mcr_jax.ops.dropout import Dropout, inverse, keep
+from mcr_jax.ops.dropout import Dropout
 from mcr_jax.ops.masking import masked_softmax
 
 
@@ -16,9 +16,5 @@ def read_scores(
 ) -> tuple[Float[Array, "B Q H D"], Float[Array, "B H Q K"]]:
   """The values read with softmax(scores), and those weights before dropout."""
   weights = masked_softmax(scores, mask[:, None, None, :])
-  kept = weights
-  if dropout is not None:
-    decisions = keep(dropout.seed, weights.shape, dropout.rate)
-    factor = inverse(dropout.rate).astype(weights.dtype)
-    kept = jnp.where(decisions, weights * factor, 0)
+  kept = weights if dropout is None else dropout.apply(weights)
   return jnp.einsum("bhqk,bkhd->bqhd", kept.astype(value.dtype), value), weights

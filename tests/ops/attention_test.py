@@ -167,6 +167,43 @@ def test_trimming_padding_changes_no_decision_of_the_dropout(
 
 
 @both
+def test_steps_cut_out_of_the_middle_change_no_other_decision(
+  implementation, monkeypatch
+):
+  """As where sequences are joined and each is cut to the bounds of its batch."""
+  function = some(implementation, monkeypatch)
+  query, key, value, _ = single()
+  queries, keys = np.array([0, 1, 3]), np.array([0, 1, 4, 5])
+  mask = jnp.asarray(np.broadcast_to(np.isin(np.arange(K), keys), (B, K)))
+  loss = lambda read: jnp.square(read).sum()
+
+  def whole(query, key, value):
+    return function(query, key, value, mask)[:, queries]
+
+  def cut(query, key, value):
+    return attend(
+      query[:, queries],
+      key[:, keys],
+      value[:, keys],
+      scale=SCALE,
+      dropout=DROPOUT._replace(query=queries, key=keys),
+      implementation=implementation,
+    )
+
+  for one, other in zip(
+    *(
+      (
+        f(query, key, value),
+        *jax.grad(lambda *x, f=f: loss(f(*x)), (0, 1, 2))(query, key, value),
+      )
+      for f in (whole, cut)
+    ),
+    strict=True,
+  ):
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@both
 def test_large_scores_neither_overflow_nor_vanish(implementation, monkeypatch):
   function = some(implementation, monkeypatch)
   query, key, value, _ = single()

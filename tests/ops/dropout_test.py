@@ -77,6 +77,16 @@ def test_trimming_an_array_changes_no_other_decision(ndim):
   np.testing.assert_array_equal(cut, whole[tuple(slice(size) for size in short)])
 
 
+def test_places_are_the_indices_of_what_was_cut_elsewhere():
+  whole = keep(jnp.uint32(3), (4, 9, 8), 0.4)
+  places = np.array([0, 2, 3, 8])
+  cut = keep(jnp.uint32(3), (4, 4, 8), 0.4, {-2: places, -1: None})
+  np.testing.assert_array_equal(cut, whole[:, places])
+  places = np.array([0, 1, 4, 6])
+  cut = keep(jnp.uint32(3), (4, 9, 4), 0.4, {2: places})
+  np.testing.assert_array_equal(cut, whole[:, :, places])
+
+
 def test_dropout_keeps_the_mean_and_scales_what_it_keeps():
   x = jnp.full((SIDE, SIDE), 3.0)
   y = np.asarray(dropout(x, 0.2, seed_from_key(jax.random.key(1))))

@@ -66,9 +66,14 @@ class Layer(nn.Module):
       total = first
     if s.scu == "on":
       unit = SCU(t, s, name=f"scu_{t}")
-      joined_mask = jnp.concatenate([masks[m] for m in names], 1)
+      own = pick(masks)
       second, seen = unit(
-        standardize(z), standardize(joined), masks[t], joined_mask, train=train
+        standardize(z),
+        standardize(joined),
+        masks[t],
+        jnp.concatenate(list(own.values()), 1),
+        s.places(own),
+        train=train,
       )
       out |= _under(f"scu_{t}", seen)
       total = second if s.structure == "serial" else total + second

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from mcr_jax.layers.transformer import FeedForward, LayerNorm, MultiHeadAttention
 from mcr_jax.models.mcr.settings import Settings
+from mcr_jax.ops.dropout import Places
 from mcr_jax.ops.masking import keep
 from mcr_jax.types import Outputs
 
@@ -32,6 +33,7 @@ class SCU(nn.Module):
     standardized_joined: Float[Array, "B K D"],
     mask: Bool[Array, "B T"],
     joined_mask: Bool[Array, "B K"],
+    joined_places: Places,
     *,
     train: bool,
   ) -> tuple[Float[Array, "B T D"], Outputs]:
@@ -46,7 +48,9 @@ class SCU(nn.Module):
       dtype=s.dtype,
       name=name,
     )
-    cross, cross_out = attention("cross")(normed, joined, joined_mask, train=train)
+    cross, cross_out = attention("cross")(
+      normed, joined, joined_mask, train=train, memory_places=joined_places
+    )
     itself, self_out = attention("self")(normed, normed, mask, train=train)
     # The bias of the output projection must not stand in for what was never read.
     cross = keep(cross, mask & joined_mask.any(-1, keepdims=True))

@@ -2,8 +2,11 @@
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Integer
 
 from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Rate
@@ -57,6 +60,13 @@ class Settings:
     return tuple(
       m for m in self.modalities if any(m in self.sources(t) for t in self.targets)
     )
+
+  def places(self, masks: Mapping[str, Array]) -> Integer[np.ndarray, "_"]:
+    """Where the steps of joined streams stood if none were cut below its longest."""
+    starts = np.cumsum([0, *(self.length(m) for m in masks)])
+    steps = [mask.shape[1] for mask in masks.values()]
+    parts = zip(starts[:-1], steps, strict=True)
+    return np.concatenate([start + np.arange(count) for start, count in parts])
 
   def length(self, modality: str) -> int:
     """The longest sequence of a modality."""

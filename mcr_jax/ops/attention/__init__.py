@@ -38,7 +38,7 @@ def attend(
   A sample without keys reads zeros. What stands under the mask, NaN included, reaches
   neither the output nor a gradient. `bias` is added to the scores of a key, for all
   heads and queries. Dropout falls on the weights, after the softmax, by the indices
-  (sample, head, query, key).
+  (sample, head, query, key), of which `dropout` may know the last two better.
   """
   if implementation not in IMPLEMENTATIONS:
     known = ", ".join(IMPLEMENTATIONS)

@@ -68,7 +68,7 @@ def attend(
   wide = jnp.promote_types(dtype, jnp.float32)
   query, key, value = (x.astype(wide) for x in (query, key, value))
   query, key = extend(query, key, mask, bias, scale)
-  luck = None if dropout is None else _luck(query, dropout)
+  luck = None if dropout is None else _luck(query, key, dropout)
   return _attend(blocks, query, key, value, luck).astype(dtype)
 
 
@@ -77,13 +77,14 @@ def _divisor(number, most):
   return max(d for d in range(1, number + 1) if number % d == 0 and d <= max(1, most))
 
 
-def _luck(query, dropout):
-  """What a block needs to decide who is dropped: the state of its rows, the odds."""
+def _luck(query, key, dropout):
+  """What a block needs to decide who is dropped: states of rows and columns, odds."""
   batch, queries, heads, _ = query.shape
-  index = lambda size: jnp.arange(size, dtype=jnp.uint32)
-  rows = chance.rows(dropout.seed, index(batch), index(heads), index(queries))
+  places = chance.index(queries, dropout.query)
+  rows = chance.rows(dropout.seed, chance.index(batch), chance.index(heads), places)
+  columns = chance.columns(chance.index(key.shape[1], dropout.key))
   boost = chance.inverse(dropout.rate).astype(query.dtype)
-  return rows.transpose(0, 2, 1)[..., None], chance.limit(dropout.rate), boost
+  return rows.transpose(0, 2, 1)[..., None], columns, chance.limit(dropout.rate), boost
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -106,7 +107,7 @@ def _forward(blocks, query, key, value, luck):
         read, total = read[..., :-1], read[..., -1:]
       else:
         total = weights.sum(-1, keepdims=True)
-        kept = weights * _fate(rows, weights, luck)
+        kept = weights * _fate(rows, luck)
         read = jnp.einsum("nhqk,nhke->nhqe", kept, value)
       return read / total, peak + jnp.log(total)
 
@@ -130,7 +131,7 @@ def _backward(blocks, saved, pull):
       weights = jnp.exp(jnp.einsum("nhqd,nhdk->nhqk", query, turned) - lse)
       slope, kept = jnp.einsum("nhqe,nhek->nhqk", pull, upright), weights
       if luck is not None:
-        fate = _fate(rows, weights, luck)
+        fate = _fate(rows, luck)
         slope, kept = slope * fate, weights * fate
       slope = weights * (slope - drag)
       to_key = jnp.einsum("nhqd,nhqk->nhdk", query, slope)
@@ -154,11 +155,10 @@ def _backward(blocks, saved, pull):
 _attend.defvjp(_forward, _backward)
 
 
-def _fate(rows, weights, luck):
+def _fate(rows, luck):
   """The factor of every weight: 0 where dropped, else what makes up for the dropped."""
-  _, limit, boost = luck
-  column = chance.columns(jnp.arange(weights.shape[-1], dtype=jnp.uint32))
-  kept = chance.survives(chance.finalise(rows + column[None, None, None]), limit)
+  _, columns, limit, boost = luck
+  kept = chance.survives(chance.finalise(rows + columns[None, None, None]), limit)
   return jnp.where(kept, boost, jnp.zeros((), boost.dtype))
 
 

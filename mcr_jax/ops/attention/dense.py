@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mcr_jax.ops import dropout as chance
 from mcr_jax.ops.dropout import Dropout
 
 
@@ -45,7 +44,7 @@ def attend(
   """Reads the values by the weights."""
   shares = weights(query, key, mask, bias, scale)
   if dropout is not None:
-    shares = chance.dropout(shares, dropout.rate, dropout.seed)
+    shares = dropout.apply(shares)
   shares = shares.astype(value.dtype)
   read = jnp.einsum(
     "bhqk,bhke->bhqe",
