@@ -5,7 +5,7 @@ Analysis, NAACL 2019. Of a pair X, Y (positions x features): each side reads the
 O_x = softmax(X Y^T) Y and O_y = softmax(Y X^T) X, and gates what it read by itself,
 A_x = O_x * X and A_y = O_y * Y. All A are concatenated.
 
-Deviations: positions are views of a vector (models/mha.py), where the paper has the
+Deviations: positions are views of a vector (layers/views.py), where the paper has the
 utterances of a video; scores are divided by the root of the width, because the paper's
 features are bounded and narrow and ours are not; ReLU after the concatenating layer.
 `pairs="main"` keeps the pairs of the main modality only, which gives the parameters
@@ -20,8 +20,8 @@ from jaxtyping import Array, Float
 
 from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Rate
-from mcr_jax.models.concat import finish
-from mcr_jax.models.mha import Views
+from mcr_jax.layers.output import output_layer
+from mcr_jax.layers.views import Views
 from mcr_jax.ops import fusion
 from mcr_jax.types import Batch, Outputs
 
@@ -64,7 +64,7 @@ class Model(nn.Module):
     joined = jnp.concatenate(parts or [views[self.modalities[0]]], -1)
     x = nn.relu(nn.Dense(self.width, dtype=joined.dtype, name="join")(joined))
     x = x.mean(-2)
-    return finish(x, self.outputs, self.dropout, train), {"features": x}
+    return output_layer(x, self.outputs, self.dropout, train), {"features": x}
 
   def chosen(self) -> list[tuple[str, str]]:
     if self.pairs not in PAIRS:

@@ -4,13 +4,12 @@ The early fusion that every paper starts from: y = W2 relu(W1 [x_1; ...] + b1) +
 with `depth` hidden layers. It has no paper of its own to depart from.
 """
 
-import math
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mcr_jax.layers.dropout import Dropout, Rate
+from mcr_jax.layers.dropout import Rate
+from mcr_jax.layers.output import output_layer
 from mcr_jax.ops import fusion
 from mcr_jax.types import Batch, Outputs
 
@@ -34,14 +33,4 @@ class Model(nn.Module):
     x = jnp.concatenate(vectors, -1)
     for i in range(self.depth):
       x = nn.relu(nn.Dense(self.width, dtype=x.dtype, name=f"hidden_{i}")(x))
-    return finish(x, self.outputs, self.dropout, train), {"features": x}
-
-
-def finish(
-  x: Float[Array, "B D"], outputs: tuple[int, ...], dropout, train: bool
-) -> Float[Array, "B *O"]:
-  """The last fully connected layer, `output`, of the module that calls this."""
-  x = Dropout(dropout, name="dropout")(x, train=train)
-  y = nn.Dense(math.prod(outputs), dtype=x.dtype, name="output")(x)
-  y = y.astype(jnp.promote_types(y.dtype, jnp.float32))
-  return y.reshape(-1, *outputs)
+    return output_layer(x, self.outputs, self.dropout, train), {"features": x}

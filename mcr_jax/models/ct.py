@@ -8,7 +8,7 @@ auxiliary reads main, and one over the two together. With `pairs="all"` it is ex
 as MulT is: every modality reads every other, and has one transformer over all it read;
 there is no main modality then. models/mult.py is MulT itself, on sequences.
 
-Deviations: vectors become sequences as in models/mha.py, and a transformer is the one
+Deviations: vectors become sequences by layers/views.py, and a transformer is the one
 of models/transformer.py, which encodes what is read; MulT reads the low-level features
 in several layers. What a transformer over several reads is given is first joined by a
 layer to the model's width, where MulT concatenates. A pair then has 75 d^2 parameters

@@ -11,12 +11,13 @@ not its text, the rank-one parts are weighted. A missing modality gives its 1 on
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Rate
-from mcr_jax.models.concat import finish
+from mcr_jax.layers.output import output_layer
 from mcr_jax.ops import fusion
 from mcr_jax.types import Batch, Outputs
 
@@ -38,13 +39,11 @@ class Model(nn.Module):
   ) -> tuple[Float[Array, "B *O"], Outputs]:
     if self.rank < 1:
       raise UserError(f"rank={self.rank}; it must be at least 1.")
-    # Every factor maps unit variance to unit variance, so their product does too.
-    draw = nn.initializers.variance_scaling(1.0, "fan_in", "normal", batch_axis=(0,))
     vectors, factors = [], []
     for name in self.modalities:
       vector = fusion.with_one(fusion.pooled(batch, name, self.dtype)[0])
       shape = (self.rank, vector.shape[-1], self.width)
-      factor = self.param(f"factor_{name}", draw, shape)
+      factor = self.param(f"factor_{name}", draw, shape, len(self.modalities))
       vectors.append(vector)
       factors.append(factor.astype(vector.dtype))
     spread = nn.initializers.normal(self.rank**-0.5)
@@ -53,4 +52,22 @@ class Model(nn.Module):
     parts = fusion.low_rank(vectors, factors)
     x = jnp.einsum("r,rbd->bd", weight.astype(parts.dtype), parts)
     x = nn.relu(x + bias.astype(x.dtype)[None])
-    return finish(x, self.outputs, self.dropout, train), {"features": x}
+    return output_layer(x, self.outputs, self.dropout, train), {"features": x}
+
+
+def draw(key: Array, shape: tuple[int, int, int], modalities: int) -> Array:
+  """Factors (R, D + 1, width) that let every order of products through.
+
+  A product of M factors is a product of all M vectors only, unless the rows of the 1
+  weigh something: were they drawn like the D others, one in sqrt(D + 1), nothing that
+  a single vector says would reach h. They start at +-sqrt(M / (M + 1)), and the D
+  others share a variance of 1 / (M + 1): the product has unit variance, of which one
+  vector at a time has more than a third, whatever M is.
+  """
+  ranks, rows, width = shape
+  of_vector, of_one = jax.random.split(key)
+  vector = jax.random.normal(of_vector, (ranks, rows - 1, width))
+  sign = jax.random.rademacher(of_one, (ranks, 1, width), vector.dtype)
+  scale = ((modalities + 1) * max(rows - 1, 1)) ** -0.5
+  one = (modalities / (modalities + 1)) ** 0.5
+  return jnp.concatenate([scale * vector, one * sign], 1)

@@ -6,9 +6,8 @@ modality X; the blocks' results are concatenated and mapped back to one width.
 
 A vector is no sequence, and the paper does not say how it became one. Its counts are
 those of a projection of every modality to 1024 features at six positions, so that is
-done here: `positions` views of a vector, each under its own learned scale and offset
-(`Views`), are projected by one matrix to `width` features; the average over the
-positions is read by the output layer.
+done here (layers/views.py); the average over the positions is read by the output
+layer.
 
 Deviations: the views, as said; ReLU after the concatenating layer, which would else
 be one linear map with the output layer; no biases on queries, keys and values.
@@ -18,30 +17,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Rate
+from mcr_jax.layers.output import output_layer
 from mcr_jax.layers.transformer import LayerNorm, MultiHeadAttention
-from mcr_jax.models.concat import finish
+from mcr_jax.layers.views import Views
 from mcr_jax.ops import fusion
 from mcr_jax.types import Batch, Outputs
-
-
-class Views(nn.Module):
-  """A vector as a sequence of `positions` steps of `width` features."""
-
-  positions: int
-  width: int
-
-  @nn.compact
-  def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B T E"]:
-    if self.positions < 1:
-      raise UserError(f"positions={self.positions}; it must be at least 1.")
-    shape = (self.positions, x.shape[-1])
-    # Scales of both signs and sizes, so that positions start out different.
-    scale = self.param("scale", nn.initializers.normal(1.0), shape)
-    bias = self.param("bias", nn.initializers.normal(0.02), shape)
-    views = fusion.views(x, scale.astype(x.dtype), bias.astype(x.dtype))
-    return nn.Dense(self.width, dtype=x.dtype, name="project")(views)
 
 
 class Model(nn.Module):
@@ -74,7 +55,7 @@ class Model(nn.Module):
     joined = jnp.concatenate(parts, -1)
     x = nn.relu(nn.Dense(self.width, dtype=joined.dtype, name="join")(joined))
     out["features"] = x = x.mean(-2)
-    return finish(x, self.outputs, self.dropout, train), out
+    return output_layer(x, self.outputs, self.dropout, train), out
 
   def parts(self, batch: Batch, train: bool) -> tuple[list[Array], Outputs]:
     """What is concatenated, each (B, T, width)."""

@@ -16,6 +16,8 @@ Deviations, where the paper leaves something open or misprints it:
 - Beside the paper's free W, kernel="psd" holds W = L L^T and needs no regularisation.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -23,7 +25,7 @@ from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Dropout, Rate
-from mcr_jax.models.concat import finish
+from mcr_jax.layers.output import output_layer
 from mcr_jax.ops import fusion, kernels
 from mcr_jax.types import Batch, Outputs
 
@@ -41,8 +43,8 @@ class Lift(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B C D"]:
-    x = nn.relu(Convolution(self.channels, self.width, name="conv")(x[:, None]))
-    return JointNorm(name="norm")(x)
+    lifted = Convolution(self.channels, self.width, init=mirrored, name="conv")
+    return JointNorm(name="norm")(nn.relu(lifted(x[:, None])))
 
 
 class Convolution(nn.Module):
@@ -50,13 +52,25 @@ class Convolution(nn.Module):
 
   channels: int
   width: int
+  init: Callable = nn.initializers.lecun_normal()
 
   @nn.compact
   def __call__(self, x: Float[Array, "B C D"]) -> Float[Array, "B E D"]:
     shape = (self.width, x.shape[1], self.channels)
-    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+    kernel = self.param("kernel", self.init, shape)
     bias = self.param("bias", nn.initializers.zeros, (self.channels,))
     return fusion.convolve(x, kernel.astype(x.dtype), bias.astype(x.dtype))
+
+
+def mirrored(key: Array, shape: tuple[int, int, int], dtype=jnp.float32) -> Array:
+  """Kernels in pairs of opposite sign, so that ReLU loses nothing of a vector.
+
+  What one of a pair cuts off, the other keeps.
+  """
+  width, features, channels = shape
+  half = (width, features, -(-channels // 2))
+  kernel = nn.initializers.lecun_normal()(key, half, dtype)
+  return jnp.stack([kernel, -kernel], -1).reshape(width, features, -1)[..., :channels]
 
 
 class JointNorm(nn.Module):
@@ -170,7 +184,9 @@ class FeedForward(nn.Module):
     features = x.shape[-1]
     hidden = nn.relu(nn.Dense(4 * features, dtype=x.dtype, name="hidden")(x))
     hidden = Dropout(self.dropout)(hidden, train=train)
-    return nn.Dense(features, dtype=x.dtype, name="output")(hidden)
+    # Silent at first: the residual connection alone speaks.
+    zeros = nn.initializers.zeros
+    return nn.Dense(features, dtype=x.dtype, kernel_init=zeros, name="output")(hidden)
 
 
 class Model(nn.Module):
@@ -211,7 +227,7 @@ class Model(nn.Module):
     if auxiliaries:
       x = self.improve(x, main, auxiliaries, batch, out, train)
     out["features"] = x
-    return finish(x, self.outputs, self.dropout, train), out
+    return output_layer(x, self.outputs, self.dropout, train), out
 
   def improve(self, x, main, auxiliaries, batch, out, train):
     """The stack of modules between two residual connections (Eq. 11-12)."""

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Dropout, Rate
-from mcr_jax.models.concat import finish
+from mcr_jax.layers.output import output_layer
 from mcr_jax.ops import fusion
 from mcr_jax.types import Batch, Outputs
 
@@ -46,4 +46,4 @@ class Model(nn.Module):
       vectors.append(fusion.with_one(jnp.where(present[:, None], x, 0)))
     product = Dropout(self.dropout)(fusion.outer(vectors), train=train)
     x = nn.relu(nn.Dense(self.hidden, dtype=product.dtype, name="hidden")(product))
-    return finish(x, self.outputs, self.dropout, train), {"features": x}
+    return output_layer(x, self.outputs, self.dropout, train), {"features": x}

@@ -5,7 +5,7 @@ Vaswani et al.: Attention Is All You Need, 2017, as the paper of MIA-Net compare
 modality and the decoder layer lets the main modality read the encoder's result; the
 decoders' results are concatenated and mapped back to one width.
 
-Deviations: vectors become sequences as in models/mha.py; norms stand before the layers
+Deviations: vectors become sequences by layers/views.py; norms stand before the layers
 and at both ends, where the first paper has them after; the decoder has no attention
 to itself, so that a transformer of width d has 24 d^2 parameters, which is what
 the published counts say (54.61 M with two auxiliaries, 81.12 M with three).

@@ -148,19 +148,31 @@ def test_dropout_acts_only_while_training(name):
   assert (run(True, 0) != run(True, 1)).any()
 
 
-@pytest.mark.parametrize("name", NARROW)
-def test_first_predictions_are_of_the_order_of_one(name):
+def first(name, seen=THREE):
+  """(predictions, out) of fresh parameters; modalities not in `seen` are all zero."""
   fields = {"tfn": {"width": 16}}.get(name, {"width": 32})
   model = models.build(name, modalities=THREE, **fields)
   random = np.random.default_rng(0)
   batch = {
-    m: jnp.asarray(random.normal(size=(8, 1, d)), jnp.float32)
+    m: jnp.asarray((m in seen) * random.normal(size=(64, 1, d)), jnp.float32)
     for m, d in zip(THREE, (64, 48, 16), strict=True)
   }
-  batch |= {f"{m}_mask": jnp.ones((8, 1), bool) for m in THREE}
-  run = jax.jit(lambda key: model.apply(model.init(key, batch), batch)[0])
-  spread = float(np.std(run(jax.random.key(0))))
-  assert 0.02 < spread < 5
+  batch |= {f"{m}_mask": jnp.ones((64, 1), bool) for m in THREE}
+  run = jax.jit(lambda key: model.apply(model.init(key, batch), batch))
+  return run(jax.random.key(0))
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_first_features_are_of_the_order_of_one_and_predictions_zero(name):
+  predictions, out = first(name)
+  assert 0.05 < float(np.std(out["features"], 0).mean()) < 5
+  assert not predictions.any()
+
+
+def test_factors_start_with_what_one_vector_says_beside_what_products_say():
+  spread = lambda seen: float(np.std(first("lmf", seen)[1]["features"], 0).mean())
+  for one in THREE:
+    assert spread((one,)) > 0.3 * spread(THREE)
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,17 @@ def test_a_kernel_starts_near_the_identity():
   assert (w != np.asarray(params["module_1"]["kernel"]["W"])).any()
 
 
+def test_what_lifts_a_vector_starts_by_keeping_all_of_it():
+  model = build(channels=4, outputs=(2,))
+  batch = make_batch(model)
+  variables = jax.jit(model.init)(jax.random.key(0), batch)
+  kernel = np.asarray(variables["params"]["lift_text"]["conv"]["kernel"])
+  np.testing.assert_array_equal(kernel[..., 0::2], -kernel[..., 1::2])
+  assert (abs(kernel) > 0).all() and (kernel[..., 0] != kernel[..., 2]).any()
+  predictions, out = jax.jit(model.apply)(variables, batch)
+  assert not predictions.any() and np.std(out["features"]) > 0.5
+
+
 def test_a_missing_auxiliary_leaves_the_main_features_as_they_are():
   model = build(modalities=("text", "audio"))
   batch = make_batch(model)

@@ -1,0 +1,30 @@
+"""The last fully connected layer of the models that read vectors."""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mcr_jax.layers.dropout import Dropout, Rate
+
+
+def output_layer(
+  x: Float[Array, "B D"], outputs: tuple[int, ...], dropout: Rate, train: bool
+) -> Float[Array, "B *O"]:
+  """Dropout, then the layer `output` of the module that calls this, in float32.
+
+  It starts at zero. Thousands of features are read here and some hundred samples
+  train it: random weights in directions that no sample has would stay as noise in
+  every prediction, while what starts at zero is the smallest solution.
+  """
+  x = Dropout(dropout, name="dropout")(x, train=train)
+  dense = nn.Dense(
+    math.prod(outputs),
+    dtype=x.dtype,
+    kernel_init=nn.initializers.zeros,
+    name="output",
+  )
+  y = dense(x)
+  y = y.astype(jnp.promote_types(y.dtype, jnp.float32))
+  return y.reshape(-1, *outputs)
