@@ -13,6 +13,8 @@ def program(body: str, *arguments: str, **more) -> subprocess.CompletedProcess:
   code = f"""
 import errno, os, signal, sys
 from mcr_jax import cli, errors
+# A test run in the background of a shell inherits a SIGINT that is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def main(argv):
   {body}
 cli.run(main)
