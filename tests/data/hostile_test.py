@@ -140,6 +140,8 @@ def test_bombs_stay_within_their_bound(folder):
   plain = run(folder, PLAIN, paths[: len(bombs)])
   for attack, path in zip(bombs, paths, strict=False):
     answer, peak = plain[str(path)]
+    if (attack.name, answer) == ("overlapping members", "BadZipFile"):
+      continue  # Python 3.13 looks for them itself
     assert answer == "MemoryError" or peak > EXCESS_MIB, (attack.name, answer, peak)
   worst = max(peak for _, peak in answers.values())
   print(
