@@ -78,7 +78,7 @@ def expected(holes, biased, dropped):
 @pytest.mark.parametrize("holes", [False, True], ids=["", "mask"])
 @pytest.mark.parametrize(
   "implementation, size",
-  [("dense", 1), ("blocked", 1), ("blocked", 80), ("blocked", 10**6)],
+  [("dense", 1), ("blocked", 1), ("blocked", 80), ("blocked", 10**6), ("pallas", 1)],
 )
 def test_values_and_gradients_agree_with_loops_in_numpy(
   implementation, size, holes, biased, dropped, monkeypatch
@@ -115,10 +115,10 @@ def some(implementation, monkeypatch):
   return jax.jit(functools.partial(attend, **options))
 
 
-both = pytest.mark.parametrize("implementation", ["dense", "blocked"])
+each = pytest.mark.parametrize("implementation", ["dense", "blocked", "pallas"])
 
 
-@both
+@each
 @pytest.mark.parametrize("junk", [np.nan, np.inf, 1e30])
 def test_what_stands_in_padding_reaches_neither_output_nor_gradients(
   implementation, junk, monkeypatch
@@ -139,7 +139,7 @@ def test_what_stands_in_padding_reaches_neither_output_nor_gradients(
   jax.tree.map(np.testing.assert_array_equal, clean, dirty)
 
 
-@both
+@each
 def test_a_sample_without_keys_reads_zeros_and_has_no_gradient(
   implementation, monkeypatch
 ):
@@ -153,7 +153,7 @@ def test_a_sample_without_keys_reads_zeros_and_has_no_gradient(
     assert np.any(x[0] != 0.0)
 
 
-@both
+@each
 def test_trimming_padding_changes_no_decision_of_the_dropout(
   implementation, monkeypatch
 ):
@@ -166,7 +166,7 @@ def test_trimming_padding_changes_no_decision_of_the_dropout(
   np.testing.assert_allclose(short, whole[:3, :2], rtol=1e-5, atol=1e-6)
 
 
-@both
+@each
 def test_steps_cut_out_of_the_middle_change_no_other_decision(
   implementation, monkeypatch
 ):
@@ -203,7 +203,7 @@ def test_steps_cut_out_of_the_middle_change_no_other_decision(
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-@both
+@each
 def test_large_scores_neither_overflow_nor_vanish(implementation, monkeypatch):
   function = some(implementation, monkeypatch)
   query, key, value, _ = single()
@@ -212,7 +212,7 @@ def test_large_scores_neither_overflow_nor_vanish(implementation, monkeypatch):
   assert np.isfinite(jax.grad(lambda q: run(q).sum())(query)).all()
 
 
-@both
+@each
 def test_half_precision_stays_half_and_close(implementation, monkeypatch):
   function = some(implementation, monkeypatch)
   exact = function(*single()[:3])
@@ -221,7 +221,7 @@ def test_half_precision_stays_half_and_close(implementation, monkeypatch):
   np.testing.assert_allclose(half.astype(jnp.float32), exact, atol=0.05)
 
 
-@both
+@each
 def test_it_works_under_vmap_scan_and_rematerialisation(implementation, monkeypatch):
   monkeypatch.setattr(attention, "CACHED", 30)
   query, key, value, _ = single()
@@ -251,7 +251,7 @@ def test_it_works_under_vmap_scan_and_rematerialisation(implementation, monkeypa
   jax.tree.map(close, jax.jit(scanned)(queries, seeds, rates), one_by_one)
 
 
-@both
+@pytest.mark.parametrize("implementation", ["dense", "blocked"])
 def test_samples_on_several_devices_need_no_communication(implementation, monkeypatch):
   if jax.device_count() < 4:
     pytest.skip("needs four devices")
@@ -349,7 +349,9 @@ def test_cudnn_says_what_it_cannot_do(call, reason):
 
 def test_an_unknown_implementation_is_answered_with_the_known_ones():
   query, key, value, _ = single()
-  with pytest.raises(UserError, match="'flash' is none of auto, dense, blocked, cudnn"):
+  with pytest.raises(
+    UserError, match="'flash' is none of auto, dense, blocked, cudnn, pallas"
+  ):
     attend(query, key, value, scale=1.0, implementation="flash")
 
 

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
-from mcr_jax.ops.attention import blocked, dense, library
+from mcr_jax.ops.attention import blocked, dense, fused, library
 from mcr_jax.ops.dropout import Dropout
 
 SAVED = blocked.SAVED
-IMPLEMENTATIONS = ("auto", "dense", "blocked", "cudnn")
+IMPLEMENTATIONS = ("auto", "dense", "blocked", "cudnn", "pallas")
 
 # Scores in a block, by measurement (benchmarks/attention.py): on a CPU the arrays of a
 # block share second-level caches of 1 to 2 MB a core.
@@ -39,6 +39,8 @@ def attend(
   neither the output nor a gradient. `bias` is added to the scores of a key, for all
   heads and queries. Dropout falls on the weights, after the softmax, by the indices
   (sample, head, query, key), of which `dropout` may know the last two better.
+
+  "pallas" is for tiny heads, and leaves wider ones to "auto".
   """
   if implementation not in IMPLEMENTATIONS:
     known = ", ".join(IMPLEMENTATIONS)
@@ -46,17 +48,30 @@ def attend(
   key, value, bias = _without_padding(mask, key, value, bias)
   platform = jax.default_backend()
   batch, queries, heads, features = query.shape
-  size = CACHED if platform == "cpu" else RESIDENT
-  plan = blocked.plan(batch, queries, key.shape[1], heads, size)
+  if implementation == "pallas" and max(features, value.shape[-1]) > fused.MOST:
+    implementation = "auto"
   if implementation == "auto":
-    scores = batch * heads * queries * key.shape[1]
-    implementation = "dense" if scores <= FEW * size else "blocked"
+    implementation = choose(platform, batch, queries, key.shape[1], heads)
   if implementation == "cudnn":
     library.require(platform, query.dtype, features, dropout)
     return library.attend(query, key, value, mask, bias, scale)
+  if implementation == "pallas":
+    gpu = platform == "gpu"
+    return fused.attend(query, key, value, mask, bias, scale, dropout, gpu=gpu)
   if implementation == "blocked":
+    size = CACHED if platform == "cpu" else RESIDENT
+    plan = blocked.plan(batch, queries, key.shape[1], heads, size)
     return blocked.attend(query, key, value, mask, bias, scale, dropout, plan)
   return dense.attend(query, key, value, mask, bias, scale, dropout)
+
+
+def choose(platform: str, batch: int, queries: int, keys: int, heads: int) -> str:
+  """What "auto" is at this shape, by benchmarks/results/attention_cpu.json.
+
+  On other platforms nothing was measured: what is exact and runs everywhere.
+  """
+  size = CACHED if platform == "cpu" else RESIDENT
+  return "dense" if batch * heads * queries * keys <= FEW * size else "blocked"
 
 
 def attention_weights(

@@ -1,0 +1,249 @@
+"""The three passes of attention over tiles of scores that never leave the registers.
+
+A program holds a block of rows (queries, or keys in the last pass) and walks over
+columns. Everything is laid out with the steps last, so that a feature of a block is one
+run of memory, and scores are sums of d outer products on the ordinary cores: of a
+tensor core that multiplies 64 x 16 by 16 x n, heads of 4 features would use a quarter,
+in half precision. What the passes add up is always a sum over columns, which stays
+inside a thread until its end; keys get a pass of their own rather than the sums across
+threads, or the atomic additions in no fixed order, that one pass for all would take.
+
+Scores count powers of two: the exponential of the hardware is that of two.
+
+The floor of a pass on an H100: a multiprocessor takes 16 exponentials and 128
+multiply-adds a clock, so that 8 multiply-adds cost as much as one exponential. With d
+features a head, a score takes, beside its exponential,
+
+  forward  2 d + 3   score, maximum, sum, value            d = 4: 11, 1.4 exponentials
+  queries  3 d + 2   score, value, slope, query gradient   d = 4: 14, 1.8
+  keys     4 d + 3   the same, key and value gradients     d = 4: 19, 2.4
+
+and dropout 9 integer operations at half rate in each pass, 2.3. So at best forward and
+backward take 2.8 times the two exponentials that a score cannot do without, and 6.2
+with dropout; memory is not in sight of being a bound.
+"""
+
+import functools
+import inspect
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import mosaic_gpu
+
+from mcr_jax.ops import dropout as chance
+
+# The rows that a warpgroup of 128 threads can share, by the hardware's layout of a
+# tile: a thread has every eighth row and a quarter of the columns.
+ROWS = 64
+# Columns of a tile, by pass. Narrow tiles add up across threads more often; in wide
+# ones the backward passes would need more registers than a thread has. Not measured.
+COLUMNS = {"forward": 64, "to_queries": 32, "to_keys": 32}
+
+
+# The axes of the grid.
+GRID = ("sample", "head", "block")
+
+
+class Tile(NamedTuple):
+  """The shape of a tile, and whether a GPU computes it or the interpreter."""
+
+  rows: int
+  columns: int
+  steps: int
+  gpu: bool
+
+  @classmethod
+  def over(cls, columns: int, most: int, gpu: bool) -> "Tile":
+    """Tiles of `most` columns or fewer that cover `columns`, with little to spare."""
+    steps = -(-columns // most)
+    # The hardware's layout has columns by eight.
+    return cls(ROWS, 8 * -(-columns // (8 * steps)), steps, gpu)
+
+  @property
+  def place(self):
+    """Sample and head of this program."""
+    return self._index(0), self._index(1)
+
+  def row(self, ref, *index):
+    """A number for each row of the block that this program holds."""
+    return self._load(ref.at[(*index, self._block())], 1)
+
+  def column(self, ref, step, *index):
+    """A number for each column of a step."""
+    block = pl.ds(step * self.columns, self.columns)
+    return self._load(ref.at[(*index, block)], 0)
+
+  def fill(self, value, dtype):
+    """The same number for each row."""
+    return self._place(jnp.full((self.rows,), value, dtype), 1)
+
+  def down(self, row):
+    """A number a row, on all columns."""
+    return self._spread(row, 0)
+
+  def across(self, column):
+    """A number a column, on all rows."""
+    return self._spread(column, 1)
+
+  def store(self, ref, value, *index):
+    """Writes a number for each row."""
+    ref[(*index, self._block())] = value
+
+  def walk(self, body, start):
+    """`body(step, sums)` over the columns."""
+    return lax.fori_loop(0, self.steps, body, start)
+
+  def _index(self, axis):
+    return lax.axis_index(GRID[axis]) if self.gpu else pl.program_id(axis)
+
+  def _block(self):
+    return pl.ds(self._index(2) * self.rows, self.rows)
+
+  def _spread(self, vector, axis):
+    return self._place(
+      lax.broadcast_in_dim(vector, (self.rows, self.columns), (axis,)), None
+    )
+
+  def _load(self, ref, reduced):
+    if not self.gpu:
+      return ref[...]
+    # Until JAX 0.11 an index came second.
+    old = "idx" in inspect.signature(mosaic_gpu.load).parameters
+    load = mosaic_gpu.load(ref, *([()] if old else []), optimized=False)
+    return self._place(load, reduced)
+
+  def _place(self, value, reduced):
+    if not self.gpu:
+      return value
+    layout = mosaic_gpu.Layout.WGMMA
+    layout = layout if reduced is None else layout.reduce(reduced)
+    return mosaic_gpu.layout_cast(value, layout)
+
+
+def forward(tile, features, luck, query, key, value, shift, *refs):
+  """What is read, and the logarithm of every row's sum."""
+  *chances, read, lse = refs
+  at = tile.place
+  queries = [tile.row(query, *at, d) for d in range(features[0])]
+  fate = _fate(tile, luck, chances, at, by_row=True)
+  dtype = query.dtype
+
+  def body(step, carry):
+    peak, total, sums = carry
+    scores = tile.across(tile.column(shift, step, at[0]))
+    for d, x in enumerate(queries):
+      scores += tile.down(x) * tile.across(tile.column(key, step, *at, d))
+    higher = lax.max(peak, scores.max(1))
+    weights = jnp.exp2(scores - tile.down(higher))
+    fade = jnp.exp2(peak - higher)
+    total = total * fade + weights.sum(1)
+    kept = fate(step, weights)
+    columns = (tile.column(value, step, *at, e) for e in range(features[1]))
+    sums = [
+      old * fade + (kept * tile.across(column)).sum(1)
+      for old, column in zip(sums, columns, strict=True)
+    ]
+    return higher, total, sums
+
+  zero = tile.fill(0.0, dtype)
+  lowest = tile.fill(float(jnp.finfo(jnp.float32).min), dtype)
+  peak, total, sums = tile.walk(body, (lowest, zero, [zero] * features[1]))
+  for e, x in enumerate(sums):
+    tile.store(read, x / total, *at, e)
+  tile.store(lse, peak + jnp.log(total) * (1 / math.log(2)), *at)
+
+
+def to_queries(tile, features, luck, query, key, value, shift, pull, lse, drag, *refs):
+  """The gradient of the queries."""
+  *chances, gradient = refs
+  at = tile.place
+  queries = [tile.row(query, *at, d) for d in range(features[0])]
+  pulls = [tile.row(pull, *at, e) for e in range(features[1])]
+  sums_of_rows, drags = tile.row(lse, *at), tile.row(drag, *at)
+  fate = _fate(tile, luck, chances, at, by_row=True)
+
+  def body(step, sums):
+    keys = [tile.across(tile.column(key, step, *at, d)) for d in range(features[0])]
+    scores = tile.across(tile.column(shift, step, at[0]))
+    for x, y in zip(queries, keys, strict=True):
+      scores += tile.down(x) * y
+    weights = jnp.exp2(scores - tile.down(sums_of_rows))
+    slope = _outer(
+      (tile.down(x), tile.across(tile.column(value, step, *at, e)))
+      for e, x in enumerate(pulls)
+    )
+    slope = weights * (fate(step, slope) - tile.down(drags))
+    return [old + (slope * y).sum(1) for old, y in zip(sums, keys, strict=True)]
+
+  zero = tile.fill(0.0, query.dtype)
+  for d, x in enumerate(tile.walk(body, [zero] * features[0])):
+    tile.store(gradient, x, *at, d)
+
+
+def to_keys(tile, features, luck, query, key, value, shift, pull, lse, drag, *refs):
+  """The gradients of keys, values and what shifts the scores; rows are keys here."""
+  *chances, to_key, to_value, to_shift = refs
+  at = tile.place
+  keys = [tile.row(key, *at, d) for d in range(features[0])]
+  values = [tile.row(value, *at, e) for e in range(features[1])]
+  shifts = tile.row(shift, at[0])
+  fate = _fate(tile, luck, chances, at, by_row=False)
+
+  def body(step, carry):
+    by_key, by_value, by_shift = carry
+    queries = [
+      tile.across(tile.column(query, step, *at, d)) for d in range(features[0])
+    ]
+    pulls = [tile.across(tile.column(pull, step, *at, e)) for e in range(features[1])]
+    scores = tile.down(shifts)
+    for x, y in zip(keys, queries, strict=True):
+      scores += tile.down(x) * y
+    weights = jnp.exp2(scores - tile.across(tile.column(lse, step, *at)))
+    slope = _outer((tile.down(x), y) for x, y in zip(values, pulls, strict=True))
+    drags = tile.across(tile.column(drag, step, *at))
+    slope = weights * (fate(step, slope) - drags)
+    kept = fate(step, weights)
+    return (
+      [old + (slope * y).sum(1) for old, y in zip(by_key, queries, strict=True)],
+      [old + (kept * y).sum(1) for old, y in zip(by_value, pulls, strict=True)],
+      by_shift + slope.sum(1),
+    )
+
+  zero = tile.fill(0.0, query.dtype)
+  start = [zero] * features[0], [zero] * features[1], zero
+  by_key, by_value, by_shift = tile.walk(body, start)
+  for d, x in enumerate(by_key):
+    tile.store(to_key, x, *at, d)
+  for e, x in enumerate(by_value):
+    tile.store(to_value, x, *at, e)
+  tile.store(to_shift, by_shift, *at)
+
+
+def _outer(pairs):
+  """The sum of products, started without a zero."""
+  return functools.reduce(jnp.add, (x * y for x, y in pairs))
+
+
+def _fate(tile, luck, refs, at, by_row):
+  """A function that drops entries of the tile of a step; `by_row` rows are queries."""
+  if not luck:
+    return lambda step, x: x
+  states, places, limit = refs
+  least = limit[at[0]]
+  if by_row:
+    rows = tile.row(states, *at)
+  else:
+    rows = tile.row(places, at[0])
+
+  def drop(step, x):
+    if by_row:
+      columns = tile.column(places, step, at[0])
+    else:
+      columns = tile.column(states, step, *at)
+    bits = chance.finalise(tile.down(rows) + tile.across(columns))
+    return jnp.where(chance.survives(bits, least), x, jnp.zeros_like(x))
+
+  return drop
