@@ -6,18 +6,25 @@ The shapes are those of MCR at width 40. The implementations take turns in one p
 in an order drawn anew for every turn: what else runs on the machine, and what memory
 the one before has left, meets all of them alike. The answer of each is compared with
 double precision before it is timed.
+
+benchmarks/results/attention_cpu.json holds every timing of two quiet cores; the tests
+ask that "auto" is right by it. --json keeps what FILE has of shapes not measured again.
 """
 
 import argparse
 import json
+import os
+import sys
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import peaks
 
-from mcr_jax.ops.attention import attend
+from benchmarks import peaks
+from mcr_jax.ops.attention import attend, choose, fused
 from mcr_jax.ops.dropout import Dropout
 
 # group: name: (batch, queries, keys, heads, features a head)
@@ -113,11 +120,17 @@ def check(name, compiled, inputs, rate):
       raise SystemExit(f"{name} is wrong by {wrong}; nothing was timed.")
 
 
-def take_turns(compiled, inputs, repeats):
-  """Milliseconds of every run of every implementation, interleaved."""
+def take_turns(compiled, inputs, repeats, seconds=float("inf")):
+  """Milliseconds of every run of every implementation, interleaved.
+
+  Ends after so many seconds, but not before the fifth turn.
+  """
   times = {name: [] for name in compiled}
   random = np.random.default_rng(1)
-  for _ in range(repeats):
+  began = time.perf_counter()
+  for turn in range(repeats):
+    if turn >= 5 and time.perf_counter() - began > seconds:
+      break
     for name in random.permutation(list(compiled)):
       start = time.perf_counter()
       jax.block_until_ready(compiled[name](*inputs))
@@ -127,15 +140,74 @@ def take_turns(compiled, inputs, repeats):
 
 def candidates(shape, rate, dtype):
   """What can compute this shape on this machine."""
-  batch, queries, keys, heads, _ = shape
-  found = {name: ours(name) for name in ("auto", "blocked")}
+  batch, queries, keys, heads, features = shape
+  on_gpu = jax.default_backend() == "gpu"
+  found = {"blocked": ours("blocked")}
   if 4 * batch * queries * keys * heads <= MOST_BYTES:
     found["dense"] = ours("dense")
     if not rate:
       found["jax.nn"] = library
-  if jax.default_backend() == "gpu" and dtype == "bfloat16" and not rate:
+  if on_gpu and features <= fused.MOST:
+    found["pallas"] = ours("pallas")
+  if on_gpu and dtype == "bfloat16" and not rate:
     found["cudnn"] = ours("cudnn")
   return found
+
+
+def chosen(shape, platform=None):
+  """What `auto` is at this shape."""
+  batch, queries, keys, heads, _ = shape
+  return choose(platform or jax.default_backend(), batch, queries, keys, heads)
+
+
+def measure(name, shape, options):
+  """Prints and returns the rows of one shape."""
+  inputs, compiled, built = draw(shape, options.dtype), {}, {}
+  for label, function in candidates(shape, options.dropout, options.dtype).items():
+    start = time.perf_counter()
+    run = jax.jit(step(function, options.dropout))
+    compiled[label] = run.lower(*inputs).compile()
+    built[label] = time.perf_counter() - start
+    check(label, compiled[label], inputs, options.dropout)
+  times = take_turns(compiled, inputs, options.repeats, options.seconds)
+  rows = []
+  for label, taken in times.items():
+    memory = compiled[label].memory_analysis().temp_size_in_bytes / 1e6
+    middle, low, high = np.percentile(taken, (50, 10, 90))
+    spread = f"[{low:.2f}, {high:.2f}]"
+    mark = "*" if label == chosen(shape) else ""
+    print(
+      f"{name:<28} {'x'.join(map(str, shape)):<22} {label + mark:<8} "
+      f"{middle:9.2f} {spread:>20} {memory:8.1f} {built[label]:9.2f}",
+      flush=True,
+    )
+    rows.append(
+      {
+        "shape": name,
+        "sizes": shape,
+        "dtype": options.dtype,
+        "dropout": options.dropout,
+        "implementation": label,
+        "ms": [float(f"{x:.4g}") for x in taken],
+        "temporary_mb": round(memory, 2),
+        "compile_s": round(built[label], 2),
+      }
+    )
+  return rows
+
+
+def save(path, rows):
+  """Writes the rows over those of the same shape, dtype and dropout."""
+  known = []
+  if os.path.exists(path):
+    with open(path) as file:
+      known = json.load(file)["rows"]
+  place = lambda row: (row["shape"], row["dtype"], row["dropout"])
+  new = {place(row) for row in rows}
+  rows = [row for row in known if place(row) not in new] + rows
+  with open(path, "w") as file:
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    file.write(f'{{"machine": {json.dumps(peaks.machine())}, "rows": [\n{lines}\n]}}\n')
 
 
 def main():
@@ -145,11 +217,12 @@ def main():
   parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
   parser.add_argument("--dropout", type=float, default=0.0)
   parser.add_argument("--repeats", type=int, default=15)
+  parser.add_argument("--seconds", type=float, default=20.0, help="a shape, about")
   parser.add_argument("--json", help="also write every timing to this file")
   options = parser.parse_args()
   print(
     f"{peaks.machine()}  {options.dtype}  dropout {options.dropout}  "
-    f"median of {options.repeats}, [p10, p90]"
+    f"median of {options.repeats} or fewer, [p10, p90]; * is what auto chooses"
   )
   print(
     f"{'shape':<28} {'B x Q x K x H x D':<22} {'':<8} {'ms':>9} {'[p10, p90]':>20} "
@@ -158,37 +231,9 @@ def main():
   rows = []
   for group in options.shapes.split(","):
     for name, shape in SHAPES[group].items():
-      inputs, compiled, built = draw(shape, options.dtype), {}, {}
-      for label, function in candidates(shape, options.dropout, options.dtype).items():
-        start = time.perf_counter()
-        run = jax.jit(step(function, options.dropout))
-        compiled[label] = run.lower(*inputs).compile()
-        built[label] = time.perf_counter() - start
-        check(label, compiled[label], inputs, options.dropout)
-      times = take_turns(compiled, inputs, options.repeats)
-      for label, taken in times.items():
-        memory = compiled[label].memory_analysis().temp_size_in_bytes / 1e6
-        middle, low, high = np.percentile(taken, (50, 10, 90))
-        spread = f"[{low:.2f}, {high:.2f}]"
-        print(
-          f"{group + ' ' + name:<28} {'x'.join(map(str, shape)):<22} {label:<8} "
-          f"{middle:9.2f} {spread:>20} {memory:8.1f} {built[label]:9.2f}",
-          flush=True,
-        )
-        rows.append(
-          dict(
-            shape=f"{group} {name}",
-            sizes=shape,
-            implementation=label,
-            ms=taken,
-            temporary_mb=memory,
-            compile_s=built[label],
-          )
-        )
-  if options.json:
-    report = {"machine": peaks.machine(), "options": vars(options), "rows": rows}
-    with open(options.json, "w") as file:
-      json.dump(report, file, indent=1)
+      rows += measure(f"{group} {name}", shape, options)
+      if options.json:
+        save(options.json, rows)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,149 @@
+"""Every implementation of attention, and MIA-Net's kernel, against double precision.
+
+Values and all gradients, with a bias on the keys, holes in the mask, a sample without
+keys, and dropout. An error is the largest over the arrays, relative to the largest
+number of its array. Products of float32 on a GPU are TF32 unless "highest" is asked
+for; the kernel of our own multiplies in float32 whatever is asked for.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import attention
+from mcr_jax.ops import kernels
+from mcr_jax.ops.attention import attend
+from mcr_jax.ops.dropout import Dropout
+
+SHAPES = [
+  ("aligned", "SCU self"),
+  ("aligned", "SCU cross, 8 heads"),
+  ("unaligned", "SCU vision cross"),
+  ("unaligned", "encoder"),
+  ("unaligned", "CMU text<-vision"),
+  ("real", "encoder"),
+]
+QUICK = {"odd": (3, 5, 7, 2, 5)}
+# By dtype and precision, in parts of the largest number.
+TOLERANCE = {
+  ("float32", "highest"): 2e-5,
+  ("float32", "default"): 5e-3,
+  ("bfloat16", "default"): 5e-2,
+}
+
+
+def inputs(shape):
+  """Double precision; three samples, of which the last has no keys."""
+  _, queries, keys, heads, features = shape
+  random = np.random.default_rng(0)
+  mask = random.random((3, keys)) < 0.8
+  mask[-1] = False
+  sizes = [(3, n, heads, features) for n in (queries, keys, keys, queries)]
+  query, key, value, pull = (random.normal(size=s) for s in sizes)
+  return query, key, value, random.normal(size=(3, keys)), mask, pull
+
+
+def step(implementation, rate):
+  """Value and gradients of query, key, value and bias."""
+
+  def run(query, key, value, bias, mask, pull):
+    dropout = Dropout(rate, jnp.uint32(5)) if rate else None
+    read = lambda q, k, v, b: attend(
+      q, k, v, mask, bias=b, scale=0.5, dropout=dropout, implementation=implementation
+    )
+    read, back = jax.vjp(read, query, key, value, bias)
+    return read, *back(pull)
+
+  return run
+
+
+def exact(function, given):
+  """The same in double precision."""
+  with jax.enable_x64(True):
+    return [np.asarray(x) for x in jax.jit(function)(*map(jnp.asarray, given))]
+
+
+def furthest(found, right):
+  """The largest relative distance of any array; infinite where one is not finite."""
+  worst = 0.0
+  for ours, theirs in zip(found, right, strict=True):
+    ours = np.asarray(ours, np.float64)
+    if not np.isfinite(ours).all():
+      return float("inf")
+    worst = max(worst, np.abs(ours - theirs).max() / max(1e-30, np.abs(theirs).max()))
+  return float(worst)
+
+
+def cases(features, on_gpu):
+  """(implementation, dtype, precision, rate) of a head size."""
+  for rate in (0.0, 0.2):
+    for name in ("auto", "dense", "blocked"):
+      yield name, "float32", "highest", rate
+    yield "auto", "float32", "default", rate
+    yield "auto", "bfloat16", "default", rate
+    if features <= 16:
+      yield "pallas", "float32", "default", rate
+      yield "pallas", "bfloat16", "default", rate
+  if on_gpu:
+    yield "cudnn", "bfloat16", "default", 0.0
+
+
+def run(ledger):
+  """A row a shape and case, then MIA-Net's kernel."""
+  on_gpu = jax.default_backend() == "gpu"
+  shapes = {f"{g} {n}": attention.SHAPES[g][n] for g, n in SHAPES}
+  for title, shape in (QUICK if ledger.quick else shapes).items():
+    given = inputs(shape)
+    right = functools.cache(lambda rate, given=given: exact(step("dense", rate), given))
+    for name, dtype, precision, rate in cases(shape[-1], on_gpu):
+      if ledger.quick and (dtype == "bfloat16" or name == "auto"):
+        continue
+      label = f"{title} {name} {dtype} {precision} {'dropout' if rate else ''}".strip()
+      case = functools.partial(compare, given, right, name, dtype, precision, rate)
+      ledger.measure(label, case, seconds=5)
+  for name in ("stored", "blocked"):
+    ledger.measure(f"MIA-Net kernel {name}", lambda name=name: similarity(name, ledger))
+
+
+def compare(given, right, name, dtype, precision, rate):
+  """One implementation, in one dtype, beside double precision."""
+  cast = [jnp.asarray(x, None if x.dtype == bool else dtype) for x in given]
+  with jax.default_matmul_precision(precision):
+    found = jax.jit(step(name, rate))(*cast)
+  return verdict(furthest(found, right(rate)), dtype, name, precision)
+
+
+def verdict(error, dtype, name, precision):
+  """The row of one comparison."""
+  precise = name == "pallas" and dtype == "float32"
+  bound = TOLERANCE[dtype, "highest" if precise else precision]
+  right = error <= bound
+  line = f"{'right' if right else 'WRONG'}  {error:.1e}"
+  return {"line": line, "right": right, "error": error}
+
+
+def similarity(name, ledger):
+  """The similarity kernel at the sizes of MIA-Net's paper."""
+  size, channels, auxiliary, main = (
+    (2, 3, 20, 30) if ledger.quick else (4, 4, 768, 1024)
+  )
+  random = np.random.default_rng(0)
+  given = (
+    random.normal(size=(size, channels, auxiliary)),
+    random.normal(size=(channels, channels)),
+    random.normal(size=(size, channels, main)),
+  )
+
+  def step(*given, name=name):
+    read = lambda *x: kernels.read_columns(
+      *x, implementation=name, budget=auxiliary * 7
+    )
+    read, back = jax.vjp(read, *given)
+    return read, *back(jnp.ones_like(read))
+
+  with jax.default_matmul_precision("highest"):
+    found = jax.jit(step)(*(jnp.asarray(x, jnp.float32) for x in given))
+  right = exact(lambda *x: step(*x, name="stored"), given)
+  return verdict(furthest(found, right), "float32", name, "highest")

@@ -1,0 +1,36 @@
+"""What "auto" chooses, beside every timing that was taken."""
+
+import collections
+import json
+import pathlib
+import statistics
+
+import pytest
+
+from mcr_jax.ops.attention import choose
+
+TABLE = (
+  pathlib.Path(__file__).resolve().parents[2] / "benchmarks/results/attention_cpu.json"
+)
+
+
+def shapes():
+  """The rows of a shape, dtype and dropout."""
+  found = collections.defaultdict(list)
+  for row in json.loads(TABLE.read_text())["rows"]:
+    found[row["shape"], row["dtype"], row["dropout"]].append(row)
+  return found
+
+
+@pytest.mark.parametrize("place", shapes(), ids=lambda p: " ".join(map(str, p)))
+def test_auto_is_at_most_a_twentieth_slower_than_the_best_on_a_cpu(place):
+  rows = shapes()[place]
+  batch, queries, keys, heads, _ = rows[0]["sizes"]
+  middle = {row["implementation"]: statistics.median(row["ms"]) for row in rows}
+  ours = middle[choose("cpu", batch, queries, keys, heads)]
+  assert ours <= 1.05 * min(middle.values()), middle
+
+
+def test_what_was_not_proved_on_a_gpu_is_never_chosen_there():
+  for steps in (1, 50, 500, 5000):
+    assert choose("gpu", 64, steps, steps, 10) in ("dense", "blocked")
