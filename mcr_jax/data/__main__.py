@@ -2,6 +2,8 @@
 
 python -m mcr_jax.data inspect FILE [--plot OUT.png]
 python -m mcr_jax.data convert FILE OUT.npz
+
+Both take --align (.csd files), --feature (MERBench folders) and --memory-gb.
 """
 
 import argparse
@@ -38,6 +40,12 @@ def main(argv: list[str]) -> int:
       metavar="MODALITY=FOLDER",
       help="of MERBench folders: which features to use",
     )
+    command.add_argument(
+      "--memory-gb",
+      type=float,
+      metavar="GB",
+      help="the most that reading may take (what is free now)",
+    )
     if name == "inspect":
       command.add_argument("--plot", type=pathlib.Path, metavar="OUT.png")
     else:
@@ -46,14 +54,27 @@ def main(argv: list[str]) -> int:
   pairs = dict(x.partition("=")[::2] for x in arguments.feature)
   if not all(pairs.values()):
     raise UserError(f"--feature={arguments.feature} must be MODALITY=FOLDER.")
-  dataset = readers.read(arguments.file, align=arguments.align, features=pairs or None)
+  most = arguments.memory_gb
+  dataset = readers.read(
+    arguments.file,
+    align=arguments.align,
+    features=pairs or None,
+    limit=None if most is None else most * 1e9,
+  )
   if arguments.command == "convert":
     if arguments.out.suffix != ".npz":
       raise UserError(f"{arguments.out} must end in .npz.")
     npz.write(arguments.out, dataset)
     print(f"wrote {arguments.out}: {len(dataset):,} samples")
     return 0
-  lines = report.write(dataset, str(arguments.file))
+  given = {"align": arguments.align} if arguments.align else {}
+  given |= {f"features.{name}": folder for name, folder in pairs.items()}
+  lines = report.write(
+    dataset,
+    str(arguments.file),
+    given=given,
+    alignable=not given and readers.recognise(arguments.file) == "csd",
+  )
   if arguments.plot:
     from mcr_jax.data.plot import draw  # needs matplotlib, which is an extra
 

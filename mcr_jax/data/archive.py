@@ -8,6 +8,7 @@ import os
 import pathlib
 import secrets
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mcr_jax.data import memory
 from mcr_jax.errors import UserError
 
 MAPPED_BYTES = 1 << 20
@@ -44,6 +46,14 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     ) from None
   except (OSError, RuntimeError, NotImplementedError) as error:
     raise UserError(f"{path} cannot be read: {error}.") from None
+
+
+def is_text(array: np.ndarray) -> bool:
+  """Whether the strings of an array, if any, are made of characters that exist."""
+  if array.dtype.kind != "U" or not array.dtype.itemsize:
+    return True
+  codes = np.ascontiguousarray(array).view(f"{array.dtype.byteorder}u4")
+  return not codes.size or int(codes.max()) <= sys.maxunicode
 
 
 def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
@@ -117,8 +127,11 @@ def _read_member(path, archive, info):
       and size >= MAPPED_BYTES
     ):
       return _mapped(path, info, dtype, shape, begin)
+    memory.take(size, f"{path}: array {name!r}")
     data = file.read(size)
   array = np.frombuffer(data, dtype, count)
+  if not is_text(array):
+    raise UserError(f"{path}: {name!r} holds characters that do not exist.")
   array = array.reshape(shape, order="F" if fortran else "C")
   return array.astype(dtype.newbyteorder("="), order="C", copy=not dtype.isnative)
 

@@ -70,6 +70,10 @@ def check_labels(dataset: Dataset) -> np.ndarray:
 
 def _check_classes(dataset, labels):
   source, names = dataset.source, dataset.class_names
+  if len(set(names)) < len(names):
+    raise UserError(
+      f"{source}: two classes have the same name in {', '.join(map(str, names))}."
+    )
   lowest, highest = int(labels.min()), int(labels.max())
   if labels.ndim == 2:
     if lowest < 0 or highest > 1:

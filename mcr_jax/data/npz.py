@@ -16,7 +16,7 @@ import os
 
 import numpy as np
 
-from mcr_jax.data import archive
+from mcr_jax.data import archive, memory
 from mcr_jax.data.schema import Dataset, Modality, canonical
 from mcr_jax.errors import UserError
 
@@ -87,7 +87,10 @@ def _is_modality(key, array):
 
 def _get(path, arrays, key):
   if key not in arrays:
-    raise UserError(f"{path} has no array {key!r}; it holds {', '.join(arrays)}.")
+    raise UserError(
+      f"{path} has no array {key!r}; it holds {', '.join(arrays)}. A feature file has "
+      "an id (N,) of strings, split, label, and features by modality: see the README."
+    )
   return arrays[key]
 
 
@@ -95,7 +98,7 @@ def _strings(path, key, array):
   if array.ndim != 1:
     raise UserError(f"{path}: {key!r} has shape {array.shape}; it must be a list.")
   if array.dtype.kind == "S":
-    return np.char.decode(array, "utf-8")
+    return np.char.decode(array, "utf-8", "replace")
   return array.astype(str)
 
 
@@ -137,6 +140,8 @@ def _modality(path, arrays, key, count):
     mask = _mask(path, key, mask, values.shape[:-1])
   if values.ndim == 2:
     return Modality.from_vectors(_float32(values), mask)
+  steps = int(mask.sum()) * values.shape[2]
+  memory.take(4 * steps, f"{path}: {key!r} without its padding")
   # Cast after the padding is gone: that is often most of the array.
   return Modality.from_padded(values, mask)
 
@@ -183,5 +188,7 @@ def _mask(path, key, mask, shape):
 
 
 def _float32(values):
+  if values.dtype != np.float32:
+    memory.take(4 * values.size, "an array as float32")
   with np.errstate(over="ignore"):  # What overflows is reported as not finite.
     return values.astype(np.float32, copy=False)

@@ -22,11 +22,16 @@ def draw(dataset: Dataset, path: str | os.PathLike) -> None:
   axes = figure.subplots(1, panels, squeeze=False)[0]
   for axis, (name, modality) in zip(axes, sequences.items(), strict=False):
     longest = max(1, int(modality.lengths.max(initial=0)))
-    axis.hist(modality.lengths, bins=min(40, longest + 1), color="0.4")
+    # A bar a length, or a whole number of lengths.
+    wide = -(-(longest + 1) // 40)
+    edges = np.arange(0, longest + 1 + wide, wide) - 0.5
+    axis.hist(modality.lengths, edges, color="0.4")
     axis.set(title=f"{name}, {modality.width} features", xlabel="steps")
   if dataset.labels is not None:
     _labels(dataset, axes[-1])
   axes[0].set_ylabel("samples")
+  for axis in axes:
+    axis.yaxis.get_major_locator().set_params(integer=True)
   try:
     figure.savefig(path, dpi=150)
   except (OSError, ValueError) as error:

@@ -4,11 +4,13 @@ import collections
 import dataclasses
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from mcr_jax.data.checks import validate
 from mcr_jax.data.schema import SPLITS, Dataset, Modality, chunks
+from mcr_jax.errors import UserError
 
 BAR = 40
 # The parts of ids in use: video$_$clip, video[clip], video_clip.
@@ -68,12 +70,20 @@ def resident_bytes(dataset: Dataset) -> dict[str, int]:
   return sizes
 
 
-def write(dataset: Dataset, path: str) -> list[str]:
+def write(
+  dataset: Dataset,
+  path: str,
+  *,
+  given: Mapping[str, str] | None = None,
+  alignable: bool = False,
+) -> list[str]:
   """The report, line by line.
 
   Args:
     dataset: as read.
     path: what to name in the config lines.
+    given: fields of config.data that it was read with, beside the path.
+    alignable: whether the steps of one modality could become those of all.
   """
   scans = {name: scan(modality) for name, modality in dataset.modalities.items()}
   sections = [
@@ -85,7 +95,7 @@ def write(dataset: Dataset, path: str) -> list[str]:
     _values(scans),
     _ids(dataset),
     _memory(dataset),
-    _config(dataset, path, scans),
+    _config(dataset, path, scans, given or {}, alignable),
   ]
   return [_printable(x) for part in sections if part for x in [*part, ""]][:-1]
 
@@ -109,10 +119,8 @@ def _splits(dataset):
 
 def _labels(dataset):
   labels = dataset.labels
-  others = [k for k in dataset.extras if k.startswith("label") and "names" not in k]
-  more = [f"  also: {', '.join(others)}"] if others else []
   if labels is None or not len(labels):
-    return ["Labels: none; good for prediction only.", *more]
+    return ["Labels: none; good for prediction only."]
   labels, names = np.asarray(labels), list(dataset.class_names)
   splits = _by_split(dataset)
   if labels.dtype.kind == "f" and labels.ndim == 1:
@@ -121,7 +129,7 @@ def _labels(dataset):
       x = labels[rows]
       lines.append(f"  {split}: mean {x.mean():.3f}, deviation {x.std():.3f}")
     edges = np.histogram_bin_edges(labels[np.isfinite(labels)], 7)
-    return [*lines, *_histogram(labels, edges), *more]
+    return [*lines, *_histogram(labels, edges)]
   if labels.ndim == 2:
     width = labels.shape[1]
     names = names if len(names) == width else [f"label {i}" for i in range(width)]
@@ -131,7 +139,7 @@ def _labels(dataset):
         f"{split} {labels[rows, i].mean():.3f}" for split, rows in splits
       )
       lines.append(f"  {name}: mean {means}")
-    return [*lines, *more]
+    return lines
   count = max(len(names), int(labels.max()) + 1 if labels.dtype.kind in "biu" else 0)
   names = names + [str(i) for i in range(len(names), min(count, 50))]
   lines = [f"Labels: {count} classes"]
@@ -140,7 +148,7 @@ def _labels(dataset):
       f"{split} {(labels[rows] == i).sum():,}" for split, rows in splits
     )
     lines.append(f"  {i} {name}: {found}")
-  return [*lines, *more]
+  return lines
 
 
 def _by_split(dataset):
@@ -193,13 +201,18 @@ def _values(scans):
     columns = np.flatnonzero(found.nonfinite)
     if len(columns):
       lines.append(
-        f"{name}: {found.nonfinite.sum():,} values are not finite, in {len(columns)} "
-        f"columns ({_some(columns)})."
+        f"{name}: {_count(found.nonfinite.sum(), 'value')} not finite, in "
+        f"column{'s' * (len(columns) > 1)} {_some(columns)}."
       )
     columns = np.flatnonzero(found.constant)
     if len(columns):
-      lines.append(f"{name}: {len(columns)} columns are constant ({_some(columns)}).")
+      many = _count(len(columns), "column")
+      lines.append(f"{name}: {many} constant ({_some(columns)}).")
   return lines or ["All values are finite; no column is constant."]
+
+
+def _count(number, word):
+  return f"{number:,} {word} is" if number == 1 else f"{number:,} {word}s are"
 
 
 def _some(items):
@@ -210,16 +223,16 @@ def _some(items):
 def _ids(dataset):
   counts = collections.Counter(dataset.ids.tolist())
   twice = [name for name, n in counts.items() if n > 1]
-  lines = [f"Ids: {len(twice)} occur more than once ({_some(twice)})."] if twice else []
+  lines = [f"Ids: {len(twice)} repeated ({_some(twice)})."] if twice else []
   if dataset.splits is not None:
     leaks = shared(dataset.ids, dataset.splits)
     if leaks:
-      lines.append(f"LEAK: {len(leaks)} ids are in two splits ({_some(leaks)}).")
+      lines.append(f"LEAK: {_count(len(leaks), 'id')} in two splits ({_some(leaks)}).")
     apart = shared(videos(dataset.ids), dataset.splits)
     if apart and len(apart) > len(leaks):
       lines.append(
-        f"Remark: {len(apart)} videos have clips in two splits ({_some(apart)}); a "
-        "model may know the speaker."
+        f"Remark: the clips of {len(apart)} of {len(set(videos(dataset.ids)))} videos "
+        f"are in two splits ({_some(apart)}); a model may know the speaker."
       )
   return lines or ["Ids: all different, none in two splits."]
 
@@ -242,8 +255,51 @@ def _bytes(count):
   return f"{count:.4g} GiB"
 
 
-def _config(dataset, path, scans):
-  lines = ["To use it:", f"  --config.data.path={shlex.quote(path)}"]
+def choices(dataset: Dataset, field: str) -> list[str]:
+  """The arrays of the file that config.data.label or .split may name instead."""
+  kinds = {"label": "biuf", "split": "US"}[field]
+  return [
+    key
+    for key, array in dataset.extras.items()
+    if key.startswith(field)
+    and not key.endswith("_names")
+    and array.dtype.kind in kinds
+    and len(array) == len(dataset)
+  ]
+
+
+def _config(dataset, path, scans, given, alignable):
+  fields = {"path": path} | dict(given)
   if any(found.nonfinite.any() for found in scans.values()):
-    lines.append("  --config.data.nonfinite=zero")
-  return lines
+    fields["nonfinite"] = "zero"
+  lines = [f"  --config.data.{k}={shlex.quote(v)}" for k, v in fields.items()]
+  options = {field: choices(dataset, field) for field in ("label", "split")}
+  options["align"] = list(dataset.modalities) if alignable else []
+  texts = {
+    "label": "predict another label",
+    "split": "divide the samples in another way",
+    "align": "pool all modalities to the steps of one",
+  }
+  more = [
+    f"  --config.data.{field}={shlex.quote(names[0])}  {texts[field]}"
+    + (f"; or {', '.join(names[1:])}" if names[1:] else "")
+    for field, names in options.items()
+    if names
+  ]
+  problem = _problem(dataset)
+  return [
+    "To use it:",
+    *lines,
+    *(["If wanted:", *more] if more else []),
+    *([f"Not ready for training: {problem}"] if problem else []),
+  ]
+
+
+def _problem(dataset):
+  """What training would refuse beside values that are not finite."""
+  try:
+    validate(dataset)
+  except UserError as error:
+    words = str(error).removeprefix(f"{dataset.source}: ")
+    return words.replace(dataset.source, "the file", 1) if dataset.source else words
+  return None

@@ -160,7 +160,8 @@ class Modality:
       vector: see the class.
     """
     steps = mask.shape[1]
-    last = np.where(mask.any(1), steps - mask[:, ::-1].argmax(1), 0)
+    places = np.where(mask, np.arange(1, steps + 1), 0)
+    last = places.max(1, initial=0)
     kept = np.arange(steps) < last[:, None]
     offsets = np.concatenate([[0], np.cumsum(last, dtype=np.int64)])
     values = np.ascontiguousarray(values[kept], dtype=np.float32)

@@ -36,7 +36,7 @@ def test_the_report_answers_what_one_asks_first(file, capsys):
     "train 7, valid 3, test 5",
     "Labels: numbers from",
     "Lengths of vision:",
-    "audio: 1 values are not finite, in 1 columns (2).",
+    "audio: 1 value is not finite, in column 2.",
     f"--config.data.path={file}",
     "--config.data.nonfinite=zero",
     "Memory on the device if resident:",
@@ -60,9 +60,9 @@ def test_leaks_and_duplicates_are_found():
     labels=np.arange(7) % 2,
   )
   text = "\n".join(report.write(dataset, "x"))
-  assert "Ids: 1 occur more than once (c_1)." in text
-  assert "LEAK: 1 ids are in two splits (c_1)." in text
-  assert "Remark: 2 videos have clips in two splits (a, c)" in text
+  assert "Ids: 1 repeated (c_1)." in text
+  assert "LEAK: 1 id is in two splits (c_1)." in text
+  assert "Remark: the clips of 2 of 4 videos are in two splits (a, c)" in text
   assert report.videos(["a$_$1", "b[12]", "c_7", "d"]) == ["a", "b", "c", "d"]
 
 
@@ -123,6 +123,31 @@ def test_conversion_keeps_the_data_set(tmp_path, file):
   np.testing.assert_array_equal(
     before.extras["label_classes"], after.extras["label_classes"]
   )
+
+
+def test_every_choice_that_a_file_leaves_is_a_line_to_copy(tmp_path, capsys):
+  corpus = writers.invented()
+  sims = writers.dump(tmp_path / "x", writers.mmsa_content(corpus, unimodal=True))
+  assert "--config.data.label=label_T  " in inspected(sims, capsys)
+  times = np.arange(6)[:, None] / 2 + [0, 0.5]
+  for name in ("glove", "COVAREP"):
+    writers.csd(tmp_path / f"{name}.csd", name, {"v": (np.ones((6, 2)), times)})
+  (tmp_path / "x").unlink()
+  text = inspected(tmp_path, capsys)
+  assert "--config.data.align=text  pool all" in text and "; or audio" in text
+  assert "Not ready for training: the file has no 'label'" in text
+  text = inspected(tmp_path, capsys, "--align", "audio")
+  assert "  --config.data.align=audio\n" in text and "pool all" not in text
+  features, labels = {"text": "bert"}, [{"val": float(x)} for x in corpus.labels]
+  folder = writers.merbench(tmp_path / "d", corpus, features=features, labels=labels)
+  text = inspected(folder, capsys, "--feature", "text=bert")
+  assert "  --config.data.features.text=bert\n" in text
+  arrays = {"id": np.array(["a", "b"]), "text": np.eye(2), "label": np.zeros(2)}
+  splits = {"split": np.array(["train", "test"]), "split_own": np.array(["x", "y"])}
+  np.savez(tmp_path / "y.npz", **arrays, **splits)
+  text = inspected(tmp_path / "y.npz", capsys)
+  assert "--config.data.split=split_own  " in text
+  assert "Not ready for training: no sample is in split 'valid'" in text
 
 
 def test_mistakes_are_user_errors(tmp_path, file):

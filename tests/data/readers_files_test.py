@@ -57,7 +57,8 @@ def test_merbench_folders_choose_between_features(tmp_path, corpus):
   with pytest.raises(UserError, match="2 folders of text: bert-base-UTT, xlnet-UTT"):
     readers.read(folder)
   dataset = readers.read(folder, features={"text": "xlnet-UTT"})
-  assert list(dataset.modalities) == ["text"]
+  assert list(dataset.modalities) == ["text", "audio"]
+  assert "text: the folder 'xlnet-UTT'" in " ".join(dataset.notes)
   with pytest.raises(UserError, match="no folder 'none'"):
     readers.read(folder, features={"text": "none"})
 

@@ -6,9 +6,10 @@ The format is recognised from what a file contains; nothing that a file says is 
 import dataclasses
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 
-from mcr_jax.data import npz
+from mcr_jax.data import memory, npz
 from mcr_jax.data.readers import (
   conversation,
   csd,
@@ -29,6 +30,8 @@ KNOWN = (
 )
 # Of protocols 0 and 1, which have no mark of their own.
 OLD_PICKLE = b"(c]}lIKMJLGFSUVXT)NP"
+# Names of modalities become those of parameters, columns and lines of a screen.
+NAME = re.compile(r"\w[\w .+-]{0,79}")
 
 
 def read(
@@ -36,6 +39,7 @@ def read(
   *,
   align: str | None = None,
   features: dict[str, str] | None = None,
+  limit: float | int | None = None,
 ) -> Dataset:
   """A file or folder of any known format as a data set, its labels not yet checked.
 
@@ -43,14 +47,28 @@ def read(
     path: a file, a folder, or several .csd files.
     align: of .csd files, the modality whose intervals become the steps of all.
     features: of MERBench folders, modality -> name of its feature folder.
+    limit: bytes of memory to take at most; by default what is free.
   Raises:
-    UserError: the file is of no known format, damaged, or holds more than data.
+    UserError: the file is of no known format, damaged, holds more than data, or does
+      not fit.
   """
+  with memory.bounded(limit):
+    dataset = _read(path, align, features)
+  for name in dataset.modalities:
+    if not NAME.fullmatch(name):
+      raise UserError(
+        f"{dataset.source}: refused: a modality named {name[:80]!r}; right are letters "
+        "and digits, and inside '_', '.', '+', '-' and blanks."
+      )
+  return dataset
+
+
+def _read(path, align, features) -> Dataset:
   if not isinstance(path, (str, os.PathLike)):
     dataset = _guarded(", ".join(map(str, path)), csd.read, list(path), align)
     return _named(dataset, FORMATS["csd"])
   path = pathlib.Path(path)
-  kind = recognise(path)
+  kind = _guarded(str(path), recognise, path)
   if align is not None and kind != "csd":
     raise UserError(f"{path}: align={align!r} is for .csd files, this is {kind}.")
   if features is not None and kind != "MERBench":
@@ -122,6 +140,8 @@ def _guarded(source, function, *arguments):
     if source in str(error):
       raise
     raise UserError(f"{source}: {error}") from error
+  except OSError as error:
+    raise UserError(f"{source} cannot be read: {error.strerror or error}.") from error
   except MemoryError as error:
     raise UserError(f"{source} does not fit into memory: {error}") from error
   except Exception as error:

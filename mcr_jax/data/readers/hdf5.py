@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import h5py
 import numpy as np
 
+from mcr_jax.data import memory
 from mcr_jax.errors import UserError
 
 FREE_BYTES, MAX_EXPANSION = 64 << 20, 100
@@ -72,6 +73,7 @@ class Reader:
         f"{what}: refused: {self.size:,} bytes would expand to more than "
         f"{MAX_EXPANSION} times as much."
       )
+    memory.take(max(size, chunk), what)
 
 
 @contextlib.contextmanager

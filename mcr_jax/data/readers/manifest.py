@@ -12,6 +12,7 @@ import pathlib
 
 import numpy as np
 
+from mcr_jax.data import memory
 from mcr_jax.data.readers import npy, sequences, values
 from mcr_jax.data.schema import Dataset, canonical
 from mcr_jax.errors import UserError
@@ -73,6 +74,8 @@ def _table_file(path) -> pathlib.Path:
 
 
 def _columns(path) -> dict[str, list[str]]:
+  # A cell of a few bytes is a string of Python.
+  memory.take(32 * path.stat().st_size, str(path))
   try:
     with open(path, newline="", encoding="utf-8-sig") as file:
       table = list(csv.reader(file))
@@ -99,7 +102,14 @@ def _inside(path, cell) -> pathlib.Path:
       f"{path}: refused: {cell[:80]!r}. Files are named relative to the table's folder "
       "and lie in it."
     )
-  return path.parent / relative
+  file = path.parent / relative
+  # A folder that came as a whole must not point at files that did not.
+  if not file.resolve().is_relative_to(path.parent.resolve()):
+    raise UserError(
+      f"{path}: refused: {cell[:80]!r} is a link out of the table's folder. Put the "
+      "file there."
+    )
+  return file
 
 
 def _labels(cells, path):

@@ -122,20 +122,23 @@ def _features(folder, chosen, names) -> dict[str, pathlib.Path]:
     for name in chosen.values():
       if name not in folders:
         raise UserError(f"{inner} has no folder {name!r}; it has {', '.join(folders)}.")
-    return {canonical(kind): folders[name] for kind, name in chosen.items()}
+    chosen = {canonical(kind): folders[name] for kind, name in chosen.items()}
   groups = {}
   for name in folders:
     groups.setdefault(_kind(name), []).append(name)
   for kind, several in groups.items():
-    if len(several) > 1:
+    if len(several) > 1 and not chosen:
       raise UserError(
         f"{inner} has {len(several)} folders of {kind}: {', '.join(several)}. Choose "
-        f"one a modality: features={{{kind!r}: {several[0]!r}}}."
+        f"one a modality: data.features.{kind}={several[0]} in a config, --feature "
+        f"{kind}={several[0]} of `python -m mcr_jax.data`."
       )
   if not groups:
     raise UserError(f"{inner} has no folder with an .npy file of an utterance.")
-  order = [*values.MODALITIES, *groups]
-  return {kind: folders[groups[kind][0]] for kind in order if kind in groups}
+  # Where something was chosen, so it is for what needs no choice.
+  found = {kind: folders[x[0]] for kind, x in groups.items() if len(x) == 1}
+  found |= chosen or {}
+  return {k: found[k] for k in [*values.MODALITIES, *found] if k in found}
 
 
 def _fits(folder, names) -> bool:

@@ -8,6 +8,7 @@ import tokenize
 
 import numpy as np
 
+from mcr_jax.data import memory
 from mcr_jax.data.readers import unpickle
 from mcr_jax.errors import UserError
 
@@ -30,6 +31,7 @@ def read(path: pathlib.Path) -> np.ndarray:
     order = "F" if fortran else "C"
     if size >= MAPPED_BYTES:
       return np.memmap(path, dtype, mode="r", offset=begin, shape=shape, order=order)
+    memory.take(size, str(path))
     return np.frombuffer(file.read(size), dtype, count).reshape(shape, order=order)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mcr_jax.data import archive
 from mcr_jax.errors import UserError
 
 DTYPES = re.compile(r"[?bhilqBHILQefd]|b1|[iu][1248]|f(2|4|8|16)|[SU]\d{1,7}|O[48]?")
@@ -72,6 +73,8 @@ def filled(shape, dtype, order, data) -> np.ndarray:
         "bytes"
       )
     array = np.frombuffer(data, dtype) if count else np.empty(0, dtype)
+    if not archive.is_text(array):
+      raise UserError("refused: characters that do not exist")
   return array.reshape(shape, order="F" if order in ("F", True, 1) else "C")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mcr_jax.data import memory
 from mcr_jax.data.readers.values import numbers, refuse_repeats
 from mcr_jax.data.schema import Modality
 from mcr_jax.errors import UserError
@@ -94,6 +95,7 @@ def from_list(
   if vector:
     lengths = np.ones_like(lengths)
   offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+  memory.take(4 * width * int(offsets[-1]), f"{source}: {name}")
   values = np.zeros((offsets[-1], width), np.float32)
   mask = np.zeros(offsets[-1], bool)
   with np.errstate(over="ignore"):
@@ -109,6 +111,7 @@ def from_list(
 
 def _vectors(blocks, width) -> Modality:
   count = sum(len(x) if isinstance(x, np.ndarray) else x for x in blocks)
+  memory.take(4 * width * count, "vectors")
   values, mask, at = np.zeros((count, width), np.float32), np.zeros(count, bool), 0
   for block in blocks:
     if isinstance(block, np.ndarray):
@@ -204,6 +207,7 @@ def _fill(name, blocks, spans, width) -> Modality:
     for block, span in zip(blocks, spans, strict=True)
   ]
   offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths), dtype=np.int64)])
+  memory.take(4 * width * int(offsets[-1]), name)
   values = np.empty((offsets[-1], width), np.float32)
   mask, at = np.empty(offsets[-1], bool), 0
   for block, span in zip(blocks, spans, strict=True):

@@ -16,6 +16,7 @@ import warnings
 
 import numpy as np
 
+from mcr_jax.data import memory
 from mcr_jax.data.readers.pickle_names import (
   KNOWN,
   Array,
@@ -98,7 +99,7 @@ class _Machine:
   def __init__(self, data: bytes | mmap.mmap, source: str):
     self.data, self.view, self.source = data, memoryview(data), source
     self.at, self.stack, self.marks, self.memo = 0, [], [], {}
-    self.spent, self.limit = 0, FREE + FACTOR * len(data)
+    self.spent, self.limit = 0, min(FREE + FACTOR * len(data), memory.left())
 
   def run(self) -> object:
     data, steps = self.data, STEPS

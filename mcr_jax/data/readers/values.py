@@ -114,7 +114,7 @@ def integers(values: np.ndarray, what: str) -> np.ndarray:
   """Class numbers, which some files store as floats."""
   whole = values.astype(np.int64) if np.isfinite(values).all() else None
   if whole is None or not (whole == values).all():
-    raise UserError(f"{what} must hold class numbers, integers from 0.")
+    raise UserError(f"{what} must hold whole numbers.")
   return whole
 
 
