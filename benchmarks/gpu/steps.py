@@ -1,11 +1,13 @@
 """A training step of every config: one seed and five, as a multiple of its floor."""
 
 import time
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from benchmarks import peaks, shapes, step_time
+from benchmarks.gpu import together
 from mcr_jax import config, flops, models
 from mcr_jax.training import mesh as meshes
 from mcr_jax.training.programs import Programs
@@ -41,26 +43,53 @@ def run(ledger):
   """A row a config, number of seeds and variant."""
   most = peaks.measure(repeats=1 if ledger.quick else 15)
   cases = QUICK if ledger.quick else {n: step_time.CASES[n] for n in CASES}
-  plain = [(name, "float32", {}) for name in cases] * (not ledger.quick)
-  other = [(name, v, VARIANTS[v]) for name in VARIED for v in VARIANTS]
+  wanted = [(name, "float32", {}) for name in cases] * (not ledger.quick)
   if ledger.quick:
-    other = [(name, "pallas", VARIANTS["pallas"]) for name in cases]
-  elif jax.default_backend() != "gpu":
-    other = []
-  for name, variant, extra in plain + other:
-    fields, longest, size = cases[name]
+    wanted += [(name, "pallas", VARIANTS["pallas"]) for name in cases]
+  elif jax.default_backend() == "gpu":
+    wanted += [(name, v, VARIANTS[v]) for name in VARIED for v in VARIANTS]
+  jobs = {}
+  for name, variant, extra in wanted:
     for seeds in (1, 2 if ledger.quick else 5):
-      repeats = 2 if ledger.quick else 20
-      work = lambda *a: lambda: measure(*a)
-      ledger.measure(
-        f"{name}, {variant}, {seeds} seeds",
-        work(fields | extra, longest, size, seeds, repeats, most),
-        seconds=0 if ledger.quick else 40,
-      )
+      label = f"{name}, {variant}, {seeds} seeds"
+      if ledger.due(label):
+        jobs[label] = cases[name][0] | extra, *cases[name][1:], seeds
+  prepared = {}
+  programs = together.compile_all(lowered(jobs, prepared, ledger))
+  repeats = 2 if ledger.quick else 20
+  for label in programs:
+    work = lambda *a: lambda: timed(*a)
+    arguments = programs[label], prepared.pop(label, None), jobs[label], repeats, most
+    ledger.measure(label, work(*arguments), seconds=2)
 
 
-def measure(fields, longest, size, seeds, repeats, most):
-  """One step of all seeds: compile seconds, milliseconds, memory, floor."""
+def lowered(jobs, prepared, ledger):
+  """Traces the steps while there is time to measure them."""
+  for label, job in jobs.items():
+    if not ledger.due(label, seconds=60 * (not ledger.quick)):
+      return
+    try:
+      prepared[label] = prepare(*job)
+    except Exception as error:  # of this row, which will say so
+      yield label, error
+      continue
+    yield label, prepared[label].lowered
+
+
+class Prepared(NamedTuple):
+  """A traced step of all seeds, its arguments, and what it has to do."""
+
+  lowered: jax.stages.Lowered
+  state: Any
+  batch: Any
+  weights: int
+  flops: float
+  moved: float
+  exponentials: float
+
+
+def prepare(fields, longest, size, seeds):
+  """The step of one config."""
   batch = step_time.vectors(size) if longest is None else shapes.batch(size, longest)
   names = [m for m in batch if f"{m}_mask" in batch]
   lengths = tuple((m, batch[m].shape[1]) for m in names)
@@ -75,61 +104,53 @@ def measure(fields, longest, size, seeds, repeats, most):
   state = programs.create(few, tuple(range(seeds)), hyper)
   first = lambda tree: jax.tree.map(lambda x: x[0], tree)
   variables = {"params": first(state.params), **first(state.stats)}
-  # Weights of zero samples would count like others; shapes are all that is asked for.
-  counts = flops.count_training(model.clone(**_plain(model)), variables, batch)
-  placed = jax.device_put(
-    {k: np.broadcast_to(v, (seeds, *v.shape)) for k, v in batch.items()}
+  # Operations are counted on the implementation that can be counted.
+  plain = {"attention": "auto"} if "attention" in fields else {}
+  counts = flops.count_training(model.clone(**plain), variables, batch)
+  spread = lambda x: np.broadcast_to(x, (seeds, *x.shape))
+  placed = jax.device_put({k: spread(v) for k, v in batch.items()})
+  weights = sum(x.size for x in jax.tree.leaves(variables["params"]))
+  return Prepared(
+    programs.step.lower(state, placed),
+    state,
+    placed,
+    weights,
+    seeds * counts.flops,
+    # Parameters, moments and gradients once each, and the inputs.
+    seeds * 4 * (7 * weights + sum(batch[k].size for k in names)),
+    seeds * step_time.exponentials(model, size, dict(lengths)),
   )
-  cold, compiled = _compile(programs.step, state, placed)
-  jax.clear_caches()
-  warm, compiled = _compile(programs.step, state, placed)
-  memory = compiled.memory_analysis()
-  times = []
+
+
+def timed(program, prepared, job, repeats, most):
+  """Milliseconds, memory and floor of one step of all seeds."""
+  compiled = together.ready(program)
+  state, times = prepared.state, []
   for _ in range(repeats + 2):
     began = time.perf_counter()
-    state = jax.block_until_ready(compiled(state, placed))
+    state = jax.block_until_ready(compiled(state, prepared.batch))
     times.append(1e3 * (time.perf_counter() - began))
   low, median, high = np.percentile(times[2:], [10, 50, 90])
-  weights = sum(x.size for x in jax.tree.leaves(variables["params"]))
-  moved = 4 * (7 * weights + sum(batch[k].size for k in names))
   bounds = {
-    "flops": counts.flops / most.flops,
-    "bytes": moved / most.bytes,
-    "exponentials": step_time.exponentials(model, size, dict(lengths))
-    / most.exponentials,
+    "flops": 1e3 * prepared.flops / most.flops,
+    "bytes": 1e3 * prepared.moved / most.bytes,
+    "exponentials": 1e3 * prepared.exponentials / most.exponentials,
   }
-  bounds = {k: 1e3 * seeds * v for k, v in bounds.items()}
   floor = max(bounds.values())
+  memory = compiled.memory_analysis()
   temporary = memory.temp_size_in_bytes
   return {
     "line": (
       f"{median:9.2f} ms [{low:.2f}, {high:.2f}]  {median / floor:6.1f} x floor  "
-      f"compile {cold:.0f} s, warm {warm:.1f} s  {temporary / 1e6:.0f} MB"
+      f"{temporary / 1e6:.0f} MB"
     ),
     "ms": times[2:],
     "median_ms": median,
     "floor_ms": bounds,
-    "compile_s": cold,
-    "warm_s": warm,
+    "seeds": job[-1],
+    "weights": prepared.weights,
     "temporary_bytes": temporary,
-    "state_bytes": memory.argument_size_in_bytes,
+    "argument_bytes": memory.argument_size_in_bytes,
     "peak_bytes": (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),
-    "finite": bool(all(np.isfinite(x).all() for x in map(np.asarray, _floats(state)))),
+    "finite": all(np.isfinite(x).all() for x in jax.tree.leaves(state.params)),
   }
-
-
-def _plain(model):
-  """Operations are counted on the implementation that can be counted."""
-  return {"attention": "auto"} if "attention" in model.__dataclass_fields__ else {}
-
-
-def _compile(function, *arguments):
-  began = time.perf_counter()
-  compiled = function.lower(*arguments).compile()
-  return time.perf_counter() - began, compiled
-
-
-def _floats(state):
-  return [
-    x for x in jax.tree.leaves(state.params) if jax.numpy.issubdtype(x.dtype, float)
-  ]

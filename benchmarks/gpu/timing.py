@@ -4,36 +4,54 @@ import jax
 import numpy as np
 
 from benchmarks import attention
+from benchmarks.gpu import together
 
 GROUPS = ("aligned", "unaligned", "real", "large")
+# In half precision and with dropout, only these.
+FEW = ("aligned SCU self", "unaligned SCU vision cross", "unaligned encoder")
 QUICK = {"odd": (2, 9, 17, 2, 4)}
 
 
 def run(ledger):
   """A row a shape; `auto` is compared with the best of the others."""
   shapes = {f"{g} {n}": s for g in GROUPS for n, s in attention.SHAPES[g].items()}
-  on_gpu = jax.default_backend() == "gpu"
-  for rate in (0.0, 0.2):
-    for dtype in ("float32", "bfloat16") if on_gpu and not rate else ("float32",):
-      for title, shape in (QUICK if ledger.quick else shapes).items():
-        work = lambda *a: lambda: compare(*a)
-        label = f"{title} {dtype} {'dropout' if rate else ''}".strip()
-        repeats = 2 if ledger.quick else 20
-        ledger.measure(label, work(shape, rate, dtype, repeats), seconds=15)
+  few = {name: shapes[name] for name in FEW}
+  groups = [(QUICK if ledger.quick else shapes, "float32", 0.0)]
+  groups += [(QUICK if ledger.quick else few, "float32", 0.2)]
+  if jax.default_backend() == "gpu":
+    groups += [(few, "bfloat16", 0.0)]
+  wanted = {}
+  for group, dtype, rate in groups:
+    for title, shape in group.items():
+      label = f"{title} {dtype}{' dropout' * bool(rate)}"
+      if ledger.due(label):
+        wanted[label] = shape, dtype, rate
+  programs = together.compile_all(lowered(wanted))
+  for label, (shape, dtype, _) in wanted.items():
+    named = {n[1]: p for n, p in programs.items() if n[0] == label}
+    compare = lambda *x: lambda: compare_all(*x)
+    repeats = 2 if ledger.quick else 20
+    ledger.measure(label, compare(named, shape, dtype, repeats), seconds=5)
 
 
-def compare(shape, rate, dtype, repeats):
+def lowered(wanted):
+  """Traces every implementation of every shape."""
+  for label, (shape, dtype, rate) in wanted.items():
+    inputs = attention.draw(shape, dtype)
+    for name, function in attention.candidates(shape, rate, dtype).items():
+      yield (label, name), together.lower(attention.step(function, rate), *inputs)
+
+
+def compare_all(programs, shape, dtype, repeats):
   """Milliseconds of every implementation, taking turns."""
-  inputs = attention.draw(shape, dtype)
-  compiled, failed = {}, {}
-  for name, function in attention.candidates(shape, rate, dtype).items():
+  inputs, works, failed = attention.draw(shape, dtype), {}, {}
+  for name, program in programs.items():
     try:
-      compiled[name] = jax.jit(attention.step(function, rate)).lower(*inputs).compile()
-      jax.block_until_ready(compiled[name](*inputs))
+      jax.block_until_ready(together.ready(program)(*inputs))
+      works[name] = program
     except Exception as error:  # one that fails must not hide the others
       failed[name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-      compiled.pop(name, None)
-  times = attention.take_turns(compiled, inputs, repeats)
+  times = attention.take_turns(works, inputs, repeats)
   middle = {name: float(np.median(x)) for name, x in times.items()}
   best = min(middle, key=middle.get)
   line = "  ".join(f"{name} {ms:.3f}" for name, ms in middle.items())

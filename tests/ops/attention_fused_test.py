@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mcr_jax.errors import UserError
 from mcr_jax.ops.attention import attend, fused, tiles
 from mcr_jax.ops.dropout import Dropout
 
@@ -78,6 +79,16 @@ def test_wide_heads_are_left_to_auto():
   inputs = draw(1, 3, 4, 1, fused.MOST + 1, 2, jnp.float32)
   traced = lambda name: str(jax.make_jaxpr(step(name, None))(*inputs))
   assert traced("pallas") == traced("auto")
+
+
+@pytest.mark.parametrize(
+  "capability, dtype, reason",
+  [("8.0", "float32", "this GPU has 8.0"), ("9.0", "float64", "this is float64")],
+)
+def test_a_gpu_that_cannot_serve_is_told_why(capability, dtype, reason):
+  with pytest.raises(UserError, match=reason):
+    fused.require(capability, jnp.dtype(dtype))
+  fused.require("10.0", jnp.dtype("bfloat16"))
 
 
 def pipeline(dropout, features):

@@ -56,7 +56,8 @@ def attend(
     library.require(platform, query.dtype, features, dropout)
     return library.attend(query, key, value, mask, bias, scale)
   if implementation == "pallas":
-    gpu = platform == "gpu"
+    if gpu := platform == "gpu":
+      fused.require(jax.devices()[0].compute_capability, query.dtype)
     return fused.attend(query, key, value, mask, bias, scale, dropout, gpu=gpu)
   if implementation == "blocked":
     size = CACHED if platform == "cpu" else RESIDENT

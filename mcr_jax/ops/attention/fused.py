@@ -6,7 +6,8 @@ every row's sum, the backward pass computes the weights again from it, as in `bl
 memory grows with the steps, not with their pairs. Dropout asks the same counter as the
 other implementations. See `tiles` for what a pass costs and what bounds it.
 
-Not proved on a GPU: `auto` does not choose it (`bin/gpu_check` measures both).
+It is for one GPU: on a mesh of several, its operands are gathered. Not proved on a GPU
+yet: `auto` does not choose it (`bin/gpu_check` measures both).
 """
 
 import functools
@@ -18,12 +19,24 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Float
 
+from mcr_jax.errors import UserError
 from mcr_jax.ops import dropout as chance
 from mcr_jax.ops.attention.blocked import SAVED
 from mcr_jax.ops.dropout import Dropout
 
 # Features of queries and of values that fit the registers of a thread.
 MOST = 16
+
+
+def require(capability: str, dtype: jnp.dtype) -> None:
+  """Raises a `UserError` where a GPU cannot serve this call."""
+  if tuple(map(int, capability.split("."))) < (9, 0):
+    reason = f"it needs compute capability 9.0 (Hopper), and this GPU has {capability}"
+  elif dtype == jnp.float64:
+    reason = "it takes float32 and narrower, and this is float64"
+  else:
+    return
+  raise UserError(f"attention implementation 'pallas': {reason}.")
 
 
 def attend(

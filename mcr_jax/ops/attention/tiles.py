@@ -10,17 +10,18 @@ threads, or the atomic additions in no fixed order, that one pass for all would 
 
 Scores count powers of two: the exponential of the hardware is that of two.
 
-The floor of a pass on an H100: a multiprocessor takes 16 exponentials and 128
-multiply-adds a clock, so that 8 multiply-adds cost as much as one exponential. With d
-features a head, a score takes, beside its exponential,
+The floor of a pass on an H100: a multiprocessor takes 16 exponentials a clock and
+issues 128 operations of a thread, so that 8 cost as much as an exponential.
+With d features a head, a score takes, beside its exponential,
 
-  forward  2 d + 3   score, maximum, sum, value            d = 4: 11, 1.4 exponentials
-  queries  3 d + 2   score, value, slope, query gradient   d = 4: 14, 1.8
-  keys     4 d + 3   the same, key and value gradients     d = 4: 19, 2.4
+  forward  2 d + 3   score, maximum, distance, sum, value           d = 4: 11
+  queries  3 d + 3   score, distance, value, slope, gradient        d = 4: 15
+  keys     4 d + 4   the same, and gradients of value and bias      d = 4: 20
 
-and dropout 9 integer operations at half rate in each pass, 2.3. So at best forward and
-backward take 2.8 times the two exponentials that a score cannot do without, and 6.2
-with dropout; memory is not in sight of being a bound.
+and with dropout 10 more in each pass, nine of them on integers, at half the rate.
+Forward and backward cannot do without two exponentials a score, worth 16 operations;
+they issue 49, and 79 with dropout: at best 3.1 times the floor, and 4.9. Memory is not
+in sight of being a bound.
 """
 
 import functools
@@ -140,7 +141,7 @@ def forward(tile, features, luck, query, key, value, shift, *refs):
     weights = jnp.exp2(scores - tile.down(higher))
     fade = jnp.exp2(peak - higher)
     total = total * fade + weights.sum(1)
-    kept = fate(step, weights)
+    kept = fate(step)(weights)
     columns = (tile.column(value, step, *at, e) for e in range(features[1]))
     sums = [
       old * fade + (kept * tile.across(column)).sum(1)
@@ -175,7 +176,7 @@ def to_queries(tile, features, luck, query, key, value, shift, pull, lse, drag, 
       (tile.down(x), tile.across(tile.column(value, step, *at, e)))
       for e, x in enumerate(pulls)
     )
-    slope = weights * (fate(step, slope) - tile.down(drags))
+    slope = weights * (fate(step)(slope) - tile.down(drags))
     return [old + (slope * y).sum(1) for old, y in zip(sums, keys, strict=True)]
 
   zero = tile.fill(0.0, query.dtype)
@@ -204,8 +205,8 @@ def to_keys(tile, features, luck, query, key, value, shift, pull, lse, drag, *re
     weights = jnp.exp2(scores - tile.across(tile.column(lse, step, *at)))
     slope = _outer((tile.down(x), y) for x, y in zip(values, pulls, strict=True))
     drags = tile.across(tile.column(drag, step, *at))
-    slope = weights * (fate(step, slope) - drags)
-    kept = fate(step, weights)
+    drop = fate(step)
+    slope, kept = weights * (drop(slope) - drags), drop(weights)
     return (
       [old + (slope * y).sum(1) for old, y in zip(by_key, queries, strict=True)],
       [old + (kept * y).sum(1) for old, y in zip(by_value, pulls, strict=True)],
@@ -228,22 +229,20 @@ def _outer(pairs):
 
 
 def _fate(tile, luck, refs, at, by_row):
-  """A function that drops entries of the tile of a step; `by_row` rows are queries."""
+  """step -> what drops entries of the tile; where `by_row`, rows are queries."""
   if not luck:
-    return lambda step, x: x
+    return lambda step: lambda x: x
   states, places, limit = refs
   least = limit[at[0]]
-  if by_row:
-    rows = tile.row(states, *at)
-  else:
-    rows = tile.row(places, at[0])
+  rows = tile.row(states, *at) if by_row else tile.row(places, at[0])
 
-  def drop(step, x):
+  def fate(step):
     if by_row:
       columns = tile.column(places, step, at[0])
     else:
       columns = tile.column(states, step, *at)
     bits = chance.finalise(tile.down(rows) + tile.across(columns))
-    return jnp.where(chance.survives(bits, least), x, jnp.zeros_like(x))
+    kept = chance.survives(bits, least)
+    return lambda x: jnp.where(kept, x, jnp.zeros_like(x))
 
-  return drop
+  return fate
