@@ -42,7 +42,9 @@ def load(
   """
   if isinstance(config, str | os.PathLike):
     config = {"path": config}
-  dataset = _choose_arrays(_open(config), config)
+  # A run that goes to other files keeps what it chose in its own, where they have it.
+  own = for_training and bool(splits)
+  dataset = _choose_arrays(_open(config, own), config, for_training)
   dataset = _choose_modalities(dataset, config.get("modalities", ()), widths or {})
   dataset = validate(dataset, for_training, splits)
   dataset = _mend(dataset, config.get("nonfinite", "error"))
@@ -115,11 +117,12 @@ def digest(dataset: Dataset) -> str:
   return sha.hexdigest()
 
 
-def _open(config):
+def _open(config, own):
   if path := config.get("path", ""):
-    return open_any(
-      path, align=config.get("align") or None, features=config.get("features")
-    )
+    options = {"align": config.get("align") or None, "features": config.get("features")}
+    if not own and isinstance(path, str | os.PathLike):
+      options = _that_apply(path, options)
+    return open_any(path, **options)
   name = config.get("name", "")
   if name == "synthetic":
     try:
@@ -132,11 +135,21 @@ def _open(config):
   )
 
 
-def _choose_arrays(dataset, config):
+def _that_apply(path, options):
+  from mcr_jax.data import readers
+
+  kind = readers.recognise(path)
+  fits = {"align": kind == "csd", "features": kind == "MERBench"}
+  return {name: value for name, value in options.items() if fits[name]}
+
+
+def _choose_arrays(dataset, config, needed):
   """Labels and splits under other names than the file's own."""
   for field, attribute in (("label", "labels"), ("split", "splits")):
     key = config.get(field, field) or field
     if key == field:
+      continue
+    if key not in dataset.extras and not needed:
       continue
     if key not in dataset.extras:
       known = [k for k in dataset.extras if k.startswith(field)]

@@ -75,6 +75,20 @@ def test_other_labels_and_splits_can_be_chosen(tmp_path, dataset):
     load({**config, "split": "safe"})
 
 
+def test_what_a_run_chose_in_its_own_files_does_not_keep_it_from_others(file):
+  config = {
+    "path": file,
+    "align": "text",
+    "features": {"text": "bert"},
+    "label": "label_T",
+  }
+  assert len(load(config, for_training=False, splits=())) == sum(SAMPLES)
+  with pytest.raises(UserError, match="align='text' is for .csd files"):
+    load(config)
+  with pytest.raises(UserError, match="data.label='label_T': .* no such array"):
+    load({"path": file, "label": "label_T"})
+
+
 def test_modalities_that_a_file_lacks_can_be_stood_in_for(file):
   widths = {"text": 300, "gaze": 7}
   config = {"path": file, "modalities": ("text", "gaze")}

@@ -131,6 +131,22 @@ def test_pickles_with_subclasses_and_foreign_buffers_are_refused(tmp_path):
       readers.read(tmp_path / "x")
 
 
+@pytest.mark.parametrize("lengths", [[1], [1, 2, 3], [-1, 2], [np.nan, 1]])
+def test_lengths_that_cannot_be_are_named(tmp_path, lengths):
+  entry = {
+    "audio": np.ones((2, 3, 4)),
+    "vision": np.ones((2, 3, 4)),
+    "text": np.ones((2, 3, 4)),
+    "audio_lengths": lengths,
+    "regression_labels": [0.5, 1.0],
+    "id": ["a", "b"],
+  }
+  path = writers.dump(tmp_path / "x", {"train": entry})
+  with pytest.raises(UserError, match="length") as caught:
+    readers.read(path)
+  assert "damaged" not in str(caught.value)
+
+
 def files(folder):
   """One file or folder of every format that is read into memory."""
   corpus = writers.invented()

@@ -158,7 +158,8 @@ def _is_left(ends, lengths) -> bool:
     real, lead, trail = end
     steps = real.shape[1]
     some = lead < steps
-    if length is not None:
+    # A wrong shape has its own message, later.
+    if length is not None and length.shape == lead.shape:
       missing = steps - np.minimum(length, steps)
       padded = some & (missing > 0)
       left += (padded & (lead >= missing)).sum()
