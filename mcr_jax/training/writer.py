@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -131,9 +132,9 @@ class Writer:
 
   def close(self) -> None:
     """Ends the events file."""
-    if self._events is not None:
-      self._events.close()
-      self._events = None
+    events, self._events = self._events, None
+    if events is not None:
+      events.close()
 
   def _append(self, line: str) -> None:
     self.workdir.mkdir(parents=True, exist_ok=True)
@@ -149,23 +150,58 @@ class Writer:
 
   def _write_events(self, epoch: int, values: Mapping[str, Any]) -> None:
     if self._events is None:
-      from tensorboardX import SummaryWriter
-
-      self._events = SummaryWriter(
-        str(self.workdir / "events"), purge_step=self._purge_step
-      )
+      self._events = _Events(self.workdir / "events", self._purge_step)
+    curves = {}
     for name, value in values.items():
       several = isinstance(value, list)
       if not several and not isinstance(value, int | float):
         continue
       numbers = np.asarray(value, np.float64)
-      if numbers.ndim > 1 or not numbers.size:
+      # A seed that stopped early has no value: its curve ends, the mean goes on.
+      real = np.isfinite(numbers)
+      if numbers.ndim > 1 or not real.any():
         continue
-      self._events.add_scalar(name, float(numbers.mean()), epoch)
+      curves[name] = float(numbers[real].mean())
       if several and len(value) > 1:
-        for seed, number in zip(self.seeds or range(len(value)), value, strict=True):
-          self._events.add_scalar(f"{name}/seed_{seed}", number, epoch)
-    self._events.flush()
+        seeds = self.seeds or range(len(value))
+        for seed, number, known in zip(seeds, value, real, strict=True):
+          if known:
+            curves[f"{name}/seed_{seed}"] = number
+    self._events.add(epoch, curves)
+
+
+class _Events:
+  """A TensorBoard file, written at once.
+
+  Not tensorboardX's SummaryWriter: its thread dies on a full disk, and then the program
+  waits for it for ever.
+  """
+
+  def __init__(self, folder: Path, purge_step: int | None):
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto import event_pb2
+
+    folder.mkdir(parents=True, exist_ok=True)
+    self._event = event_pb2.Event
+    self._file = EventsWriter(str(folder / "events"))
+    if purge_step is not None:
+      # TensorBoard forgets what an interrupted run drew from this epoch on.
+      start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+      self._write(step=purge_step, file_version="brain.Event:2")
+      self._write(step=purge_step, session_log=start)
+
+  def add(self, step: int, curves: Mapping[str, float]) -> None:
+    """Adds a point to every curve."""
+    values = [{"tag": name, "simple_value": x} for name, x in curves.items()]
+    self._write(step=step, summary={"value": values})
+    self._file.flush()
+
+  def close(self) -> None:
+    """Ends the file."""
+    self._file.close()
+
+  def _write(self, **fields) -> None:
+    self._file.write_event(self._event(wall_time=time.time(), **fields))
 
 
 def read(path: str | os.PathLike) -> list[dict]:
