@@ -12,16 +12,16 @@ class Progress:
   """
 
   def __init__(self, steps: int, *, done: int = 0, enabled: bool = True):
-    """Starts the clock.
+    """Starts nothing yet: the first call compiles, which says nothing about speed.
 
     Args:
       steps: of the whole run, if no seed stops early.
       done: those that an interrupted run has behind it.
       enabled: False draws nothing, for processes other than the first.
     """
-    self.steps = steps
-    self.start = self.done = done
-    self._clock = time.monotonic()
+    self.steps, self.done = steps, done
+    self._since = self._until = None
+    self._steady = False
     self._bar = None
     if enabled and sys.stderr is not None and sys.stderr.isatty():
       from tqdm import tqdm
@@ -44,17 +44,27 @@ class Progress:
       text: stands before the bar, such as "epoch 3/40".
     """
     self.done += steps
+    self._until = (time.monotonic(), self.done)
+    self._since = self._since or self._until
     if self._bar is not None:
       if text:
         self._bar.set_description(text, refresh=False)
       self._bar.update(steps)
 
+  def warm(self) -> None:
+    """Everything is compiled now: from here on the clock counts all that a run does."""
+    self._since = self._until = (time.monotonic(), self.done)
+    self._steady = True
+
   def seconds_left(self) -> float | None:
-    """By the average speed since the start; None before the first step."""
-    new = self.done - self.start
-    if new <= 0:
+    """By the average speed; None before there is one."""
+    if self._since is None:
       return None
-    return (time.monotonic() - self._clock) * max(0, self.steps - self.done) / new
+    now, done = self._until
+    if self._steady:
+      now = time.monotonic()  # a validation that just ended counts, too
+    seconds, new = now - self._since[0], done - self._since[1]
+    return seconds * max(0, self.steps - self.done) / new if new > 0 else None
 
   def note(self) -> str:
     """The time left in words, and nothing where the bar shows it."""

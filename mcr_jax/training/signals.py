@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM as a flag that the loop looks at between two calls."""
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -47,3 +48,6 @@ class Signals:
     if self.number is not None and number == signal.SIGINT:
       raise KeyboardInterrupt
     self.number = number
+    if number == signal.SIGINT and os.isatty(2):
+      # Not print, which may be interrupted in the middle of a line of its own.
+      os.write(2, b"\nStopping after a checkpoint; Ctrl-C again stops at once.\n")

@@ -3,6 +3,10 @@ import io
 import json
 import os
 import signal
+import struct
+import subprocess
+import sys
+import textwrap
 import threading
 
 import numpy as np
@@ -71,21 +75,80 @@ def test_resuming_drops_later_epochs_and_half_a_line(tmp_path):
   ]
 
 
-def test_tensorboard_gets_the_mean_and_every_seed(tmp_path, monkeypatch):
-  import tensorboardX
+def curves(folder) -> dict[tuple[str, int], float]:
+  """What TensorBoard finds, by name and step."""
+  from tensorboardX.proto import event_pb2
 
-  seen = {}
-  record = lambda self, tag, value, step: seen.update({(tag, step): value})
-  monkeypatch.setattr(tensorboardX.SummaryWriter, "add_scalar", record)
+  found = {}
+  for path in sorted((folder / "events").iterdir()):
+    data, at = path.read_bytes(), 0
+    while at < len(data):
+      # A record: its length, a checksum of that, the event, a checksum.
+      (size,) = struct.unpack_from("Q", data, at)
+      event = event_pb2.Event.FromString(data[at + 12 : at + 12 + size])
+      if event.session_log.status == event_pb2.SessionLog.START:
+        found = {k: v for k, v in found.items() if k[1] < event.step}
+      found |= {(v.tag, event.step): v.simple_value for v in event.summary.value}
+      at += size + 16
+  return found
+
+
+def test_tensorboard_gets_the_mean_and_every_seed(tmp_path):
   with Writer(tmp_path, (3, 5)) as writer:
     writer.write(2, {"loss": [1.0, 2.0], "lr": 0.5, "name": "x"})
-  assert seen == {
+  assert curves(tmp_path) == {
     ("loss", 2): 1.5,
     ("loss/seed_3", 2): 1.0,
     ("loss/seed_5", 2): 2.0,
     ("lr", 2): 0.5,
   }
-  assert list((tmp_path / "events").iterdir())
+
+
+def test_a_seed_that_stopped_has_no_point_in_tensorboard(tmp_path, capfd):
+  with Writer(tmp_path, (3, 5)) as writer:
+    writer.write(1, {"loss": [np.nan, 2.0], "corr": np.nan, "f1": [np.nan, np.inf]})
+  assert curves(tmp_path) == {("loss", 1): 2.0, ("loss/seed_5", 1): 2.0}
+  # tensorboardX complains about each NaN that it is given.
+  assert "NaN" not in "".join(capfd.readouterr()).replace("not finite: nan", "")
+
+
+def test_resuming_hides_later_epochs_from_tensorboard(tmp_path):
+  for start in (0, 2):
+    with Writer(tmp_path) as writer:
+      if start:
+        writer.truncate_after(start)
+        # Files are named by the second.
+        (path,) = (tmp_path / "events").iterdir()
+        path.rename(path.with_name("events.out.tfevents.1"))
+      for epoch in range(start + 1, 4):
+        writer.write(epoch, {"loss": epoch + start}, log=False)
+  assert curves(tmp_path) == {("loss", 1): 1, ("loss", 2): 2, ("loss", 3): 5}
+
+
+@pytest.mark.parametrize("size", [60, 300])
+def test_a_full_disk_ends_a_run_and_does_not_hang_it(tmp_path, size):
+  """A limit on the size of files stands in for the disk; in a process of its own."""
+  program = textwrap.dedent(f"""
+    import resource, signal
+    from mcr_jax import cli
+    from mcr_jax.training.writer import Writer
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    def main(argv):
+      resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
+      with Writer({str(tmp_path)!r}) as writer:
+        for epoch in range(100):
+          writer.write(epoch, {{"loss": 0.5}}, log=False)
+    cli.run(main)
+  """)
+  done = subprocess.run(
+    [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+  )
+  assert done.returncode == 2, done.stderr
+  assert done.stderr.startswith("mcr_jax: error: ") and done.stderr.count("\n") == 1
+  # Of the line that did not fit, nothing is left.
+  text = (tmp_path / "metrics.jsonl").read_text()
+  assert not text or text.endswith("\n")
+  assert [row["epoch"] for row in lines(tmp_path)] == list(range(text.count("\n")))
 
 
 def test_run_json_says_what_ran_on_what(tmp_path):
@@ -115,9 +178,32 @@ def test_without_a_terminal_progress_is_words(monkeypatch, capsys):
   progress = Progress(10, done=4)
   assert progress.note() == ""
   progress.update(2, "epoch 1/2")
+  assert progress.note() == ""  # that one compiled
+  progress.update(2, "epoch 1/2")
   assert progress.note().endswith(" s left)")
   progress.close()
   assert capsys.readouterr().err == ""
+
+
+def test_the_time_left_does_not_count_compilation(monkeypatch):
+  clock = [0.0]
+  monkeypatch.setattr("mcr_jax.training.progress.time.monotonic", lambda: clock[0])
+  progress = Progress(110, done=10)
+  assert progress.seconds_left() is None
+  clock[0] = 60.0  # compiling
+  progress.update(10)
+  assert progress.seconds_left() is None
+  clock[0] = 70.0
+  progress.update(10)
+  assert progress.seconds_left() == 80.0
+  clock[0] = 100.0  # the first validation compiles, too
+  assert progress.seconds_left() == 80.0
+  progress.warm()
+  assert progress.seconds_left() is None
+  clock[0] = 112.0
+  progress.update(10)
+  clock[0] = 114.0  # the second takes two seconds, as all that follow
+  assert progress.seconds_left() == 98.0
 
 
 def test_on_a_terminal_progress_is_a_bar(monkeypatch):
@@ -128,8 +214,6 @@ def test_on_a_terminal_progress_is_a_bar(monkeypatch):
   with Progress(10, done=4) as progress:
     progress.update(6, "epoch 2/2")
     assert progress.note() == ""
-  import sys
-
   assert "epoch 2/2: 100%" in sys.stderr.getvalue()
 
 
