@@ -29,6 +29,7 @@ from mcr_jax.training.validation import Validation
 from mcr_jax.training.writer import Writer, describe
 
 
+@distributed.together()
 def train(
   config: ConfigDict, workdir: str | Path, *, resume: bool = False, verbose: bool = True
 ) -> Run:
@@ -47,7 +48,9 @@ def train(
   """
   config, workdir = configs.complete(config), Path(workdir)
   status = workspace.status(workdir, config, resume)
-  distributed.wait("all processes have looked at the workdir")
+  distributed.check_same(
+    config=configs.to_json(config), state_of_the_workdir=f"{workdir} {status}"
+  )
   if status == "finished":
     if verbose and jax.process_index() == 0:
       print(f"{workdir} is finished already: nothing to do.", flush=True)
@@ -86,6 +89,7 @@ class Trainer:
     origin = origins.find(config, workdir, dataset, self.seeds)
     self.shape, self.normalizer = origin.shape, origin.normalizer
     self.facts = origin.facts
+    distributed.check_same(data=self.facts["data"]["digest"])
     self.ids, self.labels = dataset.ids, dataset.labels
     self.rows = {split: dataset.indices(split) for split in SPLITS}
     self.steps = -(-len(self.rows["train"]) // config.train.batch_size)
@@ -111,6 +115,7 @@ class Trainer:
     self.checkpoints = Checkpoints(workdir)
     self.writer = Writer(workdir, self.seeds)
     self.signals, self.progress = Signals(), None
+    self._cold = True  # nothing is compiled
     self._saved = time.monotonic()
 
   def start(self, *, resume: bool) -> None:
@@ -118,6 +123,8 @@ class Trainer:
     if resume:
       self._restore()
       return
+    # A process that still looks for a run in the folder must not find half of one.
+    distributed.wait("all processes have read the workdir")
     self.workdir.mkdir(parents=True, exist_ok=True)
     self.writer.write_json("run.json", self.facts | {"finished": False})
     if jax.process_index() == 0:
@@ -127,6 +134,7 @@ class Trainer:
     for note in self.facts["data"]["notes"]:
       self._say(f"note: {note}")
 
+  @distributed.together()
   def run(self) -> None:
     """All epochs that are left."""
     epochs = self.config.train.epochs
@@ -139,6 +147,7 @@ class Trainer:
       while self.epoch <= epochs and self.selection["active"].any():
         self._one_epoch()
 
+  @distributed.together()
   def finish(self) -> Run:
     """Evaluates the best of every seed and marks the run as finished."""
     # Off the mesh: predictions of the run that is returned take one device.
@@ -161,6 +170,7 @@ class Trainer:
           self._stop(number, "Only evaluations are missing")
     self.writer.write_json("run.json", self.facts | {"finished": True})
     self.writer.close()
+    distributed.wait("the files of the run are whole")
     return run
 
   def _create(self, before: Run | None, hyper) -> None:
@@ -205,6 +215,9 @@ class Trainer:
       reasons["train/loss"] = "null: that seed stopped early"
     self.writer.write(self.epoch, values, reasons=reasons, log=False)
     self._say(self._line(values))
+    if self._cold:
+      self._cold = False
+      self.progress.warm()
     self._turn_the_page()
     self._between_calls()
 
@@ -235,9 +248,11 @@ class Trainer:
     self.progress.update(
       position - self.position, f"epoch {self.epoch}/{self.config.train.epochs}"
     )
-    self.state, self.position = state, position
+    before, self.state, self.position = self.position, state, position
+    every = self.config.train.steps_per_call or distributed.STEPS
+    agreeing = jax.process_count() == 1 or position // every > before // every
     # The last call of an epoch is followed by its validation, then by this.
-    if position < self.steps:
+    if position < self.steps and agreeing:
       self._between_calls()
 
   def _between_calls(self) -> None:
