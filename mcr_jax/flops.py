@@ -184,7 +184,7 @@ def _call(eqn, outs, counts, scope, times) -> list[bool]:
 
 def _scan(eqn, outs, counts, scope, times) -> list[bool]:
   body, length = _jaxpr(eqn.params["jaxpr"]), eqn.params["length"]
-  consts, carried = eqn.params["num_consts"], eqn.params["num_carry"]
+  consts, carried = _scan_sizes(eqn.params)
   carry = outs[:carried]
   while True:
     needs = _walk(body, carry + outs[carried:], Counts(), scope, 1)
@@ -195,6 +195,14 @@ def _scan(eqn, outs, counts, scope, times) -> list[bool]:
     carry = wider
   _walk(body, carry + outs[carried:], counts, scope, times * length)
   return needs[:consts] + wider + needs[consts + carried :]
+
+
+def _scan_sizes(params) -> tuple[int, int]:
+  """How many inputs of a scan stay, and how many it carries."""
+  if "ft_in" in params:  # since JAX 0.12
+    consts, carry, _ = params["ft_in"].unpack()
+    return len(consts), len(carry)
+  return params["num_consts"], params["num_carry"]
 
 
 def _conditional(eqn, outs, counts, scope, times) -> list[bool]:
