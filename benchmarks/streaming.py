@@ -198,6 +198,8 @@ def report(options):
       f"memory while training: resident {device:.2f} GB, streamed {stream:.2f} GB, "
       f"{stream - (device - data / 1e9):+.2f} GB beyond resident without its data"
     )
+    device, stream = (found[x]["peak"] / 1e9 for x in ("device", "stream"))
+    print(f"peak, loading included: resident {device:.2f} GB, streamed {stream:.2f} GB")
   if options.json:
     pathlib.Path(options.json).write_text(json.dumps(found, indent=1))
 

@@ -1,4 +1,4 @@
-"""Padded arrays of a data set: all of them, or those of one batch."""
+"""Padded arrays of a data set: those of one batch, or all of one modality."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,12 @@ import numpy as np
 
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schedule import FILLER, Bounds
-from mcr_jax.data.schema import Dataset, Modality
+from mcr_jax.data.schema import Dataset, Modality, release
+
+# TensorFlow and JAX take the memory of a NumPy array as it is from this alignment on.
+ALIGNMENT = 64
+# Bytes of a modality that are normalised at a time.
+PIECE = 8 << 20
 
 
 def arrays(
@@ -35,15 +40,36 @@ def arrays(
   return batch
 
 
-def resident(dataset: Dataset, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
-  """Every sample padded to the longest length, to live on the device."""
-  batch = arrays(dataset, np.arange(len(dataset)), tuple(lengths.items()))
-  del batch["weight"]
-  return batch
+def whole(
+  modality: Modality, name: str, length: int, normalizer: Normalizer
+) -> dict[str, np.ndarray]:
+  """`<m>` and `<m>_mask` of every sample in standard scores, to live on the device.
+
+  Few samples at a time: beyond the result this takes the memory of a piece.
+  """
+  count = len(modality)
+  values = aligned((count, length, modality.width))
+  mask = np.empty((count, length), bool)
+  step = max(1, PIECE // (4 * length * modality.width))
+  for start in range(0, count, step):
+    rows = np.arange(start, min(start + step, count))
+    part, real = modality.padded(rows, length)
+    values[rows[0] : rows[-1] + 1] = normalizer.apply(name, part, real)
+    mask[rows[0] : rows[-1] + 1] = real
+    release(modality.values)
+  return {name: values, f"{name}_mask": mask}
+
+
+def aligned(shape: tuple[int, ...]) -> np.ndarray:
+  """An uninitialised float32 array that other libraries need not copy."""
+  size = 4 * int(np.prod(shape))
+  memory = np.empty(size + ALIGNMENT, np.uint8)
+  skipped = -memory.ctypes.data % ALIGNMENT
+  return memory[skipped : skipped + size].view(np.float32).reshape(shape)
 
 
 def resident_bytes(dataset: Dataset, lengths: Mapping[str, int]) -> int:
-  """How much memory `resident` takes."""
+  """How much memory all samples take, padded to the longest length."""
   return sum(
     len(dataset) * steps * (4 * dataset.modalities[m].width + 1)
     for m, steps in lengths.items()

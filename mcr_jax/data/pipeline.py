@@ -13,16 +13,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mcr_jax.data.batches import aligned
 from mcr_jax.data.normalize import Normalizer
-from mcr_jax.data.schedule import FILLER, Bounds, Schedule
+from mcr_jax.data.schedule import ABSENT, FILLER, Bounds, Schedule
 from mcr_jax.data.schema import Dataset, Modality, release
 from mcr_jax.errors import UserError
 
 # Batches in the making, and batches that wait: what the pipeline holds in memory.
 WORKERS = min(4, os.cpu_count() or 1)
 WAITING = 2
-# TensorFlow and JAX take the memory of a NumPy array as it is from this alignment on.
-ALIGNMENT = 64
 
 
 def batches(
@@ -109,12 +108,13 @@ class _Gather:
   def __call__(self, bucket: np.integer, rows: np.ndarray) -> list[np.ndarray]:
     """The arrays of `types` for rows (S, B)."""
     place = np.maximum(rows, 0)
-    batch = {"weight": (rows != FILLER).astype(np.float32)}
+    batch = {"weight": (rows >= 0).astype(np.float32)}
     for name, length in self.buckets[bucket]:
       modality = self.dataset.modalities[name]
       starts, ends = modality.offsets[place], modality.offsets[place + 1]
       # The first sample, which fills a batch up, may be too long for its bucket.
       ends = np.where(rows == FILLER, np.minimum(ends, starts + length), ends)
+      ends = np.where(rows == ABSENT, starts, ends)
       values, mask = self._padded(name, modality, starts.flat, ends.flat, length)
       batch[name] = values.reshape(*rows.shape, *values.shape[1:])
       batch[f"{name}_mask"] = mask.reshape(*rows.shape, length)
@@ -126,7 +126,7 @@ class _Gather:
 
   def _padded(self, name, modality: Modality, starts, ends, length: int):
     """values (n, length, D) and mask (n, length) of n runs of steps, normalised."""
-    values = _aligned((len(starts), length, modality.width))
+    values = aligned((len(starts), length, modality.width))
     mask = np.zeros((len(starts), length), bool)
     # Flat, and not as a memmap, whose slices are slow to make.
     source = np.asarray(modality.values).reshape(-1)
@@ -147,14 +147,6 @@ class _Gather:
       if not real.all():
         values[i, : end - start][~real] = 0
     return values, mask
-
-
-def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-  """An uninitialised float32 array that other libraries need not copy."""
-  size = 4 * int(np.prod(shape))
-  memory = np.empty(size + ALIGNMENT, np.uint8)
-  skipped = -memory.ctypes.data % ALIGNMENT
-  return memory[skipped : skipped + size].view(np.float32).reshape(shape)
 
 
 def _tensorflow():

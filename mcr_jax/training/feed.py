@@ -11,8 +11,8 @@ import jax
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from mcr_jax.data import batches
-from mcr_jax.data.schedule import Bounds, Schedule
+from mcr_jax.data import batches, memory
+from mcr_jax.data.schedule import FILLER, Bounds, Schedule
 from mcr_jax.training import mesh as meshes
 from mcr_jax.training import setup
 from mcr_jax.training.programs import Programs
@@ -20,6 +20,9 @@ from mcr_jax.training.state import State
 
 # Ctrl-C is answered between two calls, and calls wait for the device this often.
 SECONDS = 2.0
+# A loop inside a program is faster than a loop of programs: batches of about this size
+# travel together.
+GROUP_BYTES = 64 << 20
 # Batches to predict that may wait in the device's queue.
 AHEAD = 8
 
@@ -65,13 +68,26 @@ class Resident:
     programs: Programs,
     dataset,
     lengths: dict[str, int],
+    normalizer,
     buckets: tuple[Bounds, ...],
     pace: Pace,
   ):
+    """Takes the features out of the data set, so that they are not held twice."""
     self.programs, self.buckets, self.pace = programs, buckets, pace
-    host = batches.resident(dataset, lengths)
-    self.data = meshes.place(programs.mesh, host)
-    self._example = {name: array[:2].copy() for name, array in host.items()}
+    normalizer.check(dataset)
+    self.data, self._example = {}, {}
+    for name, length in lengths.items():
+      modality = dataset.modalities.pop(name)
+      self._place(batches.whole(modality, name, length, normalizer))
+    if dataset.labels is not None:
+      self._place({"label": dataset.labels})
+    del modality
+    memory.give_back()
+
+  def _place(self, host: dict[str, np.ndarray]) -> None:
+    # On a CPU the device takes over the memory of an array; elsewhere it ends here.
+    self.data |= meshes.place(self.programs.mesh, host)
+    self._example |= {name: array[:2].copy() for name, array in host.items()}
 
   def example(self) -> dict[str, np.ndarray]:
     """Two samples, for shapes."""
@@ -126,7 +142,40 @@ class Stream:
     return batches.arrays(self.dataset, rows, self.buckets[-1], self.normalizer)
 
   def train(self, state, schedule, start, after) -> State:
-    """As `Resident.train`, one step a call."""
+    """As `Resident.train`."""
+    if self.programs.mesh.size > 1:
+      return self._one_by_one(state, schedule, start, after)
+    self.pace.restart()
+    seeds, size = len(schedule.rows), schedule.rows.shape[-1]
+    most = self._group(len(schedule), seeds * size)
+    plan, counts = schedule.grouped(start, most)
+    source = self.pipeline.batches(self.dataset, plan, self.buckets, self.normalizer)
+    position = start
+    for bucket, count, group in zip(plan.bucket, counts, source, strict=True):
+      # A group is a small data set, of which the rows are in order.
+      real = group.pop("weight").reshape(seeds, most, size) > 0
+      rows = np.arange(real.size, dtype=np.int32).reshape(real.shape)
+      rows = np.where(real, rows, FILLER)
+      group = {name: x.reshape(-1, *x.shape[2:]) for name, x in group.items()}
+      rows, group = meshes.place(self.programs.mesh, (rows, group))
+      done, bounds = 0, self.buckets[bucket]
+      while done < count:
+        some = int(min(self.pace.steps, count - done))
+        state = self.programs.run(state, group, rows, done, some, bounds=bounds)
+        done += some
+        self.pace.sent(state, some, bounds)
+        after(state, position + done)
+      position += int(count)
+    return state
+
+  def _group(self, steps: int, samples: int) -> int:
+    """How many steps to make and to send together."""
+    widths = {m: x.width for m, x in self.dataset.modalities.items()}
+    size = samples * sum(4 * widths[m] * steps for m, steps in self.buckets[-1])
+    return max(1, min(GROUP_BYTES // size, self.pace.most, steps))
+
+  def _one_by_one(self, state, schedule, start, after) -> State:
+    """As `train`, where every device needs only its share of a batch."""
     seed = "seed" if self.programs.mesh.shape["seed"] > 1 else None
     self.pace.restart()
     source = self.pipeline.batches(
@@ -156,8 +205,7 @@ def make_feed(programs, config, dataset, shape, normalizer, buckets):
   pace = Pace(config.train.steps_per_call)
   if setup.streams(config, dataset, shape, _budget(programs.mesh)):
     return Stream(programs, dataset, normalizer, buckets, pace)
-  normalized = normalizer.apply_all(dataset)
-  return Resident(programs, normalized, shape.lengths, buckets, pace)
+  return Resident(programs, dataset, shape.lengths, normalizer, buckets, pace)
 
 
 def _budget(mesh) -> int:
