@@ -17,9 +17,11 @@ CACHED = 2**18
 # Elsewhere a block has to fill the device; its bound is memory (128 MB an array).
 # Not measured.
 RESIDENT = 2**25
-# Up to so many blocks, storing the weights is as fast as walking over them, and it
-# compiles in a third of the time.
-FEW = 4
+# Up to so many scores, storing the weights is as fast as walking over blocks of them or
+# faster, and compiles in half the time. Between the shapes that were measured.
+STORED = 7 * CACHED
+# Elsewhere the bound is memory again (512 MB an array).
+STORED_ELSEWHERE = 4 * RESIDENT
 
 
 def attend(
@@ -71,8 +73,8 @@ def choose(platform: str, batch: int, queries: int, keys: int, heads: int) -> st
 
   On other platforms nothing was measured: what is exact and runs everywhere.
   """
-  size = CACHED if platform == "cpu" else RESIDENT
-  return "dense" if batch * heads * queries * keys <= FEW * size else "blocked"
+  most = STORED if platform == "cpu" else STORED_ELSEWHERE
+  return "dense" if batch * heads * queries * keys <= most else "blocked"
 
 
 def attention_weights(
