@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from mcr_jax.data import batches, memory
+from mcr_jax.data import batches, memory, stream
 from mcr_jax.data.schedule import FILLER, Bounds, Schedule
 from mcr_jax.training import mesh as meshes
 from mcr_jax.training import setup
@@ -131,10 +131,8 @@ class Stream:
   """Batches made on the host while the device works on the ones before."""
 
   def __init__(self, programs: Programs, dataset, normalizer, buckets, pace: Pace):
-    from mcr_jax.data import pipeline
-
     self.programs, self.dataset, self.normalizer = programs, dataset, normalizer
-    self.buckets, self.pace, self.pipeline = buckets, pace, pipeline
+    self.buckets, self.pace = buckets, pace
 
   def example(self) -> dict[str, np.ndarray]:
     """Two samples, for shapes."""
@@ -149,7 +147,7 @@ class Stream:
     seeds, size = len(schedule.rows), schedule.rows.shape[-1]
     most = self._group(len(schedule), seeds * size)
     plan, counts = schedule.grouped(start, most)
-    source = self.pipeline.batches(self.dataset, plan, self.buckets, self.normalizer)
+    source = stream.batches(self.dataset, plan, self.buckets, self.normalizer)
     position = start
     for bucket, count, group in zip(plan.bucket, counts, source, strict=True):
       # A group is a small data set, of which the rows are in order.
@@ -178,7 +176,7 @@ class Stream:
     """As `train`, where every device needs only its share of a batch."""
     seed = "seed" if self.programs.mesh.shape["seed"] > 1 else None
     self.pace.restart()
-    source = self.pipeline.batches(
+    source = stream.batches(
       self.dataset, schedule, self.buckets, self.normalizer, start=start
     )
     for position, batch in enumerate(source, start + 1):
@@ -191,9 +189,7 @@ class Stream:
 
   def predictions(self, variables, schedule) -> Iterator[np.ndarray]:
     """(S, B, *outputs) of every batch of a schedule, in order."""
-    source = self.pipeline.batches(
-      self.dataset, schedule, self.buckets, self.normalizer
-    )
+    source = stream.batches(self.dataset, schedule, self.buckets, self.normalizer)
     for batch in source:
       batch = {name: array[0] for name, array in batch.items()}
       placed = meshes.place(self.programs.mesh, batch, P("data"))

@@ -1,4 +1,7 @@
-"""Streamed batches: those of the schedule, from any step, in any share."""
+"""Streamed batches: those of the schedule, from any step, in any share.
+
+Made by threads, and by tf.data.
+"""
 
 import dataclasses
 import gc
@@ -10,7 +13,7 @@ import weakref
 import numpy as np
 import pytest
 
-from mcr_jax.data import batches, npz, pipeline, schedule
+from mcr_jax.data import batches, npz, pipeline, schedule, stream
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset, Modality
 from mcr_jax.errors import UserError
@@ -53,8 +56,12 @@ def plan_of(dataset, seeds=(3, 8)):
   return plan, buckets
 
 
-def collect(*arguments, **options):
-  return list(pipeline.batches(*arguments, **options))
+@pytest.fixture(params=[stream, pipeline], ids=["threads", "tf.data"])
+def collect(request):
+  """All batches, made in either way."""
+  return lambda *arguments, **options: list(
+    request.param.batches(*arguments, **options)
+  )
 
 
 def assert_same(some, others):
@@ -65,7 +72,7 @@ def assert_same(some, others):
 
 
 @pytest.mark.parametrize("normalized", [True, False])
-def test_every_batch_is_the_one_that_the_schedule_names(dataset, normalized):
+def test_every_batch_is_the_one_that_the_schedule_names(collect, dataset, normalized):
   normalizer = Normalizer.fit(dataset, clip=1.5) if normalized else None
   plan, buckets = plan_of(dataset)
   assert len(set(plan.bucket.tolist())) > 1 and (plan.rows == schedule.FILLER).any()
@@ -79,7 +86,7 @@ def test_every_batch_is_the_one_that_the_schedule_names(dataset, normalized):
       assert all(batch[name].dtype == array.dtype for name, array in right.items())
 
 
-def test_it_goes_on_from_any_step_with_what_would_have_come(dataset):
+def test_it_goes_on_from_any_step_with_what_would_have_come(collect, dataset):
   plan, buckets = plan_of(dataset)
   normalizer = Normalizer.fit(dataset)
   whole = collect(dataset, plan, buckets, normalizer)
@@ -88,7 +95,7 @@ def test_it_goes_on_from_any_step_with_what_would_have_come(dataset):
     assert_same(rest, whole[start:])
 
 
-def test_the_shares_of_all_hosts_make_up_the_batch(dataset):
+def test_the_shares_of_all_hosts_make_up_the_batch(collect, dataset):
   plan, buckets = plan_of(dataset)
   whole = collect(dataset, plan, buckets, None)
   shares = [slice(0, 5), slice(5, 12)]
@@ -100,7 +107,7 @@ def test_the_shares_of_all_hosts_make_up_the_batch(dataset):
   assert_same(joined, whole)
 
 
-def test_a_long_first_sample_can_fill_up_short_batches(dataset):
+def test_a_long_first_sample_can_fill_up_short_batches(collect, dataset):
   order = np.argsort(-dataset.modalities["audio"].lengths, kind="stable")
   dataset = dataset.select(order)
   plan, buckets = plan_of(dataset)
@@ -111,7 +118,7 @@ def test_a_long_first_sample_can_fill_up_short_batches(dataset):
     )
 
 
-def test_steps_that_travel_together_are_those_that_travel_alone(dataset):
+def test_steps_that_travel_together_are_those_that_travel_alone(collect, dataset):
   plan, buckets = plan_of(dataset)
   normalizer = Normalizer.fit(dataset)
   alone = collect(dataset, plan, buckets, normalizer)
@@ -141,13 +148,13 @@ def test_all_of_a_modality_is_what_its_batches_are(dataset, monkeypatch):
     assert found[name].ctypes.data % batches.ALIGNMENT == 0
 
 
-def test_data_without_labels_streams_without_labels(dataset):
+def test_data_without_labels_streams_without_labels(collect, dataset):
   plan, buckets = plan_of(dataset)
   bare = dataclasses.replace(dataset, labels=None, splits=None)
   assert "label" not in collect(bare, plan, buckets, None)[0]
 
 
-def test_a_mapped_file_streams_without_staying_in_memory(tmp_path):
+def test_a_mapped_file_streams_without_staying_in_memory(collect, tmp_path):
   random = np.random.default_rng(0)
   values = random.normal(size=(N * 500, 100)).astype(np.float32)
   modality = Modality(values, np.arange(N + 1) * 500, np.ones(N * 500, bool))
@@ -177,7 +184,7 @@ def resident_kilobytes(name):
   return sum(found)
 
 
-def test_a_pipeline_that_is_dropped_lets_go_of_the_data(dataset):
+def test_a_pipeline_that_is_dropped_lets_go_of_the_data(collect, dataset):
   plan, buckets = plan_of(dataset)
   # A copy that only the pipeline knows.
   copy = dataclasses.replace(dataset)
@@ -193,6 +200,13 @@ def test_a_pipeline_that_is_dropped_lets_go_of_the_data(dataset):
       break
     time.sleep(0.05)
   assert alive() is None
+
+
+def test_what_breaks_in_a_thread_breaks_the_loop(dataset):
+  plan, buckets = plan_of(dataset)
+  short = tuple(tuple((m, 1) for m, _ in bounds) for bounds in buckets)
+  with pytest.raises(ValueError):
+    list(stream.batches(dataset, plan, short, None))
 
 
 def test_without_tensorflow_the_message_names_the_extra(dataset, monkeypatch):
