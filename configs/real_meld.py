@@ -42,3 +42,5 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
 def fusion(c: mlc.ConfigDict, name: str) -> None:
   c.model = dict(name=name, dropout=0.5, **FUSION[name])
   c.optim = dict(name="adamw", lr=3e-4, weight_decay=0.1)
+  # Weighted F1 stands still for some epochs, until a second class is predicted at all.
+  c.train.epochs, c.train.patience = 40, 8
