@@ -141,7 +141,7 @@ def _guarded(source, function, *arguments):
       raise
     raise UserError(f"{source}: {error}") from error
   except OSError as error:
-    raise UserError(f"{source} cannot be read: {error.strerror or error}.") from error
+    raise UserError(f"{source} cannot be read: {error.strerror or error}.") from None
   except MemoryError as error:
     raise UserError(f"{source} does not fit into memory: {error}") from error
   except Exception as error:
