@@ -19,6 +19,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_dict, config_flags
 
 from mcr_jax import fields
+from mcr_jax.data.schema import canonical
 from mcr_jax.errors import UserError
 
 
@@ -37,14 +38,9 @@ def load(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
   plain = fields.plain(_run_file(path))
   if not isinstance(plain, dict):
     raise UserError(f"{path}: get_config must return a ConfigDict, not {plain!r}.")
-  # A file for one model with the name of another on the command line: only the
-  # other's fields are then known.
-  name = [
-    o.split("=", 1)[1] for o in overrides if o.startswith("--config.model.name=")
-  ][-1:]
-  if name and isinstance(plain.setdefault("model", {}), dict):
-    fields.defaults(name[0])
-    plain["model"]["name"] = name[0]
+  names = [o for o in overrides if o.startswith("--config.model.name=")]
+  if names and isinstance(plain.setdefault("model", {}), dict):
+    plain["model"] = _other_model(plain["model"], names[-1].split("=", 1)[1], path)
   try:
     config = complete(plain)
   except UserError as error:
@@ -59,7 +55,7 @@ def complete(config: Mapping | ConfigDict) -> ConfigDict:
   name = model.get("name", "mcr") if isinstance(model, dict) else "mcr"
   if not isinstance(name, str):
     raise UserError(f"model.name must be str, not {type(name).__name__} {name!r}.")
-  merged = fields.merge(fields.defaults(name), plain, "")
+  merged = _canonical(fields.merge(fields.defaults(name), plain, ""))
   fields.validate(merged)
   return ConfigDict(merged).lock()
 
@@ -114,12 +110,53 @@ def difference(a: Mapping | ConfigDict, b: Mapping | ConfigDict) -> list[str]:
   ]
 
 
+def _other_model(group: dict, name: str, path: str) -> dict:
+  """The model fields of a file for another model, without those that it lacks."""
+  known = fields.defaults(name)["model"]
+  theirs = fields.defaults(group.get("name", "mcr"))["model"]
+  # What neither model has is a typo, and stays to be found as one.
+  foreign = [field for field in group if field in theirs and field not in known]
+  if foreign:
+    print(
+      f"note: {name} has no model field {', '.join(foreign)}: what {path} sets for "
+      f"{group.get('name', 'mcr')} does not apply.",
+      file=sys.stderr,
+    )
+  kept = {field: value for field, value in group.items() if field not in foreign}
+  return kept | {"name": name}
+
+
+def _canonical(config: dict) -> dict:
+  """The config with the names that mcr_jax uses for modalities, wherever they stand."""
+
+  def rename(value, path):
+    if isinstance(value, dict):
+      renamed = {canonical(key): item for key, item in value.items()}
+      if len(renamed) < len(value):
+        raise UserError(f"{path} names a modality twice: {', '.join(value)}.")
+      return renamed
+    if isinstance(value, tuple):
+      return tuple(rename(item, path) for item in value)
+    return canonical(value) if isinstance(value, str) else value
+
+  groups = {group: dict(config[group]) for group, _ in fields.MODALITIES}
+  for group, field in fields.MODALITIES:
+    if field in groups[group]:
+      groups[group][field] = rename(groups[group][field], f"{group}.{field}")
+  return config | groups
+
+
 def _prepare(config: ConfigDict, argument: str) -> str:
   """One override as config_flags takes it; its path must exist in `config`."""
   match = re.fullmatch(r"--?(no)?config\.([^=]+)(=.*)?", argument, re.DOTALL)
   if not match:
     raise UserError(f"{argument} is not of the form --config.group.field=value.")
   negated, path, text = match.groups()
+  parts = path.split(".")
+  if tuple(parts[:2]) in fields.MODALITIES:
+    parts[2:] = map(canonical, parts[2:])
+    path = ".".join(parts)
+    argument = f"--{negated or ''}config.{path}{text or ''}"
   group, where = config, ""
   for name in path.split("."):
     if not isinstance(group, ConfigDict):

@@ -112,6 +112,19 @@ RANGES = {
 
 SPLITS = ("train", "valid", "test")
 
+# Fields that name modalities, by group.
+MODALITIES = (
+  ("data", "modalities"),
+  ("data", "lengths"),
+  ("data", "features"),
+  ("data", "align"),
+  ("model", "targets"),
+  ("model", "kernels"),
+  ("model", "main"),
+  ("model", "auxiliaries"),
+  ("model", "made"),
+)
+
 
 def defaults(model: str) -> dict:
   """All groups with their defaults, and those of one model."""

@@ -69,7 +69,11 @@ def test_every_default_can_be_given_on_the_command_line():
     ("--config.seeds=(4, 5)", "seeds", (4, 5)),
     ("--config.data.modalities=text", "data.modalities", ("text",)),
     ("--config.data.modalities=text,audio", "data.modalities", ("text", "audio")),
-    ("--config.data.modalities=('a',)", "data.modalities", ("a",)),
+    ("--config.data.modalities=('x',)", "data.modalities", ("x",)),
+    ("--config.data.modalities=L,A", "data.modalities", ("text", "audio")),
+    ("--config.data.lengths.V=9", "data.lengths.vision", 9),
+    ("--config.model.targets=language", "model.targets", ("text",)),
+    ("--config.model.kernels.acoustic=3", "model.kernels.audio", 3),
     ("--config.data.modalities=", "data.modalities", ()),
     ("--config.data.lengths.vision=9", "data.lengths.vision", 9),
     ("--config.model.width=20", "model.width", 20),
@@ -79,6 +83,43 @@ def test_an_override_has_the_type_of_its_field(argument, path, value):
   config = configs.override(configs.default(), [argument])
   found = fields.flatten(config)[path]
   assert found == value and type(found) is type(value)
+
+
+def test_a_modality_has_one_name_in_all_fields():
+  config = configs.complete(
+    {"data": {"lengths": {"L": 9}, "align": "language"}, "model": {"kernels": {"v": 1}}}
+  )
+  assert config.data.lengths.to_dict() == {"text": 9} and config.data.align == "text"
+  assert config.model.kernels.to_dict() == {"vision": 1}
+  config = configs.override(config, ["--config.data.lengths.l=7"])
+  assert config.data.lengths.to_dict() == {"text": 7}
+  with pytest.raises(UserError, match="data.lengths names a modality twice: L, text"):
+    configs.complete({"data": {"lengths": {"L": 9, "text": 8}}})
+
+
+def test_a_file_serves_another_model_and_says_what_does_not_apply(tmp_path, capsys):
+  file = tmp_path / "file.py"
+  text = (
+    "def get_config():\n  return {'model': {'name': 'mia_net', 'channels': 2, FIELD}}"
+  )
+  file.write_text(text.replace("FIELD", "'dropout': 0.3"))
+  config = configs.load(
+    str(file), ["--config.model.name=tfn", "--config.model.width=8"]
+  )
+  assert (config.model.name, config.model.width, config.model.dropout) == (
+    "tfn",
+    8,
+    0.3,
+  )
+  note = capsys.readouterr().err
+  assert "tfn has no model field channels" in note and note.count("\n") == 1
+  file.write_text(text.replace("FIELD", "'chanels': 3"))
+  with pytest.raises(UserError, match='no field "chanels"'):
+    configs.load(str(file), ["--config.model.name=tfn"])
+  file.write_text(text.replace("FIELD", ""))
+  with pytest.raises(UserError, match='no field "channels"'):
+    override = ["--config.model.name=tfn", "--config.model.channels=3"]
+    configs.load(str(file), override)
 
 
 def test_the_last_override_wins():

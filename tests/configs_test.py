@@ -30,6 +30,8 @@ PARAMETERS = {
   "mult_mosi.py:unaligned": 1_573_321,
   "mult_mosei.py": 1_573_321,
   "mult_iemocap.py": 1_580_928,
+  "mia_net_mosi.py": 726_181,
+  "mia_net_meld.py": 733_387,
 }
 
 

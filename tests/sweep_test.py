@@ -264,9 +264,7 @@ def test_a_random_search_is_drawn_alike_every_time_and_inside_its_space():
 )
 def test_every_sweep_file_fits_the_config_that_it_is_for(name):
   sweep = points.load(str(FOLDER / "sweeps" / name))
-  if name.startswith("mcr"):
-    config = configs.load(f"{FOLDER}/mcr_mosi.py:unaligned")
-  else:
-    config = configs.complete({"model": {"name": "mia_net"}})
+  variant = "mcr_mosi.py:unaligned" if name.startswith("mcr") else "mia_net_mosi.py"
+  config = configs.load(str(FOLDER / variant))
   found = points.points(config, sweep)
   assert len({point.name for point in found}) == len(sweep.points) > 1

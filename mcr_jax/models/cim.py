@@ -46,7 +46,7 @@ class Model(nn.Module):
   width: int = 1024
   positions: int = 6
   dropout: Rate = 0.0
-  dtype: jnp.dtype | None = None
+  dtype: str = ""
 
   @nn.compact
   def __call__(

@@ -23,7 +23,7 @@ class Model(nn.Module):
   width: int = 1024
   depth: int = 1
   dropout: Rate = 0.0
-  dtype: jnp.dtype | None = None
+  dtype: str = ""
 
   @nn.compact
   def __call__(

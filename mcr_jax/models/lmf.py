@@ -31,7 +31,7 @@ class Model(nn.Module):
   width: int = 1024
   rank: int = 4
   dropout: Rate = 0.0
-  dtype: jnp.dtype | None = None
+  dtype: str = ""
 
   @nn.compact
   def __call__(

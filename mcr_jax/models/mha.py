@@ -45,7 +45,7 @@ class Model(nn.Module):
   positions: int = 6
   heads: int = 8
   dropout: Rate = 0.0
-  dtype: jnp.dtype | None = None
+  dtype: str = ""
 
   @nn.compact
   def __call__(

@@ -36,15 +36,19 @@ NOISE = 0.01
 
 
 class Lift(nn.Module):
-  """(B, D) -> (B, C, D), normalised over channels and features together."""
+  """(B, D) -> (B, C, D), normalised over channels and features together.
+
+  `start` is where the norm's scale and the deviation of its biases start.
+  """
 
   channels: int
+  start: tuple[float, float] = (1.0, 0.0)
   width: int = 3
 
   @nn.compact
   def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B C D"]:
     lifted = Convolution(self.channels, self.width, init=mirrored, name="conv")
-    return JointNorm(name="norm")(nn.relu(lifted(x[:, None])))
+    return JointNorm(*self.start, name="norm")(nn.relu(lifted(x[:, None])))
 
 
 class Convolution(nn.Module):
@@ -76,10 +80,15 @@ def mirrored(key: Array, shape: tuple[int, int, int], dtype=jnp.float32) -> Arra
 class JointNorm(nn.Module):
   """Layer norm over channels and features together."""
 
+  first_scale: float = 1.0
+  first_bias: float = 0.0
+
   @nn.compact
   def __call__(self, x: Float[Array, "B C D"]) -> Float[Array, "B C D"]:
-    scale = self.param("scale", nn.initializers.ones, x.shape[1:])
-    bias = self.param("bias", nn.initializers.zeros, x.shape[1:])
+    constant = nn.initializers.constant(self.first_scale)
+    scale = self.param("scale", constant, x.shape[1:])
+    spread = nn.initializers.normal(self.first_bias)
+    bias = self.param("bias", spread, x.shape[1:])
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     centred = wide - wide.mean((1, 2), keepdims=True)
     variance = jnp.square(centred).mean((1, 2), keepdims=True)
@@ -195,8 +204,15 @@ class Model(nn.Module):
   Fields:
     main: the modality that is improved; the first one if empty.
     auxiliaries: the others, in the order they are read; all, as given, if empty.
+    made: modalities that are read once more, after all others, each through a fully
+      connected layer of its own: more modalities from the same features (Table 7).
     channels: c of the paper.
     kernel_size: features that the convolutions of a module see.
+    column_scale: scale that the norm of lifted features starts with.
+    column_bias: deviation of the biases that it starts with. A sum over columns does
+      not know which is which: what is read from an auxiliary modality depends on its
+      columns as a set until their biases tell them apart, which takes many steps if
+      they start at zero.
     kernel: "regularized" (a free W and `out["regularization"]`) or "psd" (L L^T).
     implementation: how similarities are held, see ops.kernels.read_columns.
     dropout: on the hidden features of the feed-forward network and before the output.
@@ -207,12 +223,15 @@ class Model(nn.Module):
   outputs: tuple[int, ...] = (1,)
   main: str = ""
   auxiliaries: tuple[str, ...] = ()
+  made: tuple[str, ...] = ()
   channels: int = 4
   kernel_size: int = 1
+  column_scale: float = 1.0
+  column_bias: float = 0.0
   kernel: str = "regularized"
   implementation: str = "auto"
   dropout: Rate = 0.0
-  dtype: jnp.dtype | None = None
+  dtype: str = ""
 
   @nn.compact
   def __call__(
@@ -224,18 +243,23 @@ class Model(nn.Module):
     )
     x, _ = fusion.pooled(batch, main, self.dtype)
     out: Outputs = {}
-    if auxiliaries:
+    if auxiliaries or self.made:
       x = self.improve(x, main, auxiliaries, batch, out, train)
     out["features"] = x
     return output_layer(x, self.outputs, self.dropout, train), out
 
   def improve(self, x, main, auxiliaries, batch, out, train):
     """The stack of modules between two residual connections (Eq. 11-12)."""
-    lift = lambda name, vector: Lift(self.channels, name=f"lift_{name}")(vector)
+    start = (self.column_scale, self.column_bias)
+    lift = lambda name, vector: Lift(self.channels, start, name=f"lift_{name}")(vector)
     weight = batch["weight"] if "weight" in batch else jnp.ones(len(x))
     first = features = lift(main, x)
-    for n, name in enumerate(auxiliaries):
+    count = len(auxiliaries)
+    for n, name in enumerate((*auxiliaries, *self.made)):
       vector, present = fusion.pooled(batch, name, self.dtype)
+      if n >= count:
+        dense = nn.Dense(vector.shape[-1], dtype=vector.dtype, name=f"make_{name}")
+        vector, name = dense(vector), f"made_{name}"
       module = Module(
         self.kernel_size, self.kernel, self.implementation, name=f"module_{n}"
       )
@@ -244,7 +268,7 @@ class Model(nn.Module):
       )
       out |= {f"{key}_{n}": value for key, value in drawn.items()}
     if self.kernel == "regularized":
-      every = jnp.stack([out[f"W_{n}"] for n in range(len(auxiliaries))])
+      every = jnp.stack([out[f"W_{n}"] for n in range(count + len(self.made))])
       out["regularization"] = kernels.regularization(every)
     residual = first + features
     improved = residual + FeedForward(self.dropout, name="ffn")(residual, train=train)
@@ -253,9 +277,16 @@ class Model(nn.Module):
   def check(self):
     if self.kernel not in KERNELS:
       raise UserError(f"kernel={self.kernel!r} is none of {', '.join(KERNELS)}.")
+    if unknown := [m for m in self.made if m not in self.modalities]:
+      known = ", ".join(self.modalities)
+      raise UserError(f"made names {unknown[0]!r}, none of the modalities: {known}.")
+    if len(set(self.made)) < len(self.made):
+      raise UserError(f"made={self.made} names a modality twice.")
     for field in ("channels", "kernel_size"):
       if getattr(self, field) < 1:
         raise UserError(f"{field}={getattr(self, field)}; it must be at least 1.")
+    if self.column_bias < 0:
+      raise UserError(f"column_bias={self.column_bias}; it is a deviation, 0 or more.")
 
 
 def _by_channel(x):

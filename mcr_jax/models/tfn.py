@@ -30,7 +30,7 @@ class Model(nn.Module):
   width: int = 64
   hidden: int = 128
   dropout: Rate = 0.0
-  dtype: jnp.dtype | None = None
+  dtype: str = ""
 
   @nn.compact
   def __call__(

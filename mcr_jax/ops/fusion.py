@@ -31,12 +31,12 @@ def main_and_auxiliaries(
 
 
 def pooled(
-  batch: Batch, modality: str, dtype=None
+  batch: Batch, modality: str, dtype: str = ""
 ) -> tuple[Float[Array, "B D"], Bool[Array, "B"]]:
   """One vector a sample, the mean of its real steps, and whether there are any."""
   mask = batch[f"{modality}_mask"]
   x = batch[modality]
-  return pooling.mean(x if dtype is None else x.astype(dtype), mask), mask.any(-1)
+  return pooling.mean(x.astype(dtype) if dtype else x, mask), mask.any(-1)
 
 
 def convolve(

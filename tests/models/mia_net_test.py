@@ -240,6 +240,24 @@ def test_what_lifts_a_vector_starts_by_keeping_all_of_it():
   assert not predictions.any() and np.std(out["features"]) > 0.5
 
 
+def test_biases_of_columns_let_one_tell_features_of_an_auxiliary_apart():
+  def moved(**fields):
+    """How far the features move when those of the auxiliary change places."""
+    model = build(modalities=("text", "audio"), **fields)
+    batch = make_batch(model)
+    variables = jax.jit(model.init)(jax.random.key(0), batch)
+    features = jax.jit(lambda b: model.apply(variables, b)[1]["features"])
+    # Turned around the middle, so that neighbours stay neighbours.
+    turned = {**batch, "audio": batch["audio"][..., ::-1]}
+    symmetric = lambda k: 0.5 * (k + k[::-1])
+    conv = variables["params"]["lift_audio"]["conv"]
+    conv["kernel"] = symmetric(conv["kernel"])
+    return float(abs(features(turned) - features(batch)).max())
+
+  assert moved() < 1e-5
+  assert moved(column_scale=0.3, column_bias=2.0) > 1e-2
+
+
 def test_a_missing_auxiliary_leaves_the_main_features_as_they_are():
   model = build(modalities=("text", "audio"))
   batch = make_batch(model)
@@ -329,6 +347,26 @@ def test_statistics_over_several_devices_are_those_of_the_whole_batch():
   )
 
 
+def test_a_modality_made_from_another_is_one_more_that_the_file_could_have_held():
+  given = build(modalities=(*THREE, "copy"))
+  made = build(made=("audio",))
+  batch = make_batch(made)
+  variables = draw(made, batch)
+  layer = variables["params"]["make_audio"]
+  assert layer["kernel"].shape == (WIDTHS["audio"], WIDTHS["audio"])
+  vector = (batch["audio"] * batch["audio_mask"][..., None]).sum(1)
+  vector = vector / jnp.maximum(batch["audio_mask"].sum(1, keepdims=True), 1)
+  copy = {"copy": (vector @ layer["kernel"] + layer["bias"][None])[:, None]}
+  copy["copy_mask"] = batch["audio_mask"].any(1, keepdims=True)
+  params = dict(variables["params"])
+  params["lift_copy"] = params.pop("lift_made_audio")
+  del params["make_audio"]
+  expected, theirs = given.apply({**variables, "params": params}, batch | copy)
+  found, ours = made.apply(variables, batch)
+  np.testing.assert_allclose(found, expected, rtol=1e-6)
+  np.testing.assert_allclose(ours["regularization"], theirs["regularization"])
+
+
 def test_dropout_acts_only_while_training():
   model = build(dropout=0.5)
   batch = make_batch(model)
@@ -353,6 +391,7 @@ def test_dropout_acts_only_while_training():
     ({"auxiliaries": ("audio", "audio")}, "names a modality twice"),
     ({"kernel": "rbf"}, "kernel='rbf' is none of regularized, psd"),
     ({"channels": 0}, "channels=0; it must be at least 1"),
+    ({"column_bias": -1.0}, "column_bias=-1.0; it is a deviation, 0 or more"),
     ({"kernel_size": 0}, "kernel_size=0; it must be at least 1"),
   ],
 )
