@@ -35,7 +35,7 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   )
   c.model = dict(name="mia_net", channels=4, dropout=0.3)
   c.loss = dict(name="l1", gamma=0.3)
-  c.optim = dict(name="adamw", lr=3e-4, weight_decay=0.1)
+  c.optim = dict(name="adamw", lr=1e-3, weight_decay=10.0)
   c.train = dict(epochs=50, batch_size=32, patience=6, monitor="mae")
   methods = {name: functools.partial(fusion, name=name) for name in FUSION}
   return common.finish(c, arg, **methods)
@@ -43,3 +43,4 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
 
 def fusion(c: mlc.ConfigDict, name: str) -> None:
   c.model = dict(name=name, dropout=0.3, **FUSION[name])
+  c.optim = dict(name="adamw", lr=3e-4, weight_decay=0.1)
