@@ -133,7 +133,10 @@ class Merge(nn.Module):
 
 
 class FeedForward(nn.Module):
-  """Position-wise feed-forward layer with skip: x + W relu(V LN(x))."""
+  """Position-wise feed-forward layer with skip: x + W relu(V LN(x)).
+
+  Deviation: the norm stands before, not after as in the transformer that MCR cites.
+  """
 
   relu_dropout: Rate = 0.0
   residual_dropout: Rate = 0.0

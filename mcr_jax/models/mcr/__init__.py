@@ -3,6 +3,10 @@
 D. Yang, Y. Liu, C. Huang, M. Li, X. Zhao, Y. Wang, K. Yang, Y. Wang, P. Zhai and
 L. Zhang, "Target and source modality co-reinforcement for emotion understanding from
 asynchronous multimodal sequences", Knowledge-Based Systems, 2023.
+
+Deviation: sequences have lengths and masks, of which the paper says nothing, so that
+padding and what is missing reach no result; the encoder over the joined targets ends in
+a layer norm, and each target is pooled over its real steps.
 """
 
 import math

@@ -8,7 +8,12 @@ attention with mixed keys and a bias on the key side:
 
 which never forms a score matrix of its own. The literal order is cheaper where the
 target is shorter than a head is wide, and is kept for that and as a reference.
+
+Deviation: the exchange convolution, whose kernel the paper leaves open, has kernel 1, so
+that it is the matrix C; the softmax of Eq. 3 runs over real steps alone.
 """
+
+import functools
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -29,7 +34,8 @@ Masks = dict[str, Bool[Array, "B _"]]
 
 def selective_weights(sources: Streams, masks: Masks) -> dict[str, Array]:
   """alpha (B, T_s) of every source: one softmax over all their real steps (Eq. 3)."""
-  sums = jnp.concatenate([z.sum(-1) for z in sources.values()], -1)
+  wide = lambda z: jnp.promote_types(z.dtype, jnp.float32)
+  sums = jnp.concatenate([z.sum(-1, dtype=wide(z)) for z in sources.values()], -1)
   mask = jnp.concatenate([masks[s] for s in sources], -1)
   alpha = masked_softmax(sums, mask)
   ends = [z.shape[1] for z in sources.values()]
@@ -150,7 +156,9 @@ class CMU(nn.Module):
   def _literal(
     self, name, query, keys, value, masks, alpha, exchange, scale, drops, train
   ):
-    score = lambda s: scale * jnp.einsum("bqhd,bkhd->bhqk", query, keys[s])
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    products = functools.partial(jnp.einsum, preferred_element_type=wide)
+    score = lambda s: scale * products("bqhd,bkhd->bhqk", query, keys[s])
     scores = score(name)
     if exchange:
       exchanged = sum(

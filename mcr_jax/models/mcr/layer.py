@@ -25,7 +25,7 @@ def plain_join(sources: Streams, settings: Settings) -> Streams:
 class Layer(nn.Module):
   """(targets, source streams, joined sources) -> the same, refreshed.
 
-  `last` leaves SUM out: nothing would read what it makes.
+  Deviation: `last` leaves SUM out, as nothing would read what it makes.
   """
 
   settings: Settings

@@ -4,6 +4,9 @@ The attention layer scores each branch by `U' (W f + b)` with a square W over al
 features of all steps. As a function of f that is one inner product, `<w, f> + c` with
 w = W' U and c = U' b: `scu_scoring="folded"` learns w and c, `"literal"` the paper's
 W, U and b.
+
+Deviation: the heads of each attention are joined by an output projection, as usual; the
+paper writes none. What a sequence lacks, its branch reads as zeros.
 """
 
 import flax.linen as nn
@@ -80,7 +83,7 @@ class SCU(nn.Module):
     bias = self.param("score_bias", nn.initializers.zeros, (2,))
     weights = [self.param(f"score_{b}", draw, (longest, width)) for b in BRANCHES]
     return [
-      jnp.einsum("btd,td->b", f, w[:steps].astype(f.dtype)) + c
+      _inner(f, w[:steps]) + c
       for f, w, c in zip((cross, itself), weights, bias, strict=True)
     ]
 
@@ -95,5 +98,13 @@ class SCU(nn.Module):
       bias = self.param(f"b_{name}", nn.initializers.zeros, (size,))
       # (U' W) first: every row of W at full length, only columns are cut.
       weights = (u @ matrix)[: steps * width].reshape(steps, width)
-      scores.append(jnp.einsum("btd,td->b", f, weights.astype(f.dtype)) + u @ bias)
+      scores.append(_inner(f, weights) + u @ bias)
     return scores
+
+
+def _inner(f: Float[Array, "B T D"], weights: Float[Array, "T D"]) -> Float[Array, "B"]:
+  """<w, f> over thousands of terms, summed in at least float32."""
+  wide = jnp.promote_types(f.dtype, jnp.float32)
+  return jnp.einsum(
+    "btd,td->b", f, weights.astype(f.dtype), preferred_element_type=wide
+  )

@@ -88,6 +88,8 @@ def check(model) -> None:
       f"model.targets names {unknown[0]!r}, which is not among the modalities "
       f"{', '.join(model.modalities)}."
     )
+  if len(set(model.targets)) < len(model.targets):
+    raise UserError(f"model.targets={model.targets!r} names a modality twice.")
   if model.cmu == model.scu == "off":
     raise UserError(
       "model.cmu and model.scu are both 'off': nothing would reinforce a target."

@@ -1,4 +1,7 @@
-"""SUM, the source update module with its selective memory (Eqs. 12-16 of MCR)."""
+"""SUM, the source update module with its selective memory (Eqs. 12-16 of MCR).
+
+Deviation: the two biases of Eq. 13, which only occur as their sum, are one parameter.
+"""
 
 import flax.linen as nn
 import jax.numpy as jnp
