@@ -9,8 +9,8 @@ attention with mixed keys and a bias on the key side:
 which never forms a score matrix of its own. The literal order is cheaper where the
 target is shorter than a head is wide, and is kept for that and as a reference.
 
-Deviation: the exchange convolution, whose kernel the paper leaves open, has kernel 1, so
-that it is the matrix C; the softmax of Eq. 3 runs over real steps alone.
+Deviation: the exchange convolution, whose kernel the paper leaves open, has kernel 1
+and so is the matrix C; the softmax of Eq. 3 runs over real steps alone.
 """
 
 import functools
