@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mcr_jax import metrics
 from mcr_jax.errors import UserError
-from mcr_jax.metrics import classification, regression, schemes, sentiment
+from mcr_jax.metrics import classification, regression, report, schemes, sentiment
 
 N, C, K = 101, 5, 4
 NAMES = ("happy", "sad", "angry", "neutral")
@@ -340,6 +340,12 @@ def test_every_metric_knows_its_direction(scheme):
   assert metrics.higher_is_better("valid/loss") is False
   with pytest.raises(UserError, match="'weigthed_f1'. Did you mean 'weighted_f1'"):
     metrics.higher_is_better("weigthed_f1")
+
+
+def test_only_metrics_that_some_scheme_reports_have_a_direction():
+  computed = (metrics.compute(s, p, y).values for s, (p, y) in RESAMPLED.items())
+  found = {part for values in computed for name in values for part in name.split("/")}
+  assert report._LOWER | report._HIGHER <= found | {"loss"}
 
 
 def test_a_confusion_counts_every_sample_once():

@@ -9,7 +9,7 @@ import numpy as np
 from mcr_jax.errors import UserError
 from mcr_jax.metrics import classification, schemes
 
-_LOWER = {"loss", "task_loss", "regularization", "mae", "mae_clipped", "rmse", "mse"}
+_LOWER = {"loss", "mae", "mae_clipped", "rmse"}
 _HIGHER = {
   *("corr", "ccc", "acc7", "acc5", "accuracy", "balanced_accuracy", "precision"),
   *("recall", "f1", "weighted_f1", "macro_f1", "acc", "mean_acc", "mean_f1"),
