@@ -16,8 +16,6 @@ import numpy as np
 
 Bounds = tuple[tuple[str, int], ...]
 FILLER = -1
-# Not even that: the place of a row in a step that is not there.
-ABSENT = -2
 GRAIN = 8
 
 
@@ -41,26 +39,6 @@ class Schedule:
     short = -self.rows.shape[-1] % multiple
     rows = np.pad(self.rows, ((0, 0), (0, 0), (0, short)), constant_values=FILLER)
     return dataclasses.replace(self, rows=rows)
-
-  def grouped(self, start: int, size: int) -> tuple["Schedule", np.ndarray]:
-    """The steps from `start` on, up to `size` neighbours of one bucket in one.
-
-    Returns:
-      A schedule of rows (S, G, size * B), and (G,) how many steps each group has; what
-      is behind them is `ABSENT`.
-    """
-    bucket, rows = self.bucket[start:], self.rows[:, start:]
-    begins = []
-    for i in range(len(bucket)):
-      if not begins or bucket[i] != bucket[i - 1] or i == begins[-1] + size:
-        begins.append(i)
-    counts = np.diff([*begins, len(bucket)])
-    room = (len(rows), len(begins), size, rows.shape[-1])
-    groups = np.full(room, ABSENT, np.int32)
-    for group, (begin, count) in enumerate(zip(begins, counts, strict=True)):
-      groups[:, group, :count] = rows[:, begin : begin + count]
-    groups = groups.reshape(*room[:2], size * rows.shape[-1])
-    return Schedule(bucket[np.array(begins, np.int64)], groups), counts
 
   def in_order(self, found: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """What was found batch by batch, (S, NB * B, ...), in the order of `rows`."""

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from mcr_jax.data import batches, memory, stream
-from mcr_jax.data.schedule import FILLER, Bounds, Schedule
+from mcr_jax.data.schedule import Bounds, Schedule
 from mcr_jax.training import mesh as meshes
 from mcr_jax.training import setup
 from mcr_jax.training.programs import Programs
@@ -20,9 +21,6 @@ from mcr_jax.training.state import State
 
 # Ctrl-C is answered between two calls, and calls wait for the device this often.
 SECONDS = 2.0
-# A loop inside a program is faster than a loop of programs: batches of about this size
-# travel together.
-GROUP_BYTES = 64 << 20
 # Batches to predict that may wait in the device's queue.
 AHEAD = 8
 
@@ -58,6 +56,25 @@ class Pace:
       self.steps = int(np.clip(SECONDS / max(each, 1e-6), 1, 4 * self.steps))
       self.steps = min(self.steps, self.most)
     self.restart()
+
+
+class Queue:
+  """At most two calls are with the device, one at work and one that waits.
+
+  Each holds its batches in memory; more would fill it with what is made too early.
+  """
+
+  def __init__(self):
+    self._before = None
+
+  def sent(self, state: State) -> None:
+    """Waits for the call before the one that gives `state`."""
+    if jax.process_count() > 1:
+      return  # `Pace` waits often enough, and for all of them
+    if self._before is not None:
+      jax.block_until_ready(self._before)
+    # The state itself is gone when the next call has it.
+    self._before = jnp.copy(state.step)
 
 
 class Resident:
@@ -140,42 +157,10 @@ class Stream:
     return batches.arrays(self.dataset, rows, self.buckets[-1], self.normalizer)
 
   def train(self, state, schedule, start, after) -> State:
-    """As `Resident.train`."""
-    if self.programs.mesh.size > 1:
-      return self._one_by_one(state, schedule, start, after)
-    self.pace.restart()
-    seeds, size = len(schedule.rows), schedule.rows.shape[-1]
-    most = self._group(len(schedule), seeds * size)
-    plan, counts = schedule.grouped(start, most)
-    source = stream.batches(self.dataset, plan, self.buckets, self.normalizer)
-    position = start
-    for bucket, count, group in zip(plan.bucket, counts, source, strict=True):
-      # A group is a small data set, of which the rows are in order.
-      real = group.pop("weight").reshape(seeds, most, size) > 0
-      rows = np.arange(real.size, dtype=np.int32).reshape(real.shape)
-      rows = np.where(real, rows, FILLER)
-      group = {name: x.reshape(-1, *x.shape[2:]) for name, x in group.items()}
-      rows, group = meshes.place(self.programs.mesh, (rows, group))
-      done, bounds = 0, self.buckets[bucket]
-      while done < count:
-        some = int(min(self.pace.steps, count - done))
-        state = self.programs.run(state, group, rows, done, some, bounds=bounds)
-        done += some
-        self.pace.sent(state, some, bounds)
-        after(state, position + done)
-      position += int(count)
-    return state
-
-  def _group(self, steps: int, samples: int) -> int:
-    """How many steps to make and to send together."""
-    widths = {m: x.width for m, x in self.dataset.modalities.items()}
-    size = samples * sum(4 * widths[m] * steps for m, steps in self.buckets[-1])
-    return max(1, min(GROUP_BYTES // size, self.pace.most, steps))
-
-  def _one_by_one(self, state, schedule, start, after) -> State:
-    """As `train`, where every device needs only its share of a batch."""
+    """As `Resident.train`, one step a call."""
     seed = "seed" if self.programs.mesh.shape["seed"] > 1 else None
     self.pace.restart()
+    queue = Queue()
     source = stream.batches(
       self.dataset, schedule, self.buckets, self.normalizer, start=start
     )
@@ -184,6 +169,7 @@ class Stream:
       batch = meshes.place(self.programs.mesh, batch, P(seed, "data"))
       state = self.programs.step(state, batch)
       self.pace.sent(state, 1, self.buckets[bucket])
+      queue.sent(state)
       after(state, position)
     return state
 

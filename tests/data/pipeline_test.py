@@ -118,24 +118,6 @@ def test_a_long_first_sample_can_fill_up_short_batches(collect, dataset):
     )
 
 
-def test_steps_that_travel_together_are_those_that_travel_alone(collect, dataset):
-  plan, buckets = plan_of(dataset)
-  normalizer = Normalizer.fit(dataset)
-  alone = collect(dataset, plan, buckets, normalizer)
-  groups, counts = plan.grouped(0, 3)
-  step = 0
-  for batch, count in zip(
-    collect(dataset, groups, buckets, normalizer), counts, strict=True
-  ):
-    for k in range(count):
-      rows = slice(12 * k, 12 * k + 12)
-      assert_same([{name: x[:, rows] for name, x in batch.items()}], [alone[step]])
-      step += 1
-    assert not batch["weight"][:, 12 * count :].any()
-    assert not batch["audio"][:, 12 * count :].any()
-  assert step == len(plan)
-
-
 def test_all_of_a_modality_is_what_its_batches_are(dataset, monkeypatch):
   monkeypatch.setattr(batches, "PIECE", 4000)
   normalizer = Normalizer.fit(dataset)

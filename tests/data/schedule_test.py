@@ -193,22 +193,3 @@ def test_a_batch_is_filled_with_the_first_sample_cut_to_its_bounds():
       found[f"{name}_mask"], whole[f"{name}_mask"][:, :bound]
     )
   np.testing.assert_array_equal(found["label"], whole["label"])
-
-
-@pytest.mark.parametrize("start", [0, 2])
-def test_groups_are_neighbours_of_one_bucket_and_lose_nothing(start):
-  bucket = np.array([0, 0, 0, 1, 0, 1, 1])
-  plan = schedule.Schedule(
-    bucket, np.arange(2 * 7 * 3, dtype=np.int32).reshape(2, 7, 3)
-  )
-  groups, counts = plan.grouped(start, 2)
-  assert counts.max() <= 2 and counts.sum() == 7 - start
-  position = start
-  for i, count in enumerate(counts):
-    rows = groups.rows[:, i].reshape(2, 2, 3)
-    steps = slice(position, position + count)
-    np.testing.assert_array_equal(rows[:, :count], plan.rows[:, steps])
-    assert (rows[:, count:] == schedule.ABSENT).all()
-    assert (plan.bucket[steps] == groups.bucket[i]).all()
-    position += count
-  assert len(plan.grouped(7, 2)[0]) == 0
