@@ -9,7 +9,8 @@ modality one of
   (sum T,) where some steps are holes.
 
 Further arrays whose names begin with `split` or `label` are choices for
-`data.split` and `data.label`; class names of a `label_x` are `label_x_names`.
+`data.split` and `data.label`; class names of a `label_x` are `label_x_names`. All else
+is kept but not used, and the notes say so.
 """
 
 import os
@@ -57,6 +58,7 @@ def read(path: str | os.PathLike) -> Dataset:
     labels=arrays.get("label"),
     class_names=tuple(_strings(path, "class_names", np.asarray(names, str))),
     source=str(path),
+    notes=tuple(note for k, x in extras.items() if (note := _unused(k, x))),
     extras=extras,
   )
 
@@ -83,6 +85,22 @@ def write(path: str | os.PathLike, dataset: Dataset) -> None:
 def _is_modality(key, array):
   own = key in OWN_KEYS or key.startswith(OWN_PREFIXES) or key.endswith(PARTS)
   return not own and array.ndim >= 2 and array.dtype.kind not in "US"
+
+
+def _unused(key, array):
+  """Why an array that somebody may take for features is none, or ""."""
+  if key.startswith(OWN_PREFIXES):
+    if array.ndim < 2 or array.dtype.kind not in "fiu":
+      return ""
+    own = next(prefix for prefix in OWN_PREFIXES if key.startswith(prefix))
+    why = f"an array whose name begins with {own!r} is a choice for data.{own}"
+  elif key in OWN_KEYS:
+    why = "the name is taken"
+  elif array.dtype.kind in "US":
+    why = "features are numbers"
+  else:
+    why = "features have 2 or 3 dimensions; one number a sample is (N, 1)"
+  return f"{key!r} {array.shape} is not used as a modality: {why}."
 
 
 def _get(path, arrays, key):

@@ -82,6 +82,28 @@ def test_writing_and_reading_gives_the_same_data_set(file, tmp_path):
   np.testing.assert_array_equal(other.extras["label_face"], np.arange(4.0))
 
 
+@pytest.mark.parametrize(
+  ("key", "array", "why"),
+  [
+    ("pitch", np.arange(4.0), "have 2 or 3 dimensions; one number a sample is"),
+    ("weight", np.ones((4, 3)), "the name is taken"),
+    ("label_face", np.ones((4, 3)), "begins with 'label' is a choice for data.label"),
+    ("splits", np.ones((4, 3)), "begins with 'split' is a choice for data.split"),
+    ("speaker", np.array(list("abcd")), "features are numbers"),
+  ],
+)
+def test_what_looks_like_features_and_is_not_read_is_noted(file, key, array, why):
+  dataset = npz.read(file(**{key: array}))
+  (note,) = dataset.notes
+  assert note.startswith(f"{key!r} {array.shape} is not used as a modality: ")
+  assert why in note and key not in dataset.modalities
+
+
+def test_further_labels_and_splits_are_no_surprise(file):
+  more = {"label_T": np.arange(4), "label_T_names": np.array(list("abcd"))}
+  assert not npz.read(file(**more, split_5=np.array(["train"] * 4))).notes
+
+
 def test_equal_data_sets_make_equal_files(file, tmp_path):
   dataset = npz.read(file())
   npz.write(tmp_path / "1.npz", dataset)
