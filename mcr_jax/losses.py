@@ -109,24 +109,14 @@ def per_example(
   return values.mean(axis=tuple(range(1, values.ndim)))
 
 
-def weighted_mean(
-  values: Float[Array, "B"], weight: Num[Array, "B"] | Bool[Array, "B"]
-) -> Float[Array, ""]:
-  """sum w v / sum w; values of weight 0 may be NaN; 0 where every weight is 0."""
-  values, weight = _wide(values), _wide(weight)
-  total = jnp.sum(weight)
-  summed = jnp.sum(jnp.where(weight == 0, 0.0, values) * weight)
-  return summed / jnp.where(total == 0, 1.0, total)
-
-
 def joint(
   task_loss: Float[Array, ""],
   regularization: Float[ArrayLike, ""],
   gamma: Num[ArrayLike, ""],
 ) -> Float[Array, ""]:
-  """(1 - gamma) L_task + gamma L_regularization (MIA-Net, Eq. 14).
+  """(1 - gamma) L_task + gamma L_regularization (MIA-Net, Eq. 13, 16).
 
-  Deviation: Eq. 14 prints a minus before the task loss, which would maximise it.
+  Deviation: Eq. 14 prints a minus in its task loss, which would maximise it.
   """
   return (1 - gamma) * task_loss + gamma * regularization
 
