@@ -20,6 +20,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from mcr_jax.errors import UserError
+
 PACKAGES = ("mcr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -45,17 +47,6 @@ class Writer:
 
   def __exit__(self, *_) -> None:
     self.close()
-
-  def start(self, config_json: str, data: Mapping[str, Any], **more: Any) -> None:
-    """Writes config.json and run.json.
-
-    Args:
-      config_json: the text of the config.
-      data: what says which data it was, such as `digest` and `source`.
-      **more: further entries of run.json.
-    """
-    self.write_text("config.json", config_json)
-    self.write_json("run.json", {**describe(), "data": dict(data), **more})
 
   def write(
     self,
@@ -205,14 +196,22 @@ class _Events:
 
 
 def read(path: str | os.PathLike) -> list[dict]:
-  """The epochs of a metrics.jsonl; a last line without its end is left out."""
+  """The epochs of a metrics.jsonl; a last line without its end is left out.
+
+  Raises:
+    UserError: another line is not what `Writer.write` writes.
+  """
   entries = []
-  with open(path, encoding="utf-8") as lines:
-    for line in lines:
-      try:
-        entries.append(json.loads(line))
-      except ValueError:
-        break
+  # What follows the last line's end was cut off while it was written.
+  for number, line in enumerate(Path(path).read_bytes().split(b"\n")[:-1], 1):
+    try:
+      entries.append(json.loads(line))
+      int(entries[-1]["epoch"])
+    except (ValueError, TypeError, LookupError) as error:
+      raise UserError(
+        f"{path}, line {number}, is not the record of an epoch: {line[:40]!r}. The "
+        "file was changed or is damaged."
+      ) from error
   return entries
 
 

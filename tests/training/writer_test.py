@@ -12,11 +12,11 @@ import threading
 import numpy as np
 import pytest
 
-from mcr_jax.errors import Interrupted
+from mcr_jax.errors import Interrupted, UserError
 from mcr_jax.training import writer as writers
 from mcr_jax.training.progress import Progress, duration
 from mcr_jax.training.signals import Signals
-from mcr_jax.training.writer import Writer
+from mcr_jax.training.writer import Writer, describe
 
 
 def lines(folder) -> list[dict]:
@@ -152,12 +152,12 @@ def test_a_full_disk_ends_a_run_and_does_not_hang_it(tmp_path, size):
 
 
 def test_run_json_says_what_ran_on_what(tmp_path):
-  Writer(tmp_path).start("{}\n", {"digest": "ab", "source": "synthetic"}, parameters=7)
+  facts = {**describe(), "seeds": np.arange(2), "best": float("nan")}
+  Writer(tmp_path).write_json("run.json", facts)
   run = json.loads((tmp_path / "run.json").read_text())
   assert set(run["versions"]) >= {"python", "mcr_jax", "jax", "flax", "numpy"}
-  assert run["data"] == {"digest": "ab", "source": "synthetic"}
-  assert run["device"]["count"] >= 1 and run["parameters"] == 7
-  assert (tmp_path / "config.json").read_text() == "{}\n"
+  assert run["device"]["count"] >= 1 and run["command"]
+  assert run["seeds"] == [0, 1] and run["best"] is None
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -255,3 +255,17 @@ def test_another_thread_leaves_the_handlers_alone():
   thread.start()
   thread.join()
   assert inside == [(None, before)]
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe\n", b"[1]\n", b"{}\n", b"not\n"])
+def test_a_damaged_record_of_an_epoch_is_an_error_that_names_its_line(tmp_path, line):
+  path = tmp_path / "metrics.jsonl"
+  path.write_bytes(b'{"epoch": 1}\n' + line + b'{"epoch": 3}\n')
+  with pytest.raises(UserError, match="line 2, is not the record of an epoch"):
+    writers.read(path)
+
+
+def test_a_record_that_was_cut_off_while_it_was_written_is_left_out(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  path.write_bytes(b'{"epoch": 1}\n{"epoch": 2}')
+  assert writers.read(path) == [{"epoch": 1}]
