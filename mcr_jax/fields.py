@@ -1,6 +1,7 @@
 """The fields of a config: each with its default, its type and its domain.
 
-The model's own fields are those of its dataclass; everything else is on this page.
+The model's own fields are those of its dataclass, checked here by their kind;
+everything else is on this page.
 """
 
 import difflib
@@ -86,6 +87,7 @@ _AT_LEAST_0 = (0, True, math.inf, False)
 _AT_LEAST_1 = (1, True, math.inf, False)
 _ABOVE_0 = (0, False, math.inf, False)
 _DECAY = (0, True, 1, False)
+_FINITE = (-math.inf, False, math.inf, False)
 RANGES = {
   "data.clip": _AT_LEAST_0,
   "data.buckets": _AT_LEAST_1,
@@ -111,6 +113,9 @@ RANGES = {
 }
 
 SPLITS = ("train", "valid", "test")
+DTYPES = ("", "float32", "bfloat16", "float16", "float64")
+# All other whole numbers of a model count something that it cannot do without.
+MAY_BE_0 = ("concat.depth", "mult.self_layers", "tfn.width")
 
 # Fields that name modalities, by group.
 MODALITIES = (
@@ -150,19 +155,12 @@ def validate(config: dict) -> None:
   """Refuses values that no run could use."""
   flat = flatten(config)
   for path, choices in CHOICES.items():
-    if flat[path] not in choices:
-      hint = nearest(flat[path], choices)
-      raise UserError(f"{path}={flat[path]!r} must be one of {choices}.{hint}")
-  for path, (low, with_low, high, with_high) in RANGES.items():
-    value = flat[path]
-    above = value >= low if with_low else value > low
-    below = value <= high if with_high else value < high
-    if not (above and below):
-      left, right = "([" [with_low], ")]"[with_high]  # fmt: skip
-      raise UserError(f"{path}={value!r} must lie in {left}{low}, {high}{right}.")
+    _check_choice(path, flat[path], choices)
+  for path, limits in RANGES.items():
+    _check_range(path, flat[path], limits)
   seeds = flat["seeds"]
-  if not seeds or any(type(s) is not int or s < 0 for s in seeds):
-    raise UserError(f"seeds={seeds!r} must be one or more integers of 0 or above.")
+  if not seeds or any(type(s) is not int or not 0 <= s < 2**32 for s in seeds):
+    raise UserError(f"seeds={seeds!r} must be one or more integers from 0 to 2**32 - 1.")
   if len(set(seeds)) < len(seeds):
     raise UserError(f"seeds={seeds!r} must differ from each other.")
   for axis, size in config["mesh"].items():
@@ -170,13 +168,12 @@ def validate(config: dict) -> None:
       raise UserError(f"mesh.{axis}={size} must be 1 or more, or -1 for all devices.")
   if set(config["mesh"].values()) == {-1}:
     raise UserError("mesh.seed and mesh.data cannot both be -1.")
-  names = config["data"]["modalities"]
-  named = all(isinstance(name, str) and name for name in names)
-  if not named or len(set(names)) < len(names):
-    raise UserError(f"data.modalities={names!r} must be different names.")
-  for name, length in config["data"]["lengths"].items():
-    if type(length) is not int or length < 1:
-      raise UserError(f"data.lengths.{name}={length!r} must be an integer above 0.")
+  _check_names("data.modalities", config["data"]["modalities"])
+  _check_counts("data.lengths", config["data"]["lengths"])
+  for name, folder in config["data"]["features"].items():
+    if not isinstance(folder, str):
+      raise UserError(f"data.features.{name}={folder!r} must be the name of a folder.")
+  _check_model(config["model"])
   splits = config["evals"]["splits"]
   if any(split not in SPLITS for split in splits):
     raise UserError(f"evals.splits={splits!r} must be taken from {SPLITS}.")
@@ -221,6 +218,52 @@ def nearest(name: str, known: Sequence[str]) -> str:
   return f' Did you mean "{close[0]}"?' if close else ""
 
 
+def _check_model(model: Mapping[str, Any]) -> None:
+  """What holds of every model's fields; the model itself knows how they go together."""
+  for field, value in model.items():
+    path = f"model.{field}"
+    if field == "dtype":
+      _check_choice(path, value, DTYPES)
+    elif field.endswith("dropout"):
+      _check_range(path, value, _DECAY)
+    elif type(value) is int:
+      may_be_0 = f"{model['name']}.{field}" in MAY_BE_0
+      _check_range(path, value, _AT_LEAST_0 if may_be_0 else _AT_LEAST_1)
+    elif isinstance(value, float):
+      _check_range(path, value, _FINITE)
+    elif isinstance(value, dict):
+      _check_counts(path, value)
+    elif isinstance(value, tuple):
+      _check_names(path, value)
+
+
+def _check_choice(path: str, value: Any, choices: Sequence[str]) -> None:
+  if value not in choices:
+    hint = nearest(value, choices)
+    raise UserError(f"{path}={value!r} must be one of {choices}.{hint}")
+
+
+def _check_range(path: str, value: float | int, limits: tuple) -> None:
+  low, with_low, high, with_high = limits
+  above = value >= low if with_low else value > low
+  below = value <= high if with_high else value < high
+  if not (above and below):
+    left, right = "([" [with_low], ")]"[with_high]  # fmt: skip
+    raise UserError(f"{path}={value!r} must lie in {left}{low}, {high}{right}.")
+
+
+def _check_names(path: str, names: tuple) -> None:
+  named = all(isinstance(name, str) and name for name in names)
+  if not named or len(set(names)) < len(names):
+    raise UserError(f"{path}={names!r} must be different names.")
+
+
+def _check_counts(path: str, counts: Mapping[str, Any]) -> None:
+  for name, count in counts.items():
+    if type(count) is not int or count < 1:
+      raise UserError(f"{path}.{name}={count!r} must be an integer above 0.")
+
+
 def _fit(known: Any, value: Any, field: str) -> Any:
   """`value` as the type of the default `known`, where that loses nothing."""
   if isinstance(known, dict):
@@ -228,7 +271,7 @@ def _fit(known: Any, value: Any, field: str) -> Any:
       raise UserError(_wrong_type(field, "a dict", value))
     # Below the groups, the keys of a dict are names of modalities: any will do.
     return merge(known, value, field) if field in GROUPS else value
-  if known is None or type(value) is type(known):
+  if type(value) is type(known):
     return value
   if isinstance(known, float) and type(value) is int:
     return float(value)

@@ -174,11 +174,71 @@ def test_a_wrong_override_is_one_clear_error(argument, message):
     ({"mesh": {"data": 0}}, "mesh.data=0 must be 1 or more"),
     ({"evals": {"splits": ("dev",)}}, "'dev'.* must be taken from"),
     ({"model": {"name": 3}}, "model.name must be str, not int 3"),
+    ({"data": {"features": {"text": 3}}}, "data.features.text=3 must be the name"),
   ],
 )
 def test_a_wrong_config_is_one_clear_error(values, message):
   with pytest.raises(UserError, match=message):
     configs.complete(values)
+
+
+@pytest.mark.parametrize(
+  ("name", "field", "value", "message"),
+  [
+    ("mcr", "kernel", 0, r"must lie in \[1, inf\)"),
+    ("mcr", "kernels", {"text": 0}, "kernels.text=0 must be an integer above 0"),
+    ("mcr", "kernels", {"text": "foo"}, "kernels.text='foo' must be an integer"),
+    ("mcr", "kernels", {"text": True}, "kernels.text=True must be an integer"),
+    ("mcr", "targets", ("text", "text"), "must be different names"),
+    ("mcr", "targets", ("",), "must be different names"),
+    ("mcr", "dtype", "bfloat17", 'must be one of .*Did you mean "bfloat16"'),
+    ("mcr", "dtype", "int32", "must be one of .*float32"),
+    ("mcr", "width", 0, r"must lie in \[1, inf\)"),
+    ("mcr", "width", -4, r"must lie in \[1, inf\)"),
+    *[("mcr", f, 0, "must lie in") for f in ("heads", "cmu_heads", "num_layers")],
+    ("mcr", "encoder_layers", -1, "must lie in"),
+    ("mcr", "embed_dropout", 1.0, r"must lie in \[0, 1\)"),
+    ("mcr", "attention_dropout", -0.1, r"must lie in \[0, 1\)"),
+    ("mcr", "residual_dropout", float("nan"), r"must lie in \[0, 1\)"),
+    *[("mult", f, 0, "must lie in") for f in ("width", "heads", "layers", "kernel")],
+    ("mult", "self_layers", -1, r"must lie in \[0, inf\)"),
+    ("mult", "kernels", {"audio": 1.5}, "kernels.audio=1.5 must be an integer"),
+    ("mult", "relu_dropout", 1.5, r"must lie in \[0, 1\)"),
+    ("mia_net", "channels", 0, "must lie in"),
+    ("mia_net", "kernel_size", 0, "must lie in"),
+    ("mia_net", "column_scale", float("nan"), r"must lie in \(-inf, inf\)"),
+    ("mia_net", "auxiliaries", ("audio", "audio"), "must be different names"),
+    ("concat", "width", 0, "must lie in"),
+    ("concat", "depth", -1, r"must lie in \[0, inf\)"),
+    ("concat", "dtype", "float8", "must be one of"),
+    ("tfn", "width", -1, r"must lie in \[0, inf\)"),
+    ("tfn", "hidden", 0, "must lie in"),
+    ("lmf", "rank", 0, "must lie in"),
+    ("cim", "positions", 0, "must lie in"),
+    ("mha", "heads", 0, "must lie in"),
+    ("transformer", "dropout", 1.0, r"must lie in \[0, 1\)"),
+    ("ct", "width", 0, "must lie in"),
+  ],
+)
+def test_a_number_that_no_model_can_have_is_one_clear_error(
+  name, field, value, message
+):
+  with pytest.raises(UserError, match=message) as caught:
+    configs.complete({"model": {"name": name, field: value}})
+  assert str(caught.value).startswith(f"model.{field}")
+
+
+def test_what_a_model_can_do_without_may_be_0():
+  for name, field in (path.split(".") for path in fields.MAY_BE_0):
+    configs.complete({"model": {"name": name, field: 0}})
+
+
+def test_every_default_has_a_type_and_is_a_value_that_may_be_given():
+  from mcr_jax import models
+
+  for name in models.NAMES:
+    config = configs.complete({"model": {"name": name}})
+    assert None not in fields.flatten(config).values(), name
 
 
 def test_integers_serve_as_floats_and_lists_as_tuples():

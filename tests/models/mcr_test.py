@@ -255,6 +255,7 @@ def test_dropout_falls_only_while_training_and_by_its_key():
   [
     ({"heads": 4}, "heads=4 must divide the width of the model, 6"),
     ({"source_update": "summ"}, "'summ' is no variant; the nearest is 'sum'"),
+    ({"targets": ("text", "text")}, "names a modality twice"),
     ({"targets": ("smell",)}, "'smell', which is not among the modalities text"),
     ({"cmu": "off", "scu": "off"}, "nothing would reinforce"),
     ({"num_layers": 0}, "must be at least 1"),
