@@ -35,6 +35,7 @@ GROUPS = {
     "buckets": 1,
     "trim": True,
     "placement": "auto",
+    "pipeline": "auto",  # of data that streams: tf.data where it is installed
     "modality_dropout": 0.0,
     "seed": 0,
   },
@@ -78,6 +79,7 @@ CHOICES = {
   "loss.class_weights": ("none", "balanced"),
   "optim.name": ("adam", "adamw"),
   "optim.schedule": ("constant", "cosine", "plateau"),
+  "data.pipeline": ("auto", "tf.data", "threads"),
   "train.seeds_by": ("auto", "vmap", "map"),
   "train.only": ("all", "head"),
 }
@@ -160,7 +162,9 @@ def validate(config: dict) -> None:
     _check_range(path, flat[path], limits)
   seeds = flat["seeds"]
   if not seeds or any(type(s) is not int or not 0 <= s < 2**32 for s in seeds):
-    raise UserError(f"seeds={seeds!r} must be one or more integers from 0 to 2**32 - 1.")
+    raise UserError(
+      f"seeds={seeds!r} must be one or more integers from 0 to 2**32 - 1."
+    )
   if len(set(seeds)) < len(seeds):
     raise UserError(f"seeds={seeds!r} must differ from each other.")
   for axis, size in config["mesh"].items():

@@ -7,27 +7,30 @@ import jax
 import numpy as np
 import pytest
 
-from mcr_jax.data import schedule
-from mcr_jax.training.feed import Resident, Stream
+from mcr_jax.data import batches, schedule
+from mcr_jax.training.feed import Resident, Stream, _scores
 from mcr_jax.training.loop import Trainer, train
 from tests.training import tiny
 
 
-def config_of(folder, placement, mesh=(1, 1)):
+def config_of(folder, placement, mesh=(1, 1), pipeline="auto"):
   path = folder / "regression.npz"
   return tiny.config(
     path if path.exists() else tiny.write(folder),
-    data={"path": str(path), "placement": placement, "buckets": 2},
+    data={"path": str(path), "placement": placement, "pipeline": pipeline}
+    | {"buckets": 2},
     mesh=dict(zip(("seed", "data"), mesh, strict=True)),
     train={"epochs": 2, "batch_size": 8},
   )
 
 
-@pytest.mark.parametrize("mesh", [(1, 1), (2, 2)])
-def test_streamed_and_resident_training_give_the_same_metrics(tmp_path, mesh):
+@pytest.mark.parametrize(
+  ("mesh", "pipeline"), [((1, 1), "tf.data"), ((2, 2), "threads")]
+)
+def test_streamed_and_resident_training_give_the_same_metrics(tmp_path, mesh, pipeline):
   scores = {}
   for placement in ("device", "stream"):
-    config = config_of(tmp_path, placement, mesh)
+    config = config_of(tmp_path, placement, mesh, pipeline)
     run = train(config, tmp_path / placement, verbose=False)
     file = run.workdir / "eval" / "test.json"
     metrics = json.loads(file.read_text())["metrics"]
@@ -64,3 +67,20 @@ def test_large_data_stream_by_themselves(tmp_path, monkeypatch):
   assert isinstance(make().feed, Resident)
   monkeypatch.setattr("mcr_jax.training.feed._budget", lambda mesh: 10_000)
   assert isinstance(make().feed, Stream)
+
+
+def test_the_device_gives_the_scores_of_the_host(tmp_path):
+  trainer = Trainer(config_of(tmp_path, "stream"), tmp_path / "run", verbose=False)
+  feed, rows = trainer.feed, trainer.rows["train"][:8]
+  random = np.random.default_rng(0)
+  raw = batches.arrays(feed.dataset, rows, feed.buckets[-1])
+  for name in feed.scale:
+    raw[name] += random.normal(0, 100, raw[name].shape).astype(np.float32)
+    raw[name][~raw[f"{name}_mask"]] = np.nan
+  found = jax.jit(_scores, static_argnames="clip")(
+    raw, feed.scale, clip=feed.normalizer.clip
+  )
+  for name in feed.scale:
+    right = feed.normalizer.apply(name, raw[name], raw[f"{name}_mask"])
+    np.testing.assert_allclose(found[name], right, rtol=3e-7)
+    assert np.abs(right).max() == feed.normalizer.clip

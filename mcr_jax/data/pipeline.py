@@ -1,8 +1,8 @@
-"""The batches of `stream` by tf.data, for programs that are built on it.
+"""The batches of `stream` by tf.data: what the trainer takes where it is installed.
 
 The steps of a schedule flow through tf.data, whose threads gather the samples of the
-next steps. The trainer takes `stream` itself: the same batches without TensorFlow, at
-less than half of the work.
+next steps, and which other transformations may follow. `data.pipeline=threads` makes
+the same batches without TensorFlow, in less memory.
 """
 
 import contextlib

@@ -4,6 +4,8 @@ Both follow the same schedule and end in the same programs; a feed turns "these 
 of this schedule" into calls.
 """
 
+import functools
+import importlib.util
 import time
 from collections.abc import Callable, Iterator
 
@@ -145,11 +147,36 @@ class Resident:
 
 
 class Stream:
-  """Batches made on the host while the device works on the ones before."""
+  """Batches made on the host while the device works on the ones before.
 
-  def __init__(self, programs: Programs, dataset, normalizer, buckets, pace: Pace):
+  The host copies; the device normalises, where that melts into the first operation
+  that reads the features and costs next to nothing.
+  """
+
+  def __init__(
+    self, programs: Programs, dataset, normalizer, buckets, pace: Pace, pipeline: str
+  ):
     self.programs, self.dataset, self.normalizer = programs, dataset, normalizer
+    self.batches = _pipeline(pipeline).batches
     self.buckets, self.pace = buckets, pace
+    normalizer.check(dataset)
+    self.scale = meshes.place(
+      programs.mesh,
+      {
+        m: (np.float32(normalizer.mean[m]), np.float32(normalizer.std[m]))
+        for m, _ in buckets[0]
+      },
+    )
+    scores = functools.partial(_scores, clip=normalizer.clip)
+    self.step = jax.jit(
+      lambda state, batch, scale: programs.step(state, scores(batch, scale)),
+      donate_argnums=0,
+      out_shardings=programs.by_seed,
+    )
+    self.predict = jax.jit(
+      lambda variables, batch, scale: programs.predict(variables, scores(batch, scale)),
+      out_shardings=meshes.shard(programs.mesh),
+    )
 
   def example(self) -> dict[str, np.ndarray]:
     """Two samples, for shapes."""
@@ -161,13 +188,11 @@ class Stream:
     seed = "seed" if self.programs.mesh.shape["seed"] > 1 else None
     self.pace.restart()
     queue = Queue()
-    source = stream.batches(
-      self.dataset, schedule, self.buckets, self.normalizer, start=start
-    )
+    source = self.batches(self.dataset, schedule, self.buckets, None, start=start)
     for position, batch in enumerate(source, start + 1):
       bucket = schedule.bucket[position - 1]
       batch = meshes.place(self.programs.mesh, batch, P(seed, "data"))
-      state = self.programs.step(state, batch)
+      state = self.step(state, batch, self.scale)
       self.pace.sent(state, 1, self.buckets[bucket])
       queue.sent(state)
       after(state, position)
@@ -175,19 +200,42 @@ class Stream:
 
   def predictions(self, variables, schedule) -> Iterator[np.ndarray]:
     """(S, B, *outputs) of every batch of a schedule, in order."""
-    source = stream.batches(self.dataset, schedule, self.buckets, self.normalizer)
+    source = self.batches(self.dataset, schedule, self.buckets, None)
     for batch in source:
       batch = {name: array[0] for name, array in batch.items()}
       placed = meshes.place(self.programs.mesh, batch, P("data"))
-      yield np.asarray(self.programs.predict(variables, placed))
+      yield np.asarray(self.predict(variables, placed, self.scale))
+
+
+def _scores(batch, scale, clip: float):
+  """As `Normalizer.apply`, on the device."""
+  batch = dict(batch)
+  for name, (mean, std) in scale.items():
+    mean, std = (x.reshape(*[1] * (batch[name].ndim - 1), -1) for x in (mean, std))
+    # The deviation is an argument: XLA would multiply by the inverse of a constant.
+    scores = jnp.clip((batch[name] - mean) / std, -clip, clip)
+    # A hole may hold NaN.
+    batch[name] = jnp.where(batch[f"{name}_mask"][..., None], scores, 0)
+  return batch
 
 
 def make_feed(programs, config, dataset, shape, normalizer, buckets):
   """The feed that a config asks for, or that the size of the data asks for."""
   pace = Pace(config.train.steps_per_call)
   if setup.streams(config, dataset, shape, _budget(programs.mesh)):
-    return Stream(programs, dataset, normalizer, buckets, pace)
+    return Stream(programs, dataset, normalizer, buckets, pace, config.data.pipeline)
   return Resident(programs, dataset, shape.lengths, normalizer, buckets, pace)
+
+
+def _pipeline(choice: str):
+  """The module that makes batches: tf.data's where TensorFlow is installed."""
+  if choice == "auto":
+    choice = "tf.data" if importlib.util.find_spec("tensorflow") else "threads"
+  if choice == "threads":
+    return stream
+  from mcr_jax.data import pipeline
+
+  return pipeline
 
 
 def _budget(mesh) -> int:
