@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcr_jax import flops, models
+from mcr_jax import cli, flops, models
 from mcr_jax.ops import kernels
 
 CONVENTION = """\
@@ -82,6 +82,8 @@ def main():
     "--similarity", action="store_true", help="time both forms of MIA-Net's kernel"
   )
   args = parser.parse_args()
+  for path in filter(None, (args.json, args.plot)):
+    cli.output_file(path)
   device = f"{jax.default_backend()} x{jax.device_count()}"
   machine = f"jax {jax.__version__}  {device}  float32  batch {args.batch}"
   print(f"{machine}  median of {args.repeats}, [p10, p90]\n")

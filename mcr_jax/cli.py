@@ -124,6 +124,21 @@ def parse(
   return arguments
 
 
+def output_file(path: str | os.PathLike) -> Path:
+  """Where a program will write in the end: its folder is made, and it is tried now.
+
+  Hours of work must not end at a folder that is not there.
+  """
+  path = Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  new = not os.path.lexists(path)
+  with open(path, "ab"):
+    pass
+  if new:
+    path.unlink()
+  return path
+
+
 def prepare(cache_dir: str = "") -> None:
   """Sets what only a program may set: the allocator, logs and the compilation cache.
 

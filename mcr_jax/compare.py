@@ -190,7 +190,9 @@ def main(argv: list[str]) -> None:
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("workdirs", nargs=2, metavar="DIR", help="folder of a run")
-  parser.add_argument("--split", default="test", help="which evaluation (test)")
+  parser.add_argument(
+    "--split", default="test", help="which evaluation (test); last_test of last ones"
+  )
   parser.add_argument(
     "--metric", nargs="+", default=(), help="which metrics (all but those of a class)"
   )

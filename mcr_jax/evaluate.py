@@ -6,7 +6,11 @@ from mcr_jax import cli
 
 
 def main(argv: list[str]) -> None:
-  """Evaluates every seed of a run; leaves eval/<split>.json, .csv and .npz."""
+  """Evaluates every seed of a run; leaves eval/<split>.json, .csv and .npz.
+
+  With `--checkpoint last` they are eval/last_<split>.*: a table that is read later
+  takes the best.
+  """
   arguments = cli.parse(
     argv,
     "Evaluates all seeds of a trained run.",
@@ -27,9 +31,10 @@ def main(argv: list[str]) -> None:
   if arguments.json:
     print(evaluators.to_json(results))
     return
+  name = evaluators.stem(arguments.split, results)
   print(evaluators.table(results, arguments.split))
   if arguments.input is None:
-    print(f"\nwritten to {arguments.workdir}/eval/{arguments.split}.json, .csv, .npz")
+    print(f"\nwritten to {arguments.workdir}/eval/{name}.json, .csv, .npz")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +47,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     help="another data set with the same features and labels; leaves no files",
   )
   parser.add_argument(
-    "--checkpoint", default="best", choices=("best", "last"), help="(best)"
+    "--checkpoint",
+    default="best",
+    choices=("best", "last"),
+    help="(best); of the last, the files are eval/last_SPLIT.*",
   )
   parser.add_argument("--json", action="store_true", help="print JSON, no table")
 

@@ -48,6 +48,8 @@ def main(argv: list[str]) -> None:
     extra=_arguments,
     examples=["python -m mcr_jax.predict --workdir runs/mosi --input clips.npz"],
   )
+  if arguments.output is not None:
+    cli.output_file(arguments.output)
   cli.prepare()
   from mcr_jax.run import load_run
 

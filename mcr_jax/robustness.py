@@ -174,7 +174,10 @@ def figure(results: Mapping[str, Any]) -> "matplotlib.figure.Figure":
 
 
 def main(argv: list[str]) -> None:
-  """Studies a run; leaves eval/robustness_<kind>_<split>.json."""
+  """Studies a run; leaves eval/robustness_<kind>_<split>.json.
+
+  Of the last checkpoint it is robustness_<kind>_last_<split>.json.
+  """
   arguments = cli.parse(
     argv,
     "Scores a trained run on data with a missing or noisy modality.",
@@ -186,6 +189,9 @@ def main(argv: list[str]) -> None:
       "python -m mcr_jax.robustness --workdir runs/mosi --kind noise --levels 0 1 2 4",
     ],
   )
+  if arguments.plot:
+    visualize.check_name(arguments.plot)
+    cli.output_file(arguments.plot)
   cli.prepare()
   from mcr_jax.run import load_run
 
@@ -197,7 +203,8 @@ def main(argv: list[str]) -> None:
     metrics=arguments.metric,
     seed=arguments.seed,
   )
-  name = f"robustness_{arguments.kind}_{arguments.split}.json"
+  stem = evaluators.stem(arguments.split, results)
+  name = f"robustness_{arguments.kind}_{stem}.json"
   path = Path(arguments.workdir) / "eval" / name
   path.parent.mkdir(exist_ok=True)
   draft = path.with_name(f".{name}.{os.getpid()}")

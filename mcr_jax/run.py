@@ -187,8 +187,9 @@ class Run:
     Args:
       split: `train`, `valid` or `test`.
       source: see `read`; another data set with the same features and labels.
-      write: whether to leave the files in `eval/` of the workdir; never for another
-        data set, whose results are not the run's.
+      write: whether to leave the files in `eval/` of the workdir, those of the last
+        checkpoint as `last_<split>`; never for another data set, whose results are not
+        the run's.
     """
     dataset = self.read(source, labels=True)
     rows = dataset.indices(split)

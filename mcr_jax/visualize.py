@@ -3,6 +3,7 @@
 Each function returns a Matplotlib figure (the extra `viz`): `figure.savefig(path)`.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, SupportsFloat
 
@@ -177,6 +178,13 @@ def depth(
       axes.set_xticks(list(depths))
   figure.suptitle(title)
   return figure
+
+
+def check_name(path: str | os.PathLike) -> None:
+  """Raises UserError where a figure could not be saved under this name."""
+  known = _new(1, 1)[0].canvas.get_supported_filetypes()
+  if os.path.splitext(path)[1][1:].lower() not in known:
+    raise UserError(f"{path} is no picture; its ending may be {', '.join(known)}.")
 
 
 def _new(width: float, height: float, panels: int = 1):

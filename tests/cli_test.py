@@ -162,3 +162,18 @@ def test_the_allocator_keeps_freed_memory():
 def test_sigterm_without_a_handler_is_not_our_exit():
   done = program("os.kill(os.getpid(), signal.SIGTERM)")
   assert done.returncode == -signal.SIGTERM
+
+
+def test_where_a_program_will_write_is_tried_before_its_work(tmp_path):
+  path = tmp_path / "a" / "b" / "out.png"
+  assert cli.output_file(path) == path
+  assert path.parent.is_dir() and not path.exists()
+  path.write_text("old")
+  cli.output_file(path)
+  assert path.read_text() == "old"
+  with pytest.raises(IsADirectoryError):
+    cli.output_file(path.parent)
+  with pytest.raises((NotADirectoryError, FileExistsError)):
+    cli.output_file(path / "out.png")
+  with pytest.raises(FileNotFoundError):
+    cli.output_file("/proc/out.png")

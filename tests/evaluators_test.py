@@ -212,3 +212,19 @@ def test_an_evaluation_that_is_missing_or_damaged_says_how_to_make_it(tmp_path):
   archive.unlink()
   with pytest.raises(UserError, match="test.npz cannot be read"):
     evaluators.read(tmp_path, "test")
+
+
+def test_results_of_the_last_checkpoint_are_not_read_as_those_of_the_best(tmp_path):
+  predictions, labels = regression()
+  results = evaluators.summarise("auto", predictions, labels)
+  last = results | {"checkpoint": "last"}
+  path = evaluators.write(tmp_path, "test", last, ["x"] * N, labels, predictions)
+  assert path.name == "last_test.json"
+  assert evaluators.read(tmp_path, "last_test").results["checkpoint"] == "last"
+  with pytest.raises(UserError, match="test.json does not exist"):
+    evaluators.read(tmp_path, "test")
+  # As an earlier version left them.
+  for file in list(path.parent.iterdir()):
+    file.rename(file.with_name(file.name.removeprefix("last_")))
+  with pytest.raises(UserError, match="holds the results of 'last_test'; run .* again"):
+    evaluators.read(tmp_path, "test")

@@ -109,15 +109,16 @@ def program(trained, clips, monkeypatch, capsys):
 def test_the_program_writes_to_the_screen_or_to_a_file(program, tmp_path):
   code, output = program()
   assert code == 0 and len(output.out.splitlines()) == 29
-  code, nothing = program("--output", tmp_path / "lines.jsonl")
+  path = tmp_path / "new" / "lines.jsonl"
+  code, nothing = program("--output", path)
   assert code == 0 and not nothing.out
-  assert (tmp_path / "lines.jsonl").read_text() == output.out
-  assert [path.name for path in tmp_path.iterdir()] == ["lines.jsonl"]
+  assert path.read_text() == output.out
+  assert [*tmp_path.iterdir(), *path.parent.iterdir()] == [path.parent, path]
 
 
 def test_the_program_leaves_nothing_half_written(program, tmp_path, monkeypatch):
-  code, output = program("--output", tmp_path / "no" / "lines.jsonl")
-  assert code == 2 and "no such file" in output.err
+  code, output = program("--output", tmp_path)
+  assert code == 2 and "this is a folder, where a file is needed" in output.err
 
   def fail(*_):
     raise UserError("in the middle")

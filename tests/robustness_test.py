@@ -1,13 +1,14 @@
 """Worse data, level by level: what is taken away, and what it costs a run."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from mcr_jax import robustness
+from mcr_jax import cli, robustness
 from mcr_jax.errors import UserError
 from mcr_jax.training.loop import train
 from tests.training import tiny
@@ -107,7 +108,7 @@ def test_what_cannot_be_studied_is_said(run):
 
 
 def test_the_command_leaves_a_table_a_file_and_a_plot(run, tmp_path):
-  plot = tmp_path / "noise.png"
+  plot = tmp_path / "figures" / "noise.png"
   arguments = ["--kind", "noise", "--levels", "0", "2", "--plot", str(plot)]
   done = subprocess.run(
     [
@@ -127,3 +128,32 @@ def test_the_command_leaves_a_table_a_file_and_a_plot(run, tmp_path):
     np.testing.assert_allclose(scores["seeds"], expected, rtol=1e-5)
   assert robustness.table(again).splitlines()[2] in done.stdout
   assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+  ("plot", "error", "message"),
+  [
+    ("drop.xyz", UserError, r"drop.xyz is no picture; its ending may be .*png"),
+    ("drop", UserError, "drop is no picture"),
+    ("/proc/drop.png", FileNotFoundError, "/proc/drop.png"),
+  ],
+)
+def test_a_plot_that_cannot_be_is_refused_before_the_study(plot, error, message):
+  with pytest.raises(error, match=message):
+    robustness.main(["--workdir", "no_run", "--plot", plot])
+
+
+def test_the_last_checkpoint_has_a_file_of_its_own(run, monkeypatch, tmp_path):
+  monkeypatch.setattr(cli, "prepare", lambda *_: None)
+  shutil.copytree(run.workdir, tmp_path / "run")
+  arguments = ["--workdir", str(tmp_path / "run"), "--levels", "0"]
+  for more in ([], ["--checkpoint", "last"]):
+    robustness.main(arguments + more)
+  found = {
+    path.name: json.loads(path.read_text())["checkpoint"]
+    for path in (tmp_path / "run" / "eval").glob("robustness*")
+  }
+  assert found == {
+    "robustness_drop_test.json": "best",
+    "robustness_drop_last_test.json": "last",
+  }

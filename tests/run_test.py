@@ -6,6 +6,7 @@ import runpy
 import shutil
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -23,7 +24,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(folder):
-  config = tiny.config(tiny.write(folder), train={"epochs": 2})
+  """So fast that each seed soon gets worse: its best epoch is not its last."""
+  config = tiny.config(tiny.write(folder), optim={"lr": 0.3}, train={"epochs": 4})
   return train(config, folder / "run", verbose=False)
 
 
@@ -60,6 +62,21 @@ def test_the_kept_epoch_is_the_best_of_metrics_jsonl(loaded):
     assert kept == pytest.approx(mae[seed], rel=1e-5)
 
 
+def test_what_is_reported_and_kept_is_the_best_and_not_the_last(trained, loaded):
+  assert (np.array(tiny.epochs(loaded.workdir)[-1]["best/epoch"]) < 4).all()
+  last = load_run(trained.workdir, checkpoint="last")
+  for a, b, c in zip(
+    *(jax.tree.leaves(run.variables) for run in (trained, loaded, last)), strict=True
+  ):
+    np.testing.assert_array_equal(a, b)
+    assert all((b[seed] != c[seed]).any() for seed in range(2))
+  reported = tiny.predictions(trained.workdir)
+  data = loaded.read()
+  test = data.select(data.indices("test"))
+  np.testing.assert_allclose(loaded.predict(test), reported, rtol=1e-5, atol=1e-6)
+  assert np.abs(last.predict(test) - reported).max() > 0.01
+
+
 def test_training_returns_what_loading_does(trained, loaded):
   one, two = trained.predict(), loaded.predict()
   np.testing.assert_array_equal(one, two)
@@ -83,6 +100,17 @@ def test_the_last_checkpoint_is_another_one(loaded, trained):
   assert "checkpoint" not in loaded.evaluate("test", write=False)
   with pytest.raises(UserError, match="checkpoint='newest' is none of best, last"):
     load_run(trained.workdir, checkpoint="newest")
+
+
+def test_the_last_checkpoint_has_files_of_its_own(trained, tmp_path):
+  shutil.copytree(trained.workdir, tmp_path / "run")
+  before = (tmp_path / "run" / "eval" / "test.json").read_bytes()
+  last = load_run(tmp_path / "run", checkpoint="last").evaluate("test")
+  assert (tmp_path / "run" / "eval" / "test.json").read_bytes() == before
+  found = evaluators.read(tmp_path / "run", "last_test").results
+  assert found["metrics"]["mae"] == last["metrics"]["mae"]
+  best = evaluators.read(tmp_path / "run", "test").results
+  assert found["metrics"]["mae"] != best["metrics"]["mae"]
 
 
 def test_outputs_have_a_seed_axis(loaded):
@@ -192,5 +220,7 @@ def test_the_program_prints_a_table_or_json(trained, monkeypatch, capsys, tmp_pa
   code, output = evaluate()
   assert code == 0 and output.out.startswith("test: 11 samples, 2 seeds")
   assert output.out.rstrip().endswith("eval/test.json, .csv, .npz")
+  code, output = evaluate("--checkpoint", "last")
+  assert output.out.rstrip().endswith("eval/last_test.json, .csv, .npz")
   code, output = evaluate("--split", "dev")
   assert code == 2 and "invalid choice: 'dev'" in output.err

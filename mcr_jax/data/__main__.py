@@ -10,7 +10,8 @@ import argparse
 import pathlib
 import sys
 
-from mcr_jax.cli import run
+from mcr_jax import visualize
+from mcr_jax.cli import output_file, run
 from mcr_jax.data import npz, readers, report
 from mcr_jax.errors import UserError
 
@@ -54,6 +55,7 @@ def main(argv: list[str]) -> int:
   pairs = dict(x.partition("=")[::2] for x in arguments.feature)
   if not all(pairs.values()):
     raise UserError(f"--feature={arguments.feature} must be MODALITY=FOLDER.")
+  _check_output(arguments)
   most = arguments.memory_gb
   dataset = readers.read(
     arguments.file,
@@ -62,8 +64,6 @@ def main(argv: list[str]) -> int:
     limit=None if most is None else most * 1e9,
   )
   if arguments.command == "convert":
-    if arguments.out.suffix != ".npz":
-      raise UserError(f"{arguments.out} must end in .npz.")
     npz.write(arguments.out, dataset)
     print(f"wrote {arguments.out}: {len(dataset):,} samples")
     return 0
@@ -84,6 +84,17 @@ def main(argv: list[str]) -> int:
   encoding = sys.stdout.encoding or "utf-8"
   sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
   return 0
+
+
+def _check_output(arguments: argparse.Namespace) -> None:
+  """What cannot be written is told before hours of reading, not after."""
+  if arguments.command == "convert":
+    if arguments.out.suffix != ".npz":
+      raise UserError(f"{arguments.out} must end in .npz.")
+    output_file(arguments.out)
+  elif arguments.plot:
+    visualize.check_name(arguments.plot)
+    output_file(arguments.plot)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""`eval/<split>.json`, `.csv` and `.npz` of a workdir: written whole or not at all."""
+"""`eval/<split>.json`, `.csv` and `.npz` of a workdir: written whole or not at all.
+
+The results of another checkpoint than the best have files of their own,
+`eval/last_<split>.*`, and are read under that name only.
+"""
 
 import contextlib
 import csv
@@ -40,6 +44,12 @@ class Evaluation:
   predictions: np.ndarray
 
 
+def stem(split: str, results: Results) -> str:
+  """What the files of a split are called."""
+  checkpoint = results.get("checkpoint", "best")
+  return split if checkpoint == "best" else f"{checkpoint}_{split}"
+
+
 def write(
   workdir: str | os.PathLike,
   split: str,
@@ -52,7 +62,7 @@ def write(
 
   Args:
     workdir: of the run.
-    split: names the files.
+    split: names the files, see `stem`.
     results: of `summarise`; further entries are kept if JSON can hold them.
     ids: (N,).
     labels: (N,) or (N, K).
@@ -72,21 +82,29 @@ def write(
   digest = hashlib.sha256(archive.getvalue()).hexdigest()
   document = render.to_json({"split": split, **results, "predictions_sha256": digest})
   # The JSON last: it names the archive that it belongs to.
-  _replace(folder / f"{split}.npz", archive.getvalue())
-  _replace(folder / f"{split}.csv", text.getvalue().encode())
-  path = folder / f"{split}.json"
+  name = stem(split, results)
+  _replace(folder / f"{name}.npz", archive.getvalue())
+  _replace(folder / f"{name}.csv", text.getvalue().encode())
+  path = folder / f"{name}.json"
   _replace(path, document.encode())
   return path
 
 
-def read(workdir: str | os.PathLike, split: str) -> Evaluation:
+def read(workdir: str | os.PathLike, name: str) -> Evaluation:
   """What `write` wrote.
 
+  Args:
+    workdir: of the run.
+    name: of the split; `last_<split>` for the results of the last checkpoint.
+
   Raises:
-    UserError: it is not there, is damaged, or its files are of two evaluations.
+    UserError: it is not there, is damaged, or its files are of two evaluations or of
+      another checkpoint.
   """
-  again = f"run `python -m mcr_jax.evaluate --workdir {workdir} --split {split}`"
-  path = Path(workdir) / "eval" / f"{split}.json"
+  split = name.removeprefix("last_")
+  command = f"python -m mcr_jax.evaluate --workdir {workdir} --split {split}"
+  again = f"run `{command}{'' if name == split else ' --checkpoint last'}`"
+  path = Path(workdir) / "eval" / f"{name}.json"
   if not path.is_file():
     missing = path if Path(workdir).is_dir() else workdir
     raise UserError(f"{missing} does not exist; {again} first.")
@@ -104,6 +122,8 @@ def read(workdir: str | os.PathLike, split: str) -> Evaluation:
       f"{error.filename if isinstance(error, OSError) else path} cannot be read "
       f"({type(error).__name__}: {error}); {again} again."
     ) from error
+  if (found := stem(split, results)) != name:
+    raise UserError(f"{path} holds the results of {found!r}; {again} again.")
   if not whole:
     raise UserError(f"{archive} is not the file that {path} describes; {again} again.")
   with np.load(io.BytesIO(data), allow_pickle=False) as arrays:

@@ -16,7 +16,7 @@ def transform(optim, weight_decay) -> optax.GradientTransformation:
   """Clipping, Adam or AdamW; `weight_decay` may be a traced scalar.
 
   `adam` adds the decay to the gradient (L2, as in PyTorch's Adam), `adamw` to the
-  update (decoupled). Biases and the scales of norms are not decayed.
+  update (decoupled). What is only added (biases) and the scales of norms are left out.
   """
   steps = []
   if optim.clip > 0:
@@ -36,8 +36,14 @@ def _names(path) -> tuple[str, ...]:
 
 
 def _decayed(params):
-  kept = lambda path, _: not ("bias" in _names(path)[-1] or _names(path)[-1] == "scale")
-  return jax.tree_util.tree_map_with_path(kept, params)
+  """Booleans, by name: no `bias`, nothing of `b_`, and no `scale` of a norm."""
+
+  def decayed(path, _):
+    *modules, name = _names(path)
+    of_norm = name == "scale" and "norm" in "".join(modules[-1:])
+    return not ("bias" in name or name.startswith("b_") or of_norm)
+
+  return jax.tree_util.tree_map_with_path(decayed, params)
 
 
 def schedule(optim, step, total_steps: int):

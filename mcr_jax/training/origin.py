@@ -36,8 +36,12 @@ class Origin:
 def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> Origin:
   """The origin of the run in a workdir, which may have begun there.
 
+  Weights go with the features that they were trained on, so the statistics of the run
+  to start from are taken over, and the config must ask for what these do.
+
   Raises:
-    UserError: the data is not what the folder's run, or the run to start from, had.
+    UserError: the data, or what is done to its features, is not what the folder's run,
+      or the run to start from, had.
   """
   own = digest(dataset)
   begun = (workdir / "config.json").is_file()
@@ -57,11 +61,14 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
   room = dict(config.data.lengths)
   if before is not None:
     before.check_features(dataset)
+    _check_normalization(config, before)
     room = {**before.shape.lengths, **room}
   shape = setup.Shape.of(dataset, room, config.evals.metrics)
   check_fits(dataset, shape.lengths)
   normalizer = before.normalizer if before else setup.normalizer_of(config, dataset)
   notes = [*dataset.notes, *normalizer.notes]
+  if before and config.data.normalize:
+    notes.append(f"Features are normalised by the statistics of {before.workdir}.")
   facts = {
     **describe(),
     "data": {"digest": own, "source": dataset.source, "notes": notes},
@@ -69,3 +76,15 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
     "seeds": list(seeds),
   }
   return Origin(shape, normalizer, facts, before)
+
+
+def _check_normalization(config: ConfigDict, before: Run) -> None:
+  fields = ["normalize", "clip"] if config.data.normalize else ["normalize"]
+  for field in fields:
+    here, there = config.data[field], before.config.data[field]
+    if here != there:
+      raise UserError(
+        f"data.{field}={here} here and {there} in train.init_from={before.workdir}, "
+        "whose weights are for features as it made them: set "
+        f"--config.data.{field}={there}."
+      )

@@ -93,14 +93,16 @@ def test_every_kind_of_label_is_described_and_drawn(tmp_path, kind, capsys):
     class_names=("x", "y", "z") if kind == "classes" else (),
   )
   npz.write(tmp_path / "x.npz", dataset)
-  text = inspected(tmp_path / "x.npz", capsys, "--plot", str(tmp_path / "x.png"))
+  text = inspected(
+    tmp_path / "x.npz", capsys, "--plot", str(tmp_path / "new" / "x.png")
+  )
   words = {
     "classes": "0 x: train 2, test 1",
     "binary": "label 1: mean train 0.500, test 0.500",
     "none": "Labels: none",
   }
   assert words[kind] in text
-  assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+  assert (tmp_path / "new" / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_names_from_strangers_cannot_write_to_the_terminal():
@@ -109,6 +111,20 @@ def test_names_from_strangers_cannot_write_to_the_terminal():
     modalities={"text": Modality.from_vectors(np.eye(2))},
   )
   assert not any("\x1b" in line for line in report.write(dataset, "x"))
+
+
+@pytest.mark.parametrize(
+  ("arguments", "error"),
+  [
+    (("inspect", "no.pkl", "--plot", "x.doc"), "x.doc is no picture"),
+    (("inspect", "no.pkl", "--plot", "/proc/x.png"), "/proc/x.png"),
+    (("convert", "no.pkl", "x.zip"), "x.zip must end in .npz"),
+    (("convert", "no.pkl", "/proc/x.npz"), "/proc/x.npz"),
+  ],
+)
+def test_what_cannot_be_written_is_told_before_anything_is_read(arguments, error):
+  with pytest.raises((UserError, OSError), match=error):
+    main(list(arguments))
 
 
 def test_conversion_keeps_the_data_set(tmp_path, file):

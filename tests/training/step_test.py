@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from mcr_jax.errors import UserError
@@ -154,6 +155,50 @@ def test_decay_shrinks_kernels_and_leaves_biases():
   for layer in update(state, batch).params.values():
     np.testing.assert_allclose(layer["kernel"], 0.95, rtol=1e-6)
     np.testing.assert_array_equal(layer["bias"], 1)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_steps_are_those_of_adam_with_the_numbers_of_the_config(name):
+  """`adam` decays through the slope, `adamw` beside it."""
+  numbers = {"b1": 0.7, "b2": 0.9, "eps": 0.1}
+  fields = {"name": name, "lr": 0.05, "weight_decay": 0.3, "clip": 0.0, **numbers}
+  state, update = begin(optim=fields)
+  params, model = state.params, Small()
+  kernels = {layer: {"kernel": True, "bias": False} for layer in params}
+  oracle = optax.adam(0.05, **numbers)
+  if name == "adamw":
+    oracle = optax.adamw(0.05, **numbers, weight_decay=0.3, mask=kernels)
+  opt = oracle.init(params)
+
+  def loss(params, batch):
+    errors = model.apply({"params": params}, batch)[0][:, 0] - batch["label"]
+    return jnp.square(errors).mean()
+
+  for seed in range(3):
+    batch = make_batch(seed=seed)
+    slope = jax.grad(loss)(params, batch)
+    if name == "adam":
+      for layer in slope:
+        slope[layer]["kernel"] += 0.3 * params[layer]["kernel"]
+    changes, opt = oracle.update(slope, opt, params)
+    params = optax.apply_updates(params, changes)
+    state = update(state, batch)
+    assert_near(state.params, params, rtol=1e-4, atol=1e-6)
+
+
+def test_a_slope_that_is_too_long_is_cut_to_the_clip():
+  # So large an epsilon makes Adam's step the slope itself.
+  slow, batch = {"eps": 1e6, "lr": 1e6}, make_batch()
+
+  def change(clip):
+    state, update = begin(optim=slow | {"clip": clip})
+    return moved(state.params, update(state, batch).params)
+
+  whole = change(0.0)
+  norm = float(optax.tree.norm(whole))
+  near = {"rtol": 1e-3, "atol": 1e-5 * norm}
+  assert_near(change(norm / 4), jax.tree.map(lambda x: x / 4, whole), **near)
+  assert_near(change(norm * 2), whole, **near)
 
 
 def test_training_the_head_moves_the_head_alone():

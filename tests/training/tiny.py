@@ -26,7 +26,9 @@ MCR = {
 }
 
 
-def dataset(task: str = "regression", seed: int = 0, **changes) -> Dataset:
+def dataset(
+  task: str = "regression", seed: int = 0, longest: dict = LONGEST, **changes
+) -> Dataset:
   """Sequences with holes; the last sample of each split misses its audio."""
   random = np.random.default_rng(seed)
   count = sum(COUNTS.values())
@@ -34,8 +36,8 @@ def dataset(task: str = "regression", seed: int = 0, **changes) -> Dataset:
   signal = random.normal(size=count)
   modalities = {}
   for name, width in WIDTHS.items():
-    lengths = (1 + random.random(count) ** 3 * LONGEST[name]).astype(int)
-    lengths[0] = LONGEST[name]
+    lengths = (1 + random.random(count) ** 3 * longest[name]).astype(int)
+    lengths[0] = longest[name]
     if name == "audio":
       lengths[np.cumsum(list(COUNTS.values())) - 1] = 0
     offsets = np.concatenate([[0], np.cumsum(lengths)])

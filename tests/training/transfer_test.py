@@ -113,6 +113,31 @@ def test_other_features_are_refused(before, tmp_path):
     Trainer(reordered, tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+  ("field", "value", "there"), [("normalize", False, True), ("clip", 2.0, 5.0)]
+)
+def test_features_are_made_as_those_that_the_weights_are_for(
+  before, tmp_path, field, value, there
+):
+  config = config_from(before, tiny.write(tmp_path)).unlock()
+  trainer = Trainer(config, tmp_path / "run", verbose=False)
+  note = f"Features are normalised by the statistics of {before.workdir}."
+  assert note in trainer.facts["data"]["notes"]
+  config.data[field] = value
+  message = f"data.{field}={value} here and {there} in train.init_from=.*before"
+  with pytest.raises(UserError, match=f"{message}.* set --config.data.{field}={there}"):
+    Trainer(config, tmp_path / "run", verbose=False)
+
+
+def test_what_is_not_normalised_may_have_another_clip(tmp_path):
+  path = tiny.write(tmp_path)
+  config = tiny.config(path, data={"normalize": False}, train=SHORT)
+  one = train(config, tmp_path / "one", verbose=False)
+  config = config_from(one, path).unlock()
+  config.data.normalize, config.data.clip = False, 2.0
+  assert not Trainer(config, tmp_path / "run", verbose=False).facts["data"]["notes"]
+
+
 def test_a_run_outlives_the_one_that_it_started_from(
   before, folder, tmp_path, monkeypatch
 ):
