@@ -3,8 +3,8 @@ r"""MIA-Net and the fusion methods on MELD's dev part: text and speech, seven em
   python benchmarks/real_data.py --data FOLDER --out runs/real --only meld
 
 writes the feature file and trains these configs on it.
-MIA-Net's settings were chosen by the validation parts of two folds, from 38 draws: see
-benchmarks/README.md.
+MIA-Net's settings were chosen by the validation parts of two folds, from 46 draws; the
+others have the first settings.
 Variants: the name of a fusion method. Vectors of 768 features each; the text's are of
 a model that was fine-tuned on MELD's training part.
 """
