@@ -182,7 +182,7 @@ def depth(
 
 def check_name(path: str | os.PathLike) -> None:
   """Raises UserError where a figure could not be saved under this name."""
-  known = _new(1, 1)[0].canvas.get_supported_filetypes()
+  known = _new(1.0, 1.0)[0].canvas.get_supported_filetypes()
   if os.path.splitext(path)[1][1:].lower() not in known:
     raise UserError(f"{path} is no picture; its ending may be {', '.join(known)}.")
 

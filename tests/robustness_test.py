@@ -151,7 +151,7 @@ def test_the_last_checkpoint_has_a_file_of_its_own(run, monkeypatch, tmp_path):
     robustness.main(arguments + more)
   found = {
     path.name: json.loads(path.read_text())["checkpoint"]
-    for path in (tmp_path / "run" / "eval").glob("robustness*")
+    for path in (tmp_path / "run" / "eval").glob("robustness_drop*")
   }
   assert found == {
     "robustness_drop_test.json": "best",

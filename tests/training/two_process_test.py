@@ -168,7 +168,8 @@ def test_two_processes_that_stream_are_one_that_does_not(file, whole, tmp_path):
   settings = config(file, data={"placement": "stream"}, train={"steps_per_call": 0})
   with pair(tmp_path, settings).start() as run:
     assert run.ended() == [0, 0], run.said()
-  assert_same(run.workdir, whole)
+  # The device normalises what streams: another rounding than the host's.
+  tiny.assert_close(tiny.epochs(run.workdir), tiny.epochs(whole), 1e-5)
   # Written once, by one of them.
   assert len(list((run.workdir / "events").iterdir())) == 1
   assert not list(run.workdir.rglob("ocdbt.process_1"))
