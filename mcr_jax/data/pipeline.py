@@ -16,7 +16,7 @@ import numpy as np
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schedule import Bounds, Schedule
 from mcr_jax.data.schema import Dataset
-from mcr_jax.data.stream import WAITING, WORKERS, Gather
+from mcr_jax.data.stream import WAITING, WORKERS, Gather, step_back
 from mcr_jax.errors import UserError
 
 
@@ -40,7 +40,11 @@ def batches(
   # TensorFlow keeps a function for as long as the process lives; the data set must
   # not stay with it.
   reference = weakref.ref(gather)
-  load = lambda bucket, rows: reference()(bucket, rows)
+
+  def load(bucket, rows):
+    step_back()
+    return reference()(bucket, rows)
+
   types = [tf.as_dtype(kind) for kind in gather.types.values()]
   pipeline = (
     tf.data.Dataset.from_tensor_slices(steps)

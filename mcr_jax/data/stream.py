@@ -6,10 +6,11 @@ and wherever it is asked for. `pipeline` has the same batches as a tf.data pipel
 """
 
 import collections
+import mmap
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -18,11 +19,14 @@ from mcr_jax.data.batches import aligned
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schedule import FILLER, Bounds, Schedule
 from mcr_jax.data.schema import Dataset, Modality, release
+from mcr_jax.errors import UserError
 
 # Batches in the making, and batches that wait: what this holds in memory.
 WORKERS = min(4, os.cpu_count() or 1)
 WAITING = 1
 NICENESS = 15
+# Numbers at both ends of an array that tell whether a file is still the same.
+PROBE = 1 << 12
 
 
 def batches(
@@ -49,7 +53,7 @@ def batches(
     `weight`, with a leading axis of seeds.
   """
   gather = Gather(dataset, buckets, normalizer)
-  pool = ThreadPoolExecutor(WORKERS, "batches", _step_back)
+  pool = ThreadPoolExecutor(WORKERS, "batches", step_back)
   pending = collections.deque()
   try:
     for step in range(start, len(schedule)):
@@ -63,7 +67,7 @@ def batches(
     pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _step_back() -> None:
+def step_back() -> None:
   """Leaves the cores to the computation: this thread takes what it does not use."""
   # Of one thread, on Linux; elsewhere it would be the whole process.
   if sys.platform == "linux":
@@ -95,6 +99,7 @@ class Gather:
           spread(normalizer.mean[name]),
           spread(normalizer.std[name]),
         )
+    self.read = {m: _reader(dataset.modalities[m].values) for m, _ in buckets[0]}
     self.types = {"weight": np.dtype(np.float32)}
     for name, _ in buckets[0]:
       self.types |= {name: np.dtype(np.float32), f"{name}_mask": np.dtype(bool)}
@@ -113,8 +118,6 @@ class Gather:
       values, mask = self._padded(name, modality, starts.flat, ends.flat, length)
       batch[name] = values.reshape(*rows.shape, *values.shape[1:])
       batch[f"{name}_mask"] = mask.reshape(*rows.shape, length)
-      # Pages that were read would count as this process's memory until it ends.
-      release(modality.values)
     if self.dataset.labels is not None:
       batch["label"] = self.dataset.labels[place]
     return [batch[name] for name in self.types]
@@ -127,22 +130,61 @@ class Gather:
     """values (n, length, D) and mask (n, length) of n runs of steps, normalised."""
     values = aligned((len(starts), length, modality.width))
     mask = np.zeros((len(starts), length), bool)
-    # Flat, and not as a memmap, whose slices are slow to make.
-    source = np.asarray(modality.values).reshape(-1)
     flat, width = values.reshape(len(values), -1), modality.width
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
       size = (end - start) * width
-      part, steps = flat[i, :size], source[start * width : end * width]
+      part = flat[i, :size]
+      self.read[name](start * width, part)
       if name in self.scale:
         mean, std = self.scale[name]
-        np.subtract(steps, mean[:size], out=part)
+        np.subtract(part, mean[:size], out=part)
         np.divide(part, std[:size], out=part)
         part.clip(-self.clip, self.clip, out=part)
-      else:
-        part[...] = steps
       flat[i, size:] = 0
       real = mask[i, : end - start]
       real[...] = modality.mask[start:end]
       if not real.all():
         values[i, : end - start][~real] = 0
     return values, mask
+
+
+def _reader(values: np.ndarray) -> Callable[[int, np.ndarray], None]:
+  """A function that copies the numbers from a position on, as many as it is given.
+
+  Of a mapped file it reads: pages of the map have to be faulted in and given back,
+  which costs more than the copy, and keeps the cores from each other.
+  """
+  # Not as a memmap, whose slices are slow to make.
+  flat = np.asarray(values).reshape(-1)
+
+  def copy(begin, out):
+    out[...] = flat[begin : begin + out.size]
+
+  mapped = isinstance(getattr(values, "base", None), mmap.mmap) and values.mode == "r"
+  if not mapped or not hasattr(os, "preadv"):
+    return copy
+  try:
+    file = open(values.filename, "rb", buffering=0)
+  except OSError:
+    return copy  # a map outlives the name of its file
+
+  def read(begin, out):
+    data, place = memoryview(out).cast("B"), values.offset + out.itemsize * begin
+    while len(data):
+      count = os.preadv(file.fileno(), [data], place)
+      if not count:
+        raise UserError(f"{values.filename} has become shorter.")
+      data, place = data[count:], place + count
+
+  # The name may belong to another file by now.
+  for begin in (0, max(0, flat.size - PROBE)):
+    part = flat[begin : begin + PROBE]
+    found = np.empty_like(part)
+    try:
+      read(begin, found)
+    except UserError:
+      return copy
+    if found.tobytes() != part.tobytes():
+      return copy
+  release(values)
+  return read

@@ -151,6 +151,36 @@ def test_a_mapped_file_streams_without_staying_in_memory(collect, tmp_path):
   assert resident_kilobytes("x.npz") == 0
 
 
+def test_a_file_that_was_replaced_is_not_read_for_the_one_that_was_mapped(tmp_path):
+  values = np.arange(N * 500 * 100, dtype=np.float32).reshape(-1, 100)
+  modality = Modality(values, np.arange(N + 1) * 500, np.ones(N * 500, bool))
+  dataset = Dataset(np.arange(N).astype(str), {"vision": modality})
+  npz.write(tmp_path / "x.npz", dataset)
+  mapped = npz.read(tmp_path / "x.npz")
+  plan, buckets = plan_of(dataset)
+  right = list(stream.batches(dataset, plan, buckets, None))
+  other = dataclasses.replace(modality, values=values + 1)
+  npz.write(
+    tmp_path / "x.npz", dataclasses.replace(dataset, modalities={"vision": other})
+  )
+  assert_same(stream.batches(mapped, plan, buckets, None), right)
+  (tmp_path / "x.npz").unlink()
+  assert_same(stream.batches(mapped, plan, buckets, None), right)
+
+
+def test_a_file_that_became_shorter_ends_in_one_sentence(tmp_path):
+  path = tmp_path / "x"
+  np.arange(1 << 16, dtype=np.float32).tofile(path)
+  read = stream._reader(np.memmap(path, np.float32, "r"))
+  out = np.empty(10, np.float32)
+  read(5, out)
+  np.testing.assert_array_equal(out, np.arange(5, 15))
+  with open(path, "r+b") as file:
+    file.truncate(1 << 10)
+  with pytest.raises(UserError, match="has become shorter"):
+    read(1 << 15, out)
+
+
 def resident_kilobytes(name):
   """Of the pages of a mapped file."""
   try:
