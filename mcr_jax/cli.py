@@ -59,6 +59,9 @@ def run(main: Callable[[list[str]], int | None]) -> NoReturn:
   0 done, 2 the user's mistake, 3 loss not finite, 4 damaged checkpoint, 130 or 143
   stopped by a signal; 1, with a traceback, is a bug of ours.
   """
+  # A daemon may have closed them.
+  sys.stdout = sys.stdout or open(os.devnull, "w")
+  sys.stderr = sys.stderr or open(os.devnull, "w")
   try:
     code = main(sys.argv[1:]) or 0
     sys.stdout.flush()

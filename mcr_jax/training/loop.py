@@ -1,6 +1,7 @@
 """Training: from a config to a finished workdir."""
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import jax
@@ -56,9 +57,11 @@ def train(
       print(f"{workdir} is finished already: nothing to do.", flush=True)
     return load_run(workdir)
   trainer = Trainer(config, workdir, verbose=verbose)
-  trainer.start(resume=status == "resume")
-  trainer.run()
-  return trainer.finish()
+  alone = workspace.claim(workdir) if jax.process_index() == 0 else nullcontext()
+  with alone:
+    trainer.start(resume=status == "resume")
+    trainer.run()
+    return trainer.finish()
 
 
 class Trainer:

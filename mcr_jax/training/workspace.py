@@ -1,6 +1,9 @@
 """The rules of a workdir: one run a folder, and what an older one there means."""
 
+import contextlib
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from mcr_jax.errors import UserError
 FREE = (
   "mesh.",
   "data.placement",
+  "data.pipeline",
   "train.steps_per_call",
   "train.checkpoint_seconds",
   "train.seeds_by",
@@ -59,6 +63,34 @@ def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
       "choose another --workdir."
     )
   return "resume"
+
+
+@contextlib.contextmanager
+def claim(workdir: Path) -> Iterator[None]:
+  """Keeps every other process from training in the folder, until this one ends.
+
+  Raises:
+    UserError: another one trains in it.
+  """
+  try:
+    import fcntl
+  except ImportError:  # not a POSIX system
+    yield
+    return
+  workdir.mkdir(parents=True, exist_ok=True)
+  # The folder is the lock: no file to leave behind, and the system frees it.
+  folder = os.open(workdir, os.O_RDONLY)
+  try:
+    try:
+      fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise UserError(
+        f"Another process is training in {workdir}: wait for it, stop it, or choose "
+        "another --workdir."
+      ) from None
+    yield
+  finally:
+    os.close(folder)
 
 
 def facts(workdir: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mcr_jax.errors import UserError
+from mcr_jax.errors import DamagedCheckpoint, UserError
 
 PACKAGES = ("mcr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -96,12 +96,21 @@ class Writer:
       sys.stdout.flush()
 
   def truncate_after(self, epoch: int) -> None:
-    """Drops what was written after the epoch that a run resumes from."""
+    """Drops what was written after the epoch that a run resumes from.
+
+    Raises:
+      DamagedCheckpoint: an epoch before it is not on record.
+    """
     self._purge_step = epoch + 1
     if self._active and self.metrics.exists():
-      kept = [
-        json.dumps(entry) for entry in read(self.metrics) if entry["epoch"] <= epoch
-      ]
+      entries = [entry for entry in read(self.metrics) if entry["epoch"] <= epoch]
+      found = [entry["epoch"] for entry in entries]
+      if found != list(range(1, epoch + 1)):
+        raise DamagedCheckpoint(
+          f"{self.metrics} has the epochs {found}, where the checkpoint follows epoch "
+          f"{epoch}: records were lost. Put the file back, or choose a new --workdir."
+        )
+      kept = [json.dumps(entry) for entry in entries]
       self.write_text("metrics.jsonl", "".join(f"{line}\n" for line in kept))
 
   def write_json(self, name: str, values: Any) -> None:

@@ -92,3 +92,12 @@ def test_damaged_files_are_named(workdir, config):
   (workdir / "config.json").write_text("{")
   with pytest.raises(UserError, match=r"config.json cannot be read"):
     workspace.status(workdir, config, True)
+
+
+def test_a_folder_is_trained_in_by_one_at_a_time(tmp_path):
+  with workspace.claim(tmp_path / "run"):
+    with pytest.raises(UserError, match="Another process is training in"):
+      with workspace.claim(tmp_path / "run"):
+        pass
+  with workspace.claim(tmp_path / "run"):
+    assert not list((tmp_path / "run").iterdir())

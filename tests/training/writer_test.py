@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pytest
 
-from mcr_jax.errors import Interrupted, UserError
+from mcr_jax.errors import DamagedCheckpoint, Interrupted, UserError
 from mcr_jax.training import writer as writers
 from mcr_jax.training.progress import Progress, duration
 from mcr_jax.training.signals import Signals
@@ -269,3 +269,9 @@ def test_a_record_that_was_cut_off_while_it_was_written_is_left_out(tmp_path):
   path = tmp_path / "metrics.jsonl"
   path.write_bytes(b'{"epoch": 1}\n{"epoch": 2}')
   assert writers.read(path) == [{"epoch": 1}]
+
+
+def test_a_record_that_was_lost_is_not_passed_over(tmp_path):
+  (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 3}\n')
+  with pytest.raises(DamagedCheckpoint, match=r"epochs \[1, 3\].* follows epoch 3"):
+    Writer(tmp_path).truncate_after(3)
