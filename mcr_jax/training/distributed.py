@@ -88,7 +88,8 @@ def together() -> Iterator[None]:
     _leave_with = 130
     raise
   except Exception as error:
-    known = isinstance(error, jax.errors.JaxRuntimeError)
+    # A collective that broke off may be a ValueError, where jit dispatches it.
+    known = isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
     reason = _watch.explain(error) if known and _watch is not None else ""
     if not reason:
       raise
