@@ -33,9 +33,9 @@ def main():
   parser.add_argument("--json")
   arguments = parser.parse_args()
   os.environ.setdefault("OMP_NUM_THREADS", str(arguments.threads))
-  from mcr_jax import cli
+  from mcr_jax import allocator
 
-  cli.keep_freed_memory()
+  allocator.keep_freed_memory()
   import jax
   import torch
 
@@ -158,8 +158,11 @@ def mult():
 
 def turns(sides, repeats):
   """Seconds of every side, which take turns; each is called once before."""
+  from mcr_jax import allocator
+
   for run in sides.values():
     run()
+  allocator.retire_fragments()
   times = {name: [] for name in sides}
   for _ in range(repeats):
     for name, run in sides.items():

@@ -36,9 +36,9 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 given = os.environ.get("XLA_FLAGS", "")
 os.environ["XLA_FLAGS"] = f"{given} --xla_force_host_platform_device_count=8".strip()
 
-from mcr_jax import cli
+from mcr_jax import allocator
 
-cli.keep_freed_memory()
+allocator.keep_freed_memory()
 
 import jax
 import numpy as np

@@ -20,9 +20,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
-from mcr_jax import cli
+from mcr_jax import allocator
 
-cli.keep_freed_memory()
+allocator.keep_freed_memory()
 
 import jax
 import numpy as np
@@ -105,6 +105,7 @@ def measure(name, fields, longest, size, repeats, most):
   temporary = compiled.memory_analysis().temp_size_in_bytes
   if "attention" in model.__dataclass_fields__ and temporary < 4e9:
     check(model, variables, batch)
+  allocator.retire_fragments()
   times = []
   for _ in range(repeats + 1):
     began = time.perf_counter()

@@ -5,9 +5,9 @@ Importing the library sets nothing; `prepare` does, and only programs call it.
 
 import argparse
 import contextlib
-import ctypes
 import difflib
 import errno
+import gc
 import logging
 import os
 import sys
@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from mcr_jax import allocator
 from mcr_jax.errors import McrJaxError, UserError
 
 FLAGS = {
@@ -135,6 +136,8 @@ def output_file(path: str | os.PathLike) -> Path:
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   new = not os.path.lexists(path)
+  if path.exists() and not (path.is_file() or path.is_dir()):
+    raise UserError(f"{path} is a device or a pipe; results go to a file.")
   with open(path, "ab"):
     pass
   if new:
@@ -143,40 +146,31 @@ def output_file(path: str | os.PathLike) -> Path:
 
 
 def prepare(cache_dir: str = "") -> None:
-  """Sets what only a program may set: the allocator, logs and the compilation cache.
+  """Sets what only a program may: allocator, garbage, logs and the compilation cache.
 
   Args:
     cache_dir: of compiled programs; without it the user's JAX_COMPILATION_CACHE_DIR,
       else mcr_jax in the user's cache folder.
   """
-  keep_freed_memory()
+  allocator.keep_freed_memory()
   import jax  # after the allocator: its threads make arenas
   from absl import logging as absl_logging
+
+  # Tracing makes millions of objects that live: a fifth of it was looking for garbage.
+  gc.freeze()
+  gc.set_threshold(100_000, 20, 20)
 
   absl_logging.set_verbosity(absl_logging.ERROR)
   for name in ("jax", "orbax", "tensorflow"):
     logging.getLogger(name).setLevel(logging.ERROR)
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  if cache_dir:
+    os.makedirs(cache_dir, exist_ok=True)
   if cache_dir or not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     jax.config.update(
       "jax_compilation_cache_dir", cache_dir or str(Path(home) / "mcr_jax")
     )
-
-
-def keep_freed_memory() -> bool:
-  """Makes glibc keep freed memory; whether it is glibc and did.
-
-  XLA frees its temporary buffer after every call. Returned to the system, it is
-  faulted in page by page at the next one, which costs a CPU a third of its time.
-  """
-  arena_max, mmap_max, trim_threshold = -8, -4, -1  # malloc.h
-  with contextlib.suppress(OSError, AttributeError, ValueError):
-    libc = ctypes.CDLL(None)
-    _ = libc.gnu_get_libc_version  # musl has a mallopt that does nothing
-    settings = {arena_max: 1, mmap_max: 0, trim_threshold: -1}
-    return all(libc.mallopt(name, value) for name, value in settings.items())
-  return False
 
 
 class _Parser(argparse.ArgumentParser):

@@ -103,8 +103,8 @@ def group_numbers(ids: np.ndarray) -> np.ndarray:
   kinds, numbers = np.unique(prefixes, return_inverse=True)
   if len(kinds) in (1, len(ids)):
     raise UserError(
-      f"The ids ({ids[0]!r}, ...) make {len(kinds)} groups of {len(ids)} samples by "
-      "the text before `$_$` or the last `_`; there is nothing to draw by group."
+      f"The ids ({str(ids[0])!r}, ...) make {len(kinds)} groups of {len(ids)} samples "
+      "by the text before `$_$` or the last `_`; there is nothing to draw by group."
     )
   return numbers
 
@@ -190,8 +190,13 @@ def main(argv: list[str]) -> None:
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("workdirs", nargs=2, metavar="DIR", help="folder of a run")
+  splits = ("train", "valid", "test")
   parser.add_argument(
-    "--split", default="test", help="which evaluation (test); last_test of last ones"
+    "--split",
+    default="test",
+    choices=(*splits, *(f"last_{split}" for split in splits)),
+    metavar="SPLIT",
+    help="which evaluation (test); last_test of last ones",
   )
   parser.add_argument(
     "--metric", nargs="+", default=(), help="which metrics (all but those of a class)"

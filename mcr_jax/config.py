@@ -152,6 +152,8 @@ def _prepare(config: ConfigDict, argument: str) -> str:
   if not match:
     raise UserError(f"{argument} is not of the form --config.group.field=value.")
   negated, path, text = match.groups()
+  if negated and text is not None:
+    raise UserError(f"{argument}: what is switched off has no value.")
   parts = path.split(".")
   if tuple(parts[:2]) in fields.MODALITIES:
     parts[2:] = map(canonical, parts[2:])
@@ -171,19 +173,34 @@ def _prepare(config: ConfigDict, argument: str) -> str:
     raise UserError(
       f"--config.{path} is a group: set one of its fields, {', '.join(group)}."
     )
+  if negated and not isinstance(group, bool):
+    kind = type(group).__name__
+    raise UserError(
+      f"{argument}: only what is True or False can be switched off, and {path} is "
+      f"{kind}: write --config.{path}=VALUE."
+    )
   if text is None and not negated and not isinstance(group, bool):
     raise UserError(f"{argument} has no value: write {argument}=VALUE.")
   if isinstance(group, tuple) and text is not None:
-    return f"--config.{path}={_tuple(text[1:])!r}"
+    return f"--config.{path}={_tuple(path, text[1:])!r}"
   return argument
 
 
-def _tuple(text: str) -> tuple:
+def _tuple(path: str, text: str) -> tuple:
   """`(0, 1)`, `[0, 1]`, `0,1`, `0`, `text,audio` and nothing, each as a tuple."""
+  text = text.strip()
   try:
-    value = ast.literal_eval(text) if text.strip() else ()
+    value = ast.literal_eval(text) if text else ()
   except (SyntaxError, ValueError):
-    value = tuple(part.strip(" ()[]'\"") for part in text.split(",") if part.strip())
+    inner = text
+    if text[:1] + text[-1:] in ("()", "[]"):
+      inner = text[1:-1]
+    value = tuple(part.strip(" '\"") for part in inner.split(",") if part.strip())
+    if re.search(r"[()\[\]]", inner):
+      raise UserError(
+        f"--config.{path}={text}: brackets do not match; right are text,audio and "
+        "(text,audio)."
+      ) from None
   return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
@@ -191,7 +208,7 @@ def _wrong_value(config: ConfigDict, overrides: Sequence[str], reason: str) -> s
   """Which override the parser disliked, with the value it would replace."""
   for argument in reversed(overrides):
     path, _, text = argument.partition("=")
-    path = path.removeprefix("--config.")
+    path = re.sub("^--?(no)?config[.]", "", path)
     if f"config.{path}=" in reason or len(overrides) == 1:
       value = config
       for name in path.split("."):

@@ -179,8 +179,11 @@ def validate(config: dict) -> None:
       raise UserError(f"data.features.{name}={folder!r} must be the name of a folder.")
   _check_model(config["model"])
   splits = config["evals"]["splits"]
-  if any(split not in SPLITS for split in splits):
-    raise UserError(f"evals.splits={splits!r} must be taken from {SPLITS}.")
+  if any(split not in SPLITS for split in splits) or len({*splits}) < len(splits):
+    raise UserError(f"evals.splits={splits!r} must be taken from {SPLITS}, each once.")
+  for path, value in flat.items():
+    if isinstance(value, str) and "\0" in value:
+      raise UserError(f"{path}={value!r} holds a zero byte, which no name can have.")
 
 
 def plain(value: Any) -> Any:
@@ -264,8 +267,10 @@ def _check_names(path: str, names: tuple) -> None:
 
 def _check_counts(path: str, counts: Mapping[str, Any]) -> None:
   for name, count in counts.items():
-    if type(count) is not int or count < 1:
-      raise UserError(f"{path}.{name}={count!r} must be an integer above 0.")
+    if type(count) is not int or not 1 <= count < 2**31:
+      raise UserError(
+        f"{path}.{name}={count!r} must be an integer from 1 to 2**31 - 1."
+      )
 
 
 def _fit(known: Any, value: Any, field: str) -> Any:

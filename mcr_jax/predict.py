@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mcr_jax import cli
+from mcr_jax.errors import UserError
 
 
 def lines(run, dataset) -> Iterator[str]:
@@ -50,6 +51,8 @@ def main(argv: list[str]) -> None:
   )
   if arguments.output is not None:
     cli.output_file(arguments.output)
+    if Path(arguments.output).resolve() == Path(arguments.input).resolve():
+      raise UserError(f"--output {arguments.output} would replace the --input.")
   cli.prepare()
   from mcr_jax.run import load_run
 

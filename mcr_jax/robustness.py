@@ -101,6 +101,8 @@ def study(
     (L, S).
   """
   _check(kind, levels)
+  if seed < 0:
+    raise UserError(f"seed={seed}; seeds are 0 or more.")
   levels = sorted({float(level) for level in levels})
   whole = run.read(None, labels=True)
   scale = _scale(run, whole)

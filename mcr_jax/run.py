@@ -14,7 +14,8 @@ from ml_collections import ConfigDict
 from mcr_jax import config as configs
 from mcr_jax import evaluators, fields
 from mcr_jax.data import batches, load, schedule
-from mcr_jax.data.load import check_fits, digest
+from mcr_jax.data.checks import validate
+from mcr_jax.data.load import check_fits, digest, mend
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
@@ -107,7 +108,7 @@ class Run:
         for, or data of the run that is no longer what it was trained on.
     """
     if isinstance(source, Dataset):
-      dataset = source
+      dataset = mend(validate(source, labels, ()), self.config.data.nonfinite)
     elif source is None:
       dataset = setup.read_data(self.config)
       if self.digest not in ("", digest(dataset)):

@@ -148,7 +148,8 @@ def test_only_prepare_sets_the_compilation_cache(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator is glibc's")
 def test_the_allocator_keeps_freed_memory():
   body = """import resource, platform
-  kept = cli.keep_freed_memory()
+  from mcr_jax import allocator
+  kept = allocator.keep_freed_memory()
   assert kept == (platform.libc_ver()[0] == "glibc")
   faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
   once = lambda: bytearray(b"x") * 50_000_000

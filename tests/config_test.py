@@ -85,6 +85,22 @@ def test_an_override_has_the_type_of_its_field(argument, path, value):
   assert found == value and type(found) is type(value)
 
 
+@pytest.mark.parametrize(
+  ("argument", "words"),
+  [
+    ("--noconfig.train.epochs", "only what is True or False can be switched off"),
+    ("--noconfig.data.trim=3", "what is switched off has no value"),
+    ("--config.data.modalities=(text,audio", "brackets do not match"),
+    ("--config.data.modalities=text]", "brackets do not match"),
+    ("--config.evals.splits=test,test", "each once"),
+    ("--config.data.lengths.text=99999999999", "from 1 to 2"),
+  ],
+)
+def test_an_override_without_sense_is_refused(argument, words):
+  with pytest.raises(UserError, match=words):
+    configs.override(configs.default(), [argument])
+
+
 def test_a_modality_has_one_name_in_all_fields():
   config = configs.complete(
     {"data": {"lengths": {"L": 9}, "align": "language"}, "model": {"kernels": {"v": 1}}}
@@ -186,7 +202,7 @@ def test_a_wrong_config_is_one_clear_error(values, message):
   ("name", "field", "value", "message"),
   [
     ("mcr", "kernel", 0, r"must lie in \[1, inf\)"),
-    ("mcr", "kernels", {"text": 0}, "kernels.text=0 must be an integer above 0"),
+    ("mcr", "kernels", {"text": 0}, "kernels.text=0 must be an integer from 1"),
     ("mcr", "kernels", {"text": "foo"}, "kernels.text='foo' must be an integer"),
     ("mcr", "kernels", {"text": True}, "kernels.text=True must be an integer"),
     ("mcr", "targets", ("text", "text"), "must be different names"),

@@ -228,3 +228,14 @@ def test_results_of_the_last_checkpoint_are_not_read_as_those_of_the_best(tmp_pa
     file.rename(file.with_name(file.name.removeprefix("last_")))
   with pytest.raises(UserError, match="holds the results of 'last_test'; run .* again"):
     evaluators.read(tmp_path, "test")
+
+
+@pytest.mark.parametrize("lacking", ["scheme", "class_names", "seeds"])
+def test_results_of_another_program_are_refused(tmp_path, lacking):
+  predictions, labels = regression()
+  results = evaluators.summarise("auto", predictions, labels)
+  path = evaluators.write(tmp_path, "test", results, ["x"] * N, labels, predictions)
+  whole = json.loads(path.read_text())
+  path.write_text(json.dumps({k: v for k, v in whole.items() if k != lacking}))
+  with pytest.raises(UserError, match=f"test.json cannot be read .*{lacking}"):
+    evaluators.read(tmp_path, "test")

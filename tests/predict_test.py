@@ -129,6 +129,19 @@ def test_the_program_leaves_nothing_half_written(program, tmp_path, monkeypatch)
   assert not list(tmp_path.iterdir())
 
 
+def test_the_program_replaces_neither_its_input_nor_a_pipe(program, tmp_path):
+  import os
+
+  path = tmp_path / "clips.npz"
+  path.write_bytes(b"mine")
+  code, output = program("--input", path, "--output", path)
+  assert code == 2 and "would replace the --input" in output.err
+  assert path.read_bytes() == b"mine"
+  os.mkfifo(tmp_path / "pipe")
+  code, output = program("--output", tmp_path / "pipe")
+  assert code == 2 and "is a device or a pipe" in output.err
+
+
 def test_a_file_that_is_not_there_is_told(program, tmp_path):
   code, output = program("--input", tmp_path / "gone.npz")
   assert code == 2 and "gone.npz" in output.err

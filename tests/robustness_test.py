@@ -157,3 +157,8 @@ def test_the_last_checkpoint_has_a_file_of_its_own(run, monkeypatch, tmp_path):
     "robustness_drop_test.json": "best",
     "robustness_drop_last_test.json": "last",
   }
+
+
+def test_a_seed_below_zero_is_refused():
+  with pytest.raises(UserError, match="seed=-1; seeds are 0 or more"):
+    robustness.study(None, seed=-1)

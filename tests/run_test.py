@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(folder):
   """So fast that each seed soon gets worse: its best epoch is not its last."""
-  config = tiny.config(tiny.write(folder), optim={"lr": 0.3}, train={"epochs": 4})
+  config = tiny.config(tiny.write(folder), optim={"lr": 0.3}, train={"epochs": 6})
   return train(config, folder / "run", verbose=False)
 
 
@@ -63,7 +63,7 @@ def test_the_kept_epoch_is_the_best_of_metrics_jsonl(loaded):
 
 
 def test_what_is_reported_and_kept_is_the_best_and_not_the_last(trained, loaded):
-  assert (np.array(tiny.epochs(loaded.workdir)[-1]["best/epoch"]) < 4).all()
+  assert (np.array(tiny.epochs(loaded.workdir)[-1]["best/epoch"]) < 6).all()
   last = load_run(trained.workdir, checkpoint="last")
   for a, b, c in zip(
     *(jax.tree.leaves(run.variables) for run in (trained, loaded, last)), strict=True
@@ -198,6 +198,9 @@ def test_what_is_no_run_or_damaged_is_told(trained, tmp_path):
   with pytest.raises(DamagedCheckpoint, match="not those that were written"):
     load_run(tmp_path / "run")
   shutil.rmtree(tmp_path / "run" / "checkpoints")
+  with pytest.raises(DamagedCheckpoint, match="it was deleted"):
+    load_run(tmp_path / "run")
+  path.unlink()
   with pytest.raises(UserError, match="stopped before its first"):
     load_run(tmp_path / "run")
 
@@ -224,3 +227,14 @@ def test_the_program_prints_a_table_or_json(trained, monkeypatch, capsys, tmp_pa
   assert output.out.rstrip().endswith("eval/last_test.json, .csv, .npz")
   code, output = evaluate("--split", "dev")
   assert code == 2 and "invalid choice: 'dev'" in output.err
+
+
+def test_a_data_set_in_memory_is_checked_like_a_file(loaded):
+  dataset = loaded.read()
+  name, modality = next(iter(dataset.modalities.items()))
+  values = np.array(modality.values)
+  values[0] = np.nan
+  wild = dataclasses.replace(modality, values=values)
+  modalities = {**dataset.modalities, name: wild}
+  with pytest.raises(UserError, match="values that are not finite"):
+    loaded.predict(dataclasses.replace(dataset, modalities=modalities))

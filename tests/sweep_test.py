@@ -218,6 +218,10 @@ def test_points_share_a_program_where_only_numbers_differ(tmp_path):
     ({"optim.lr": -1.0}, "Point lr=-1.0: optim.lr=-1.0 must lie in"),
     ({"optim.lr.x": 1}, "lr is a value, not a group"),
     ({"name": "../up", "optim.lr": 1.0}, "name '../up' of a point becomes a folder"),
+    (
+      {"name": "table.json"},
+      "a letter or digit first, and not table.json or table.csv",
+    ),
   ],
 )
 def test_an_override_that_does_not_fit_is_named(point, words):
@@ -225,11 +229,18 @@ def test_an_override_that_does_not_fit_is_named(point, words):
     points.points(configs.complete({}), Sweep([point]))
 
 
+@pytest.mark.parametrize("seeds", [(), ("a",), (1, 1)])
+def test_the_last_seeds_of_a_search_are_checked_before_the_first_point(seeds):
+  with pytest.raises(UserError, match="seeds="):
+    points.points(configs.complete({}), Sweep([{}], True, (0,), seeds))
+
+
 @pytest.mark.parametrize(
   ("body", "words"),
   [
     ("def get_sweep(): return []", "must return a list of overrides"),
     ("def get_sweep(): return [1]", "every point must be a dict"),
+    ("def get_sweep(): return [{1: 2}]", "every point must be a dict of overrides by"),
     ("def get_sweep(): return {'points': [{}]}", "a dict of points, seeds"),
     ("def get_config(): pass", "has no function get_sweep"),
     ("def get_sweep():\n  return 1 / 0", "line 2: ZeroDivisionError: division"),

@@ -13,6 +13,7 @@ import sys
 from mcr_jax import visualize
 from mcr_jax.cli import output_file, run
 from mcr_jax.data import npz, readers, report
+from mcr_jax.data.checks import validate
 from mcr_jax.errors import UserError
 
 
@@ -64,8 +65,11 @@ def main(argv: list[str]) -> int:
     limit=None if most is None else most * 1e9,
   )
   if arguments.command == "convert":
+    validate(dataset, need_labels=False)
     npz.write(arguments.out, dataset)
     print(f"wrote {arguments.out}: {len(dataset):,} samples")
+    if reason := report.problem(dataset):
+      print(f"Not ready for training: {reason}")
     return 0
   given = {"align": arguments.align} if arguments.align else {}
   given |= {f"features.{name}": folder for name, folder in pairs.items()}
@@ -78,7 +82,7 @@ def main(argv: list[str]) -> int:
   if arguments.plot:
     from mcr_jax.data.plot import draw  # needs matplotlib, which is an extra
 
-    draw(dataset, arguments.plot)
+    draw(report.readable(dataset), arguments.plot)
     lines += ["", f"drew {arguments.plot}"]
   text = "\n".join(lines) + "\n"
   encoding = sys.stdout.encoding or "utf-8"

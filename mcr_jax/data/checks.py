@@ -23,9 +23,10 @@ def validate(
   _check_modalities(dataset)
   if len(dataset) == 0:
     raise UserError(f"{dataset.source}: there are no samples.")
+  _check_text(dataset)
   if not need_labels:
     _check_unique(dataset)
-    return dataclasses.replace(dataset, labels=_usable(dataset))
+    return dataclasses.replace(dataset, labels=usable_labels(dataset))
   for key, value in (("label", dataset.labels), ("split", dataset.splits)):
     if value is None:
       raise UserError(
@@ -40,31 +41,34 @@ def validate(
 def check_labels(dataset: Dataset) -> np.ndarray:
   """The labels as float32 or int32, (N,) or (N, K), after all checks."""
   labels, source = np.asarray(dataset.labels), dataset.source
+  count = len(dataset)
+  if labels.ndim not in (1, 2) or len(labels) != count or not labels.size:
+    raise UserError(
+      f"{source}: 'label' has shape {labels.shape}; for {count} samples it must be "
+      f"({count},) or ({count}, K)."
+    )
   if labels.ndim == 2 and labels.shape[1] == 1:
     labels = labels[:, 0]
-  if len(labels) != len(dataset) or labels.ndim not in (1, 2):
-    raise UserError(
-      f"{source}: 'label' has shape {np.shape(dataset.labels)}; for {len(dataset)} "
-      f"samples it must be ({len(dataset)},) or ({len(dataset)}, K)."
-    )
   if labels.dtype.kind not in "biuf":
     raise UserError(
       f"{source}: 'label' is of type {labels.dtype}; right are floats (regression) or "
       "class numbers from 0, with the names in 'class_names'."
     )
   if labels.dtype.kind == "f":
+    with np.errstate(over="ignore"):  # what overflows is not finite
+      labels = labels.astype(np.float32)
     bad = ~np.isfinite(labels).reshape(len(labels), -1).all(1)
     if bad.any():
       raise UserError(
-        f"{source}: {bad.sum()} labels are not finite, the first of sample "
+        f"{source}: {bad.sum()} labels are not finite (as float32), the first of sample "
         f"{str(dataset.ids[bad.argmax()])!r}. Leave out samples that have no label."
       )
     if dataset.class_names:
       raise UserError(
-        f"{source}: 'label' is {labels.dtype} but there are 'class_names'; class "
+        f"{source}: 'label' is {np.asarray(dataset.labels).dtype} but there are 'class_names'; class "
         "labels are integers from 0, regression has no class names."
       )
-    return labels.astype(np.float32)
+    return labels
   return _check_classes(dataset, labels)
 
 
@@ -119,6 +123,17 @@ def _check_modalities(dataset):
       )
 
 
+def _check_text(dataset):
+  """An id that is half of a character could not be written to any file."""
+  try:
+    "".join(dataset.ids.tolist()).encode()
+  except UnicodeEncodeError as error:
+    raise UserError(
+      f"{dataset.source}: an id holds {error.object[error.start]!a}, which is no "
+      "character."
+    ) from None
+
+
 def _check_splits(dataset, required):
   splits, source = dataset.splits, dataset.source
   if splits.shape != (len(dataset),):
@@ -155,7 +170,7 @@ def _check_unique(dataset):
     )
 
 
-def _usable(dataset):
+def usable_labels(dataset: Dataset) -> np.ndarray | None:
   """The labels if they pass, else None: prediction does without."""
   try:
     return None if dataset.labels is None else check_labels(dataset)

@@ -1,6 +1,7 @@
 """From the `data` group of a config to a checked data set in memory."""
 
 import dataclasses
+import difflib
 import hashlib
 import mmap
 import os
@@ -13,6 +14,14 @@ from mcr_jax.data import synthetic
 from mcr_jax.data.checks import validate
 from mcr_jax.data.schema import SPLITS, Dataset, Modality, canonical, chunks
 from mcr_jax.errors import UserError
+
+# Of the `data` group: what `load` reads, and what is for the trainer alone.
+KEYS = (
+  *("path", "name", "synthetic", "task", "modalities", "label", "split", "align"),
+  *("features", "nonfinite", "lengths", "overlong"),
+  *("aligned", "normalize", "clip", "buckets", "trim", "placement", "pipeline"),
+  *("modality_dropout", "seed"),
+)
 
 
 def load(
@@ -30,6 +39,7 @@ def load(
       align, features: see `readers.read`;
       name: "synthetic" for the embedded data when there is no path;
       synthetic: arguments of `synthetic.make`;
+      task: "regression" reads whole numbers as labels of a regression;
       modalities: names in order; () means all, in the order of the file;
       label, split: arrays of the file to use instead of its own;
       nonfinite: "error", or "zero" to replace NaN and inf in features;
@@ -42,12 +52,15 @@ def load(
   """
   if isinstance(config, str | os.PathLike):
     config = {"path": config}
+  _check_config(config)
   # A run that goes to other files keeps what it chose in its own, where they have it.
   own = for_training and bool(splits)
   dataset = _choose_arrays(_open(config, own), config, for_training)
+  if config.get("task") == "regression":
+    dataset = _as_numbers(dataset)
   dataset = _choose_modalities(dataset, config.get("modalities", ()), widths or {})
   dataset = validate(dataset, for_training, splits)
-  dataset = _mend(dataset, config.get("nonfinite", "error"))
+  dataset = mend(dataset, config.get("nonfinite", "error"))
   return _limit(dataset, config.get("lengths", {}), config.get("overlong", "error"))
 
 
@@ -117,6 +130,29 @@ def digest(dataset: Dataset) -> str:
   return sha.hexdigest()
 
 
+def _check_config(config):
+  for key in config:
+    if key not in KEYS:
+      close = difflib.get_close_matches(str(key), KEYS, 1)
+      hint = f" Did you mean {close[0]!r}?" if close else ""
+      raise UserError(f"The data has no field {key!r}.{hint} Known: {', '.join(KEYS)}.")
+  names = config.get("modalities", ())
+  if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    raise UserError(f"data.modalities={names!r} must be a list of names.")
+  lengths = config.get("lengths", {})
+  if not hasattr(lengths, "items"):
+    raise UserError(f"data.lengths={lengths!r} must give each modality its length.")
+
+
+def _as_numbers(dataset):
+  """Whole numbers as what they are, not as classes."""
+  labels = dataset.labels
+  if labels is None or np.asarray(labels).dtype.kind not in "biu":
+    return dataset
+  labels = np.asarray(labels, np.float32)
+  return dataclasses.replace(dataset, labels=labels, class_names=())
+
+
 def _open(config, own):
   if path := config.get("path", ""):
     options = {"align": config.get("align") or None, "features": config.get("features")}
@@ -184,7 +220,8 @@ def _choose_modalities(dataset, names, widths):
   return dataclasses.replace(dataset, modalities=modalities).noted(*notes)
 
 
-def _mend(dataset, policy):
+def mend(dataset: Dataset, policy: str) -> Dataset:
+  """Replaces features that are not finite by 0, or refuses them, by `nonfinite`."""
   _check_choice("nonfinite", policy, ("error", "zero"))
   modalities, notes = {}, []
   for name, modality in dataset.modalities.items():

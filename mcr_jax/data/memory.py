@@ -1,4 +1,4 @@
-"""How much memory a file may take, asked before it is taken; and giving memory back.
+"""How much memory a file may take, asked before it is taken.
 
 A reader knows the size of an array before it makes it. A file that does not fit should
 end in one sentence, not in the system ending the process.
@@ -6,7 +6,6 @@ end in one sentence, not in the system ending the process.
 
 import contextlib
 import contextvars
-import ctypes
 import os
 import pathlib
 from collections.abc import Iterator
@@ -50,12 +49,6 @@ def available() -> int:
   """Bytes that this process could still take: of the machine, its group, its limit."""
   bounds = [_of_machine(), _of_group(), _of_process()]
   return max(0, min(x for x in bounds if x is not None))
-
-
-def give_back() -> None:
-  """Returns freed memory to the system, where the allocator was told to keep it."""
-  with contextlib.suppress(OSError, AttributeError):
-    ctypes.CDLL(None).malloc_trim(0)
 
 
 def _gb(size) -> str:

@@ -34,7 +34,7 @@ def draw(dataset: Dataset, path: str | os.PathLike) -> None:
     axis.yaxis.get_major_locator().set_params(integer=True)
   try:
     figure.savefig(path, dpi=150)
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, OverflowError) as error:
     raise UserError(f"{path} cannot be drawn: {error}") from None
 
 
@@ -43,10 +43,11 @@ def _labels(dataset, axis):
   groups = [("all", np.arange(len(dataset)))]
   if dataset.splits is not None:
     groups = [(x, dataset.indices(x)) for x in SPLITS if (dataset.splits == x).any()]
-  finite = labels[np.isfinite(labels)]
   if labels.dtype.kind == "f" and labels.ndim == 1:
-    bins = np.histogram_bin_edges(finite, 14)
-    axis.hist([labels[r] for _, r in groups], bins, label=[x for x, _ in groups])
+    finite = np.isfinite(labels)
+    bins = np.histogram_bin_edges(labels[finite].astype(np.float64), 14)
+    drawn = [labels[r][finite[r]] for _, r in groups]
+    axis.hist(drawn, bins, label=[x for x, _ in groups])
     axis.set(title="labels", xlabel="value")
   else:
     counts = labels.shape[1] if labels.ndim == 2 else max(len(names), labels.max() + 1)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from mcr_jax.data.checks import validate
+from mcr_jax.data.checks import usable_labels, validate
 from mcr_jax.data.schema import SPLITS, Dataset, Modality, chunks
 from mcr_jax.errors import UserError
 
@@ -86,6 +86,7 @@ def write(
     alignable: whether the steps of one modality could become those of all.
   """
   scans = {name: scan(modality) for name, modality in dataset.modalities.items()}
+  reason, dataset = problem(dataset), readable(dataset)
   sections = [
     [f"{dataset.source or path}: {len(dataset):,} samples", *_notes(dataset)],
     _splits(dataset),
@@ -95,9 +96,22 @@ def write(
     _values(scans),
     _ids(dataset),
     _memory(dataset),
-    _config(dataset, path, scans, given or {}, alignable),
+    _config(dataset, path, scans, given or {}, alignable, reason),
   ]
   return [_printable(x) for part in sections if part for x in [*part, ""]][:-1]
+
+
+def readable(dataset: Dataset) -> Dataset:
+  """Without labels and splits that are of no use; `problem` says why they are not."""
+  splits, labels = dataset.splits, dataset.labels
+  if splits is not None and splits.shape != (len(dataset),):
+    splits = None
+  if labels is not None:
+    labels = np.asarray(labels)
+    numbers = labels.dtype.kind == "f" and labels.size
+    if not (numbers and labels.ndim in (1, 2) and len(labels) == len(dataset)):
+      labels = usable_labels(dataset)
+  return dataclasses.replace(dataset, splits=splits, labels=labels)
 
 
 def _printable(line):
@@ -124,12 +138,20 @@ def _labels(dataset):
   labels, names = np.asarray(labels), list(dataset.class_names)
   splits = _by_split(dataset)
   if labels.dtype.kind == "f" and labels.ndim == 1:
-    lines = [f"Labels: numbers from {labels.min():.4g} to {labels.max():.4g}"]
+    # In double precision, so that no sum overflows.
+    labels = labels.astype(np.float64)
+    finite = np.isfinite(labels)
+    if not finite.any():
+      return ["Labels: none is finite."]
+    low, high = labels[finite].min(), labels[finite].max()
+    lines = [f"Labels: numbers from {low:.4g} to {high:.4g}"]
+    if not finite.all():
+      lines.append(f"  {_count((~finite).sum(), 'label')} not finite")
     for split, rows in splits:
-      x = labels[rows]
-      lines.append(f"  {split}: mean {x.mean():.3f}, deviation {x.std():.3f}")
-    edges = np.histogram_bin_edges(labels[np.isfinite(labels)], 7)
-    return [*lines, *_histogram(labels, edges)]
+      x = labels[rows][finite[rows]]
+      if len(x):
+        lines.append(f"  {split}: mean {x.mean():.5g}, deviation {_deviation(x):.5g}")
+    return [*lines, *_histogram(labels, np.linspace(low, max(high, low + 1), 8))]
   if labels.ndim == 2:
     width = labels.shape[1]
     names = names if len(names) == width else [f"label {i}" for i in range(width)]
@@ -149,6 +171,12 @@ def _labels(dataset):
     )
     lines.append(f"  {i} {name}: {found}")
   return lines
+
+
+def _deviation(x):
+  """As `x.std()`, of numbers whose squares may overflow."""
+  most = np.abs(x).max()
+  return most * (x / most).std() if most else 0.0
 
 
 def _by_split(dataset):
@@ -268,7 +296,7 @@ def choices(dataset: Dataset, field: str) -> list[str]:
   ]
 
 
-def _config(dataset, path, scans, given, alignable):
+def _config(dataset, path, scans, given, alignable, reason):
   fields = {"path": path} | dict(given)
   if any(found.nonfinite.any() for found in scans.values()):
     fields["nonfinite"] = "zero"
@@ -286,16 +314,15 @@ def _config(dataset, path, scans, given, alignable):
     for field, names in options.items()
     if names
   ]
-  problem = _problem(dataset)
   return [
     "To use it:",
     *lines,
     *(["If wanted:", *more] if more else []),
-    *([f"Not ready for training: {problem}"] if problem else []),
+    *([f"Not ready for training: {reason}"] if reason else []),
   ]
 
 
-def _problem(dataset):
+def problem(dataset: Dataset) -> str | None:
   """What training would refuse beside values that are not finite."""
   try:
     validate(dataset)

@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,10 +114,14 @@ def read(workdir: str | os.PathLike, name: str) -> Evaluation:
     results = json.loads(path.read_text(encoding="utf-8"))
     data = archive.read_bytes()
     whole = hashlib.sha256(data).hexdigest() == results["predictions_sha256"]
+    _ = results["scheme"], results["class_names"]
     results["metrics"] = {
       name: {field: _nan(value) for field, value in score.items()}
       for name, score in results["metrics"].items()
     }
+    for score in results["metrics"].values():
+      if len(score["seeds"]) != len(results["seeds"]) or "mean" not in score:
+        raise ValueError("a metric lacks its mean, or the value of a seed")
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise UserError(
       f"{error.filename if isinstance(error, OSError) else path} cannot be read "
@@ -126,8 +131,15 @@ def read(workdir: str | os.PathLike, name: str) -> Evaluation:
     raise UserError(f"{path} holds the results of {found!r}; {again} again.")
   if not whole:
     raise UserError(f"{archive} is not the file that {path} describes; {again} again.")
-  with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-    ids, labels, predictions = (arrays[name] for name in _ARRAYS)
+  try:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+      ids, labels, predictions = (arrays[name] for name in _ARRAYS)
+    if predictions.shape[:2] != (len(results["seeds"]), len(ids)):
+      raise ValueError(f"predictions of shape {predictions.shape}")
+  except (ValueError, KeyError, zipfile.BadZipFile) as error:
+    raise UserError(
+      f"{archive} holds no predictions of a run ({error}); {again} again."
+    ) from error
   return Evaluation(str(workdir), results, ids, labels, predictions)
 
 

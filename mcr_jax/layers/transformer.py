@@ -36,7 +36,7 @@ def split_heads(width: int, heads: int) -> tuple[int, int]:
   if heads < 1 or width % heads:
     raise UserError(
       f"heads={heads} must divide the width of the model, {width}. "
-      f"Widths that fit: {[d for d in range(1, width + 1) if width % d == 0]} heads."
+      f"Numbers of heads that do: {[h for h in range(1, width + 1) if width % h == 0]}."
     )
   return heads, width // heads
 

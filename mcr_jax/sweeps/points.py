@@ -21,6 +21,7 @@ from mcr_jax import fields
 from mcr_jax.errors import UserError
 
 ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]*")
+OWN = ("table.json", "table.csv")  # of the sweep's folder
 LONGEST = 80  # characters of a name that is made here; it becomes a folder
 
 
@@ -72,8 +73,12 @@ def load(path: str) -> Sweep:
       f"{path}: get_sweep must return a list of overrides, or a dict of points, seeds "
       f"and final_seeds, not {str(found)[:60]!r}."
     )
-  if any(not isinstance(point, dict) for point in given["points"]):
-    raise UserError(f"{path}: every point must be a dict of overrides.")
+  for point in given["points"]:
+    if not isinstance(point, dict) or not all(isinstance(key, str) for key in point):
+      raise UserError(
+        f"{path}: every point must be a dict of overrides by path, such as "
+        f"{{'optim.lr': 1e-3}}, not {str(point)[:60]!r}."
+      )
   return Sweep(**given, search=search)
 
 
@@ -87,10 +92,10 @@ def points(config: ConfigDict, sweep: Sweep) -> list[Point]:
   for given in sweep.points:
     overrides = {path: value for path, value in given.items() if path != "name"}
     name = given.get("name", "") or _name(overrides)
-    if not isinstance(name, str) or not ALLOWED.fullmatch(name):
+    if not isinstance(name, str) or not ALLOWED.fullmatch(name) or name in OWN:
       raise UserError(
         f"The name {name!r} of a point becomes a folder: letters, digits and _.,=+- "
-        "are right, a letter or digit first."
+        f"are right, a letter or digit first, and not {' or '.join(OWN)}."
       )
     changes = dict(overrides)
     if sweep.seeds:
@@ -100,6 +105,9 @@ def points(config: ConfigDict, sweep: Sweep) -> list[Point]:
       changes["evals.splits"] = ("valid",)
     found.append(Point(name, overrides, _override(config, changes, name)))
   _check_distinct(found)
+  if sweep.search:
+    # A mistake in what comes last must not wait until all else is trained.
+    final(config, found[0], sweep)
   return found
 
 
@@ -155,7 +163,7 @@ def _call(path: Path) -> Any:
     raise UserError(f"The sweep file {path} does not exist.{hint}")
   before = list(sys.path)
   # `configs.sweeps` must be found from any folder, and from a copy of configs/.
-  sys.path += [str(path.resolve().parents[2]), str(Path(__file__).parents[2])]
+  sys.path += [str(path.resolve().parent.parent.parent), str(Path(__file__).parents[2])]
   try:
     names = runpy.run_path(str(path))
     if not callable(names.get("get_sweep")):

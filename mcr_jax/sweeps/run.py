@@ -7,6 +7,7 @@ was trained with all seeds.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,12 @@ def sweep(
   everything = points.points(config, wanted)
   if (workdir / "config.json").is_file():
     raise UserError(f"{workdir} holds a run; a sweep wants a folder of its own.")
+  alone = workspace.claim(workdir) if jax.process_index() == 0 else nullcontext()
+  with alone:
+    return _sweep(config, wanted, everything, workdir, resume, together, verbose, facts)
+
+
+def _sweep(config, wanted, everything, workdir, resume, together, verbose, facts):
   _train_all(everything, workdir, resume, together, verbose)
   rows = [table.read(point, workdir) for point in everything]
   chosen = table.best(rows)

@@ -205,7 +205,8 @@ def _save(
   """Both checkpoints, in the form that the point alone would have written."""
   state = _cut(trainer.state, members)
   transform = optim.transform(config.optim, config.optim.weight_decay)
-  alone = jax.tree.structure(jax.eval_shape(transform.init, state.params))
+  one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state.params)
+  alone = jax.tree.structure(jax.eval_shape(transform.init, one))
   state = state.replace(
     opt=jax.tree.unflatten(alone, jax.tree.leaves(state.opt)),
     hyper={name: state.hyper[name] for name in ("optim.lr", "loss.gamma")},

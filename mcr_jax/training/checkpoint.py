@@ -117,6 +117,7 @@ class Checkpoints:
   def _restore(self, kind: str, template: Any) -> Restored | None:
     steps = self.steps(kind)
     if not steps:
+      self._check_none(kind)
       return None
     step = steps[-1]
     folder = self._folder(kind, step)
@@ -135,6 +136,20 @@ class Checkpoints:
     if template is None:
       return Restored(nest(leaves), meta, step)
     return Restored(_into(template, leaves, folder), meta, step)
+
+  def _check_none(self, kind: str) -> None:
+    """Raises DamagedCheckpoint where there are no steps, but were.
+
+    A digest is on record before its step: a process killed at its first save leaves
+    one, in a folder that is there.
+    """
+    known, folder = self._entries()[kind], self._folder(kind)
+    if known and (len(known) > 1 or not folder.is_dir()):
+      raise DamagedCheckpoint(
+        f"{folder} has no checkpoint, but {self.digests} knows of step "
+        f"{max(known, key=int)}: it was deleted. Copy it back from a backup, or start "
+        "anew in another --workdir."
+      )
 
   def _damaged(self, kind: str, step: int, reason: str) -> DamagedCheckpoint:
     folder = self._folder(kind, step)

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from mcr_jax.data import batches, memory, stream
+from mcr_jax import allocator
+from mcr_jax.data import batches, stream
 from mcr_jax.data.schedule import Bounds, Schedule
 from mcr_jax.training import mesh as meshes
 from mcr_jax.training import setup
@@ -53,6 +54,8 @@ class Pace:
     if self._sent < self.steps:
       return
     jax.block_until_ready(state.step)
+    if self._compiled:
+      allocator.retire_fragments()
     if not (self._compiled or self.fixed):
       each = (time.monotonic() - self._since) / self._sent
       self.steps = int(np.clip(SECONDS / max(each, 1e-6), 1, 4 * self.steps))
@@ -101,7 +104,7 @@ class Resident:
     if dataset.labels is not None:
       self._place({"label": dataset.labels})
     del modality
-    memory.give_back()
+    allocator.give_back()
 
   def _place(self, host: dict[str, np.ndarray]) -> None:
     # On a CPU the device takes over the memory of an array; elsewhere it ends here.

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from mcr_jax import allocator, evaluators, losses
 from mcr_jax import config as configs
-from mcr_jax import evaluators, losses
 from mcr_jax.data import schedule as schedules
 from mcr_jax.data.schema import SPLITS
 from mcr_jax.errors import NonFiniteLoss, UserError
@@ -95,7 +95,9 @@ class Trainer:
     distributed.check_same(data=self.facts["data"]["digest"])
     self.ids, self.labels = dataset.ids, dataset.labels
     self.rows = {split: dataset.indices(split) for split in SPLITS}
-    self.steps = -(-len(self.rows["train"]) // config.train.batch_size)
+    # A batch never holds more rows than there are.
+    self.batch_size = min(config.train.batch_size, len(dataset))
+    self.steps = -(-len(self.rows["train"]) // self.batch_size)
     loss = losses.resolve(config.loss.name, dataset.task)
     self.validation = Validation(
       loss, self.shape, self.labels[self.rows["valid"]], config.train.monitor
@@ -191,7 +193,7 @@ class Trainer:
     began = time.monotonic()
     train = self.rows["train"]
     plan = schedules.epoch_schedule(
-      train, self.bucket[train], self.config.train.batch_size, self.seeds, self.epoch
+      train, self.bucket[train], self.batch_size, self.seeds, self.epoch
     )
     # Every device gets an equal share of every part of a batch.
     plan = plan.padded(self.mesh.shape["data"] * self.config.optim.accumulate)
@@ -221,6 +223,7 @@ class Trainer:
     if self._cold:
       self._cold = False
       self.progress.warm()
+      allocator.retire_fragments()  # left by the programs of the validation
     self._turn_the_page()
     self._between_calls()
 
@@ -290,7 +293,7 @@ class Trainer:
 
   def _predict(self, variables, rows: np.ndarray) -> np.ndarray:
     """(S, N, *outputs) in the order of `rows`."""
-    size = self.config.train.eval_batch_size or self.config.train.batch_size
+    size = min(self.config.train.eval_batch_size or self.batch_size, len(self.ids))
     plan = schedules.fixed_schedule(rows, self.bucket[rows], size)
     plan = plan.padded(self.mesh.shape["data"])
     found = np.concatenate(list(self.feed.predictions(variables, plan)), 1)

@@ -10,6 +10,8 @@ import optax
 
 # Where models keep their last fully connected layer.
 HEADS = (("output",), ("head", "output"))
+# Elements from which an array is treated on its own.
+LARGE = 1 << 16
 
 
 def transform(optim, weight_decay) -> optax.GradientTransformation:
@@ -18,17 +20,65 @@ def transform(optim, weight_decay) -> optax.GradientTransformation:
   `adam` adds the decay to the gradient (L2, as in PyTorch's Adam), `adamw` to the
   update (decoupled). What is only added (biases) and the scales of norms are left out.
   """
-  steps = []
-  if optim.clip > 0:
-    steps.append(optax.clip_by_global_norm(optim.clip))
-  decays = not (isinstance(weight_decay, int | float) and weight_decay == 0)
+  clip = [optax.clip_by_global_norm(optim.clip)] * (optim.clip > 0)
+  adam = optax.scale_by_adam(optim.b1, optim.b2, optim.eps)
+  if isinstance(weight_decay, int | float) and weight_decay == 0:
+    return packed(optax.chain(*clip, adam))
+  # Which arrays decay goes by their names, so that no step around it can pack them.
   decay = optax.add_decayed_weights(weight_decay, mask=_decayed)
-  if decays and optim.name == "adam":
-    steps.append(decay)
-  steps.append(optax.scale_by_adam(optim.b1, optim.b2, optim.eps))
-  if decays and optim.name == "adamw":
-    steps.append(decay)
-  return optax.chain(*steps)
+  if optim.name == "adamw":
+    return optax.chain(packed(optax.chain(*clip, adam)), decay)
+  return optax.chain(*map(packed, clip), decay, packed(adam))
+
+
+def packed(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+  """`inner` of one long array a dtype, in place of all small ones.
+
+  A model has hundreds of small parameters; treating each by itself is a large part of
+  a step's program, and of the time that compiling and loading it takes. As
+  `optax.flatten`, but large arrays stay as they are: to copy them would cost a step
+  more than it saves.
+  """
+
+  def init(params):
+    return inner.init(_pack(params))
+
+  def update(updates, state, params=None):
+    changes, state = inner.update(_pack(updates), state, params and _pack(params))
+    return _unpack(changes, updates), state
+
+  return optax.GradientTransformation(init, update)
+
+
+def norm(tree) -> jax.Array:
+  """The Euclidean norm of all numbers of a tree; inf or NaN where one of them is."""
+  return optax.tree.norm(_pack(tree))
+
+
+def _pack(tree) -> dict[str, jax.Array]:
+  """Large leaves by their place, and the small ones of a dtype end to end."""
+  packs, small = {}, {}
+  for i, leaf in enumerate(jax.tree.leaves(tree)):
+    if leaf.size < LARGE:
+      small.setdefault(str(leaf.dtype), []).append(leaf.reshape(-1))
+    else:
+      packs[f"leaf_{i}"] = leaf
+  return packs | {kind: jnp.concatenate(parts) for kind, parts in small.items()}
+
+
+def _unpack(packs: dict[str, jax.Array], like):
+  """The inverse of `_pack` for a tree `like` the packed one."""
+  leaves, tree = jax.tree.flatten(like)
+  found, start = [], dict.fromkeys(packs, 0)
+  for i, leaf in enumerate(leaves):
+    if leaf.size >= LARGE:
+      found.append(packs[f"leaf_{i}"])
+      continue
+    kind = str(leaf.dtype)
+    end = start[kind] + leaf.size
+    found.append(packs[kind][start[kind] : end].reshape(leaf.shape))
+    start[kind] = end
+  return jax.tree.unflatten(tree, found)
 
 
 def _names(path) -> tuple[str, ...]:

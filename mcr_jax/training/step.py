@@ -14,6 +14,7 @@ from jaxtyping import Array
 from mcr_jax import losses
 from mcr_jax.errors import UserError
 from mcr_jax.training import optim
+from mcr_jax.training.keys import cheap
 from mcr_jax.training.missing import drop_modalities
 from mcr_jax.training.state import State
 from mcr_jax.types import Batch
@@ -86,6 +87,7 @@ def update(
   if not (isinstance(rate, float) and rate == 0):
     key, lost = jax.random.split(key)
     batch = drop_modalities(batch, rate, jax.random.bits(lost, (), jnp.uint32))
+  key = cheap(key)
   loss_of = jax.value_and_grad(
     lambda p, stats, part, k: objective(
       model, config, loss, class_weights, p, stats, part, k, state.hyper
@@ -115,7 +117,7 @@ def update(
   )
   # A loss can be finite where its gradient is not, and no checkpoint may hold what
   # follows. Clipping needs this norm anyway.
-  finite = jnp.isfinite(total) & jnp.isfinite(optax.tree.norm(grads))
+  finite = jnp.isfinite(total) & jnp.isfinite(optim.norm(grads))
   bad = state.tally["bad_step"]
   tally = {
     "task": state.tally["task"] + task,

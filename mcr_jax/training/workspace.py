@@ -43,6 +43,7 @@ def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
         f"--workdir {workdir} holds no run, but other files ({min(strange)!r}): choose "
         "a new folder."
       )
+    _check_writable(workdir)
     return "new"
   try:
     before = configs.from_json(saved.read_text("utf-8"))
@@ -62,6 +63,7 @@ def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
       f"{workdir} holds an unfinished run of this config: go on with --resume, or "
       "choose another --workdir."
     )
+  _check_writable(workdir)
   return "resume"
 
 
@@ -108,6 +110,13 @@ def facts(workdir: Path) -> dict[str, Any]:
     raise UserError(f"{workdir} holds no run: {path} is missing.") from None
   except (ValueError, KeyError, TypeError) as error:
     raise UserError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
+
+
+def _check_writable(workdir: Path) -> None:
+  """Before the data is read, not after."""
+  there = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
+  if not os.access(there, os.W_OK | os.X_OK):
+    raise UserError(f"--workdir {workdir} cannot be written: {there} is read-only.")
 
 
 def _entries(workdir: Path) -> list[Path]:

@@ -102,8 +102,9 @@ class Writer:
       DamagedCheckpoint: an epoch before it is not on record.
     """
     self._purge_step = epoch + 1
-    if self._active and self.metrics.exists():
-      entries = [entry for entry in read(self.metrics) if entry["epoch"] <= epoch]
+    if self._active and (self.metrics.exists() or epoch):
+      known = read(self.metrics) if self.metrics.exists() else []
+      entries = [entry for entry in known if entry["epoch"] <= epoch]
       found = [entry["epoch"] for entry in entries]
       if found != list(range(1, epoch + 1)):
         raise DamagedCheckpoint(

@@ -189,3 +189,57 @@ def test_the_program_ends_with_2_and_one_line_on_a_mistake(tmp_path):
   )
   assert done.returncode == 2 and not done.stdout
   assert "refused: posix.system" in done.stderr and done.stderr.count("\n") == 1
+
+
+LABELS = {
+  "too few": np.zeros(3),
+  "one for all": np.float32(1),
+  "none a sample": np.zeros((4, 0)),
+  "words": np.array(["a", "b", "c", "d"]),
+  "negative": np.array([-1, 0, 1, 2]),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_of_no_use_are_told_and_never_written_silently(name, tmp_path, capsys):
+  path = tmp_path / "odd.npz"
+  splits = np.array(["train", "train", "valid", "test"])
+  np.savez(path, id=list("abcd"), split=splits, label=LABELS[name], text=np.eye(4))
+  plot = () if name == "too few" else ("--plot", str(tmp_path / "odd.png"))
+  text = inspected(path, capsys, *plot) if not plot else ""
+  if plot and name != "words":
+    with pytest.raises(UserError, match="neither sequences nor labels to draw"):
+      inspected(path, capsys, *plot)
+  text = inspected(path, capsys)
+  assert "Not ready for training: 'label'" in text and "Labels: none" in text
+  assert main(["convert", str(path), str(tmp_path / "out.npz")]) == 0
+  assert "Not ready for training: 'label'" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("wild", [np.nan, np.inf, 1e300])
+def test_wild_labels_are_counted_and_drawn(wild, tmp_path, capsys):
+  path = tmp_path / "wild.npz"
+  splits = np.array(["train", "train", "valid", "test"])
+  labels = np.array([0.5, wild, 1.0, 2.0])
+  np.savez(path, id=list("abcd"), split=splits, label=labels, text=np.eye(4))
+  text = inspected(path, capsys, "--plot", str(tmp_path / "wild.png"))
+  assert np.isfinite(wild) or "1 label is not finite" in text
+  assert (tmp_path / "wild.png").stat().st_size > 1000
+
+
+def test_splits_of_another_length_are_told(tmp_path, capsys):
+  path = tmp_path / "odd.npz"
+  np.savez(
+    path, id=list("abcd"), split=["train"] * 3, label=np.eye(4)[0], text=np.eye(4)
+  )
+  text = inspected(path, capsys)
+  assert "Not ready for training: 'split' has shape (3,)" in text
+
+
+def test_an_id_that_is_half_a_character_is_refused(tmp_path):
+  path = tmp_path / "odd.npz"
+  np.savez(path, id=["a", "\ud800"], text=np.eye(2))
+  with pytest.raises(UserError, match=r"an id holds '\\ud800', which is no character"):
+    main(["convert", str(path), str(tmp_path / "out.npz")])
+  assert not (tmp_path / "out.npz").exists()

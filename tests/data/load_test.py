@@ -9,8 +9,9 @@ import ml_collections
 import numpy as np
 import pytest
 
+from mcr_jax import fields
 from mcr_jax.data import Dataset, load, npz, synthetic
-from mcr_jax.data.load import check_fits, digest, lengths_of
+from mcr_jax.data.load import KEYS, check_fits, digest, lengths_of
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.errors import UserError
 
@@ -304,3 +305,30 @@ def test_real_words_load_with_their_lengths(real_data, tmp_path):
     "test": 686,
   }
   assert lengths_of(dataset) == {"text": 114}
+
+
+@pytest.mark.parametrize(
+  ("config", "words"),
+  [
+    ({"paht": "x.npz"}, "no field 'paht'. Did you mean 'path'"),
+    ({"path": "x.npz", "modalities": "text"}, "must be a list of names"),
+    ({"path": "x.npz", "lengths": [5]}, "must give each modality its length"),
+  ],
+)
+def test_a_field_that_nobody_reads_is_named(config, words):
+  with pytest.raises(UserError, match=words):
+    load(config)
+
+
+def test_the_fields_are_those_of_a_config():
+  assert {*fields.GROUPS["data"]} | {"synthetic"} == {*KEYS}
+
+
+def test_whole_numbers_below_zero_serve_a_regression(tmp_path):
+  path = tmp_path / "x.npz"
+  splits, labels = ["train", "valid", "test"], np.array([-3, 0, 2])
+  np.savez(path, id=list("abc"), split=splits, label=labels, text=np.eye(3))
+  found = load({"path": path, "task": "regression"}).labels
+  assert found.dtype == np.float32 and found.tolist() == [-3, 0, 2]
+  with pytest.raises(UserError, match="holds the class -3"):
+    load(path)

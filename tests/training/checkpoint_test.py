@@ -2,6 +2,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,28 @@ def test_a_template_decides_where_arrays_lie(tmp_path):
 def test_a_new_folder_has_no_checkpoint(tmp_path):
   assert Checkpoints(tmp_path).restore_last() is None
   assert Checkpoints(tmp_path / "missing").restore_best() is None
+
+
+@pytest.mark.parametrize("gone", ["checkpoints", "checkpoints/last", "last and steps"])
+def test_checkpoints_that_were_deleted_are_missed(tmp_path, gone):
+  checkpoints = Checkpoints(tmp_path)
+  for step in (1, 2):
+    checkpoints.save_last(step, {"x": np.float32(step)}, {})
+  if gone == "last and steps":
+    for step in (1, 2):
+      shutil.rmtree(tmp_path / "checkpoints/last" / str(step))
+  else:
+    shutil.rmtree(tmp_path / gone)
+  with pytest.raises(DamagedCheckpoint, match="knows of step 2: it was deleted"):
+    checkpoints.restore_last()
+
+
+def test_a_process_killed_at_its_first_save_had_no_checkpoint(tmp_path):
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save_last(1, {"x": np.float32(1)}, {})
+  # The digest is on record before the step.
+  shutil.rmtree(tmp_path / "checkpoints/last/1")
+  assert checkpoints.restore_last() is None
 
 
 def test_the_newest_two_of_last_and_the_newest_best_stay(tmp_path):

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from mcr_jax import models
@@ -45,3 +46,30 @@ def test_all_is_decayed_that_is_not_added_and_no_scale_of_a_norm(name):
     np.testing.assert_array_equal(change, expected, err_msg=place)
     left_out += expected == 0
   assert left_out
+
+
+def test_packing_arrays_changes_no_number(monkeypatch):
+  """Clipping, Adam and the norm of mixed types and sizes, against a tree unpacked."""
+  draw = np.random.default_rng(0)
+  sizes = {"a": (3, 4), "b": (), "c": {"d": (7,), "e": (50, 3)}}
+  tree = jax.tree.map(
+    lambda s: jnp.asarray(draw.normal(size=s)),
+    sizes,
+    is_leaf=lambda s: type(s) is tuple,
+  )
+  tree["c"]["d"] = tree["c"]["d"].astype(jnp.float16)
+  monkeypatch.setattr(optim, "LARGE", 100)
+  for inner in (optax.clip_by_global_norm(0.3), optax.scale_by_adam()):
+    packed = optim.packed(inner)
+    mine, theirs = packed.init(tree), inner.init(tree)
+    for _ in range(3):
+      found, mine = packed.update(tree, mine, tree)
+      expected, theirs = inner.update(tree, theirs, tree)
+    assert [x.dtype for x in jax.tree.leaves(found)] == [
+      x.dtype for x in jax.tree.leaves(expected)
+    ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 2e-3), found, expected)
+  assert len(jax.tree.leaves(mine)) == 1 + 2 * 3  # count; two small kinds, one large
+  np.testing.assert_allclose(optim.norm(tree), optax.tree.norm(tree), 1e-3)
+  tree["b"] = jnp.inf * tree["b"]
+  assert not np.isfinite(optim.norm(tree))

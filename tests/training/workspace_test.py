@@ -101,3 +101,9 @@ def test_a_folder_is_trained_in_by_one_at_a_time(tmp_path):
         pass
   with workspace.claim(tmp_path / "run"):
     assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_told_at_once(workdir, config, monkeypatch):
+  monkeypatch.setattr("os.access", lambda path, mode: path != workdir.parent)
+  with pytest.raises(UserError, match=f"cannot be written: {workdir.parent} is read"):
+    workspace.status(workdir / "deeper", config, False)

@@ -275,3 +275,9 @@ def test_a_record_that_was_lost_is_not_passed_over(tmp_path):
   (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 3}\n')
   with pytest.raises(DamagedCheckpoint, match=r"epochs \[1, 3\].* follows epoch 3"):
     Writer(tmp_path).truncate_after(3)
+
+
+def test_records_that_were_deleted_are_missed(tmp_path):
+  Writer(tmp_path).truncate_after(0)
+  with pytest.raises(DamagedCheckpoint, match=r"has the epochs \[\], where .* epoch 2"):
+    Writer(tmp_path).truncate_after(2)
