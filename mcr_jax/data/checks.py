@@ -60,13 +60,14 @@ def check_labels(dataset: Dataset) -> np.ndarray:
     bad = ~np.isfinite(labels).reshape(len(labels), -1).all(1)
     if bad.any():
       raise UserError(
-        f"{source}: {bad.sum()} labels are not finite (as float32), the first of sample "
+        f"{source}: {bad.sum()} labels are not finite, the first of sample "
         f"{str(dataset.ids[bad.argmax()])!r}. Leave out samples that have no label."
       )
     if dataset.class_names:
       raise UserError(
-        f"{source}: 'label' is {np.asarray(dataset.labels).dtype} but there are 'class_names'; class "
-        "labels are integers from 0, regression has no class names."
+        f"{source}: 'label' is {np.asarray(dataset.labels).dtype} but there are "
+        "'class_names'; class labels are integers from 0, regression has no class "
+        "names."
       )
     return labels
   return _check_classes(dataset, labels)
