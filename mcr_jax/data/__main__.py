@@ -14,6 +14,7 @@ from mcr_jax import visualize
 from mcr_jax.cli import output_file, run
 from mcr_jax.data import npz, readers, report
 from mcr_jax.data.checks import validate
+from mcr_jax.data.label_report import readable
 from mcr_jax.errors import UserError
 
 
@@ -82,7 +83,7 @@ def main(argv: list[str]) -> int:
   if arguments.plot:
     from mcr_jax.data.plot import draw  # needs matplotlib, which is an extra
 
-    draw(report.readable(dataset), arguments.plot)
+    draw(readable(dataset), arguments.plot)
     lines += ["", f"drew {arguments.plot}"]
   text = "\n".join(lines) + "\n"
   encoding = sys.stdout.encoding or "utf-8"

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from mcr_jax.data.checks import usable_labels, validate
+from mcr_jax.data.checks import validate
+from mcr_jax.data.label_report import count, histogram, lines, readable
 from mcr_jax.data.schema import SPLITS, Dataset, Modality, chunks
 from mcr_jax.errors import UserError
 
-BAR = 40
 # The parts of ids in use: video$_$clip, video[clip], video_clip.
 VIDEO = re.compile(r"(.+?)\$_\$.*|(.+)\[\d+\]|(.+)_\d+")
 SHOWN = 5
@@ -90,7 +90,7 @@ def write(
   sections = [
     [f"{dataset.source or path}: {len(dataset):,} samples", *_notes(dataset)],
     _splits(dataset),
-    _labels(dataset),
+    lines(dataset),
     _modalities(dataset),
     *[_lengths(name, x) for name, x in dataset.modalities.items() if not x.vector],
     _values(scans),
@@ -99,19 +99,6 @@ def write(
     _config(dataset, path, scans, given or {}, alignable, reason),
   ]
   return [_printable(x) for part in sections if part for x in [*part, ""]][:-1]
-
-
-def readable(dataset: Dataset) -> Dataset:
-  """Without labels and splits that are of no use; `problem` says why they are not."""
-  splits, labels = dataset.splits, dataset.labels
-  if splits is not None and splits.shape != (len(dataset),):
-    splits = None
-  if labels is not None:
-    labels = np.asarray(labels)
-    numbers = labels.dtype.kind == "f" and labels.size
-    if not (numbers and labels.ndim in (1, 2) and len(labels) == len(dataset)):
-      labels = usable_labels(dataset)
-  return dataclasses.replace(dataset, splits=splits, labels=labels)
 
 
 def _printable(line):
@@ -129,61 +116,6 @@ def _splits(dataset):
   known = [*SPLITS, *sorted(set(dataset.splits.tolist()) - set(SPLITS))]
   counts = collections.Counter(dataset.splits.tolist())
   return ["Splits: " + ", ".join(f"{x} {counts[x]:,}" for x in known)]
-
-
-def _labels(dataset):
-  labels = dataset.labels
-  if labels is None or not len(labels):
-    return ["Labels: none; good for prediction only."]
-  labels, names = np.asarray(labels), list(dataset.class_names)
-  splits = _by_split(dataset)
-  if labels.dtype.kind == "f" and labels.ndim == 1:
-    # In double precision, so that no sum overflows.
-    labels = labels.astype(np.float64)
-    finite = np.isfinite(labels)
-    if not finite.any():
-      return ["Labels: none is finite."]
-    low, high = labels[finite].min(), labels[finite].max()
-    lines = [f"Labels: numbers from {low:.4g} to {high:.4g}"]
-    if not finite.all():
-      lines.append(f"  {_count((~finite).sum(), 'label')} not finite")
-    for split, rows in splits:
-      x = labels[rows][finite[rows]]
-      if len(x):
-        lines.append(f"  {split}: mean {x.mean():.5g}, deviation {_deviation(x):.5g}")
-    return [*lines, *_histogram(labels, np.linspace(low, max(high, low + 1), 8))]
-  if labels.ndim == 2:
-    width = labels.shape[1]
-    names = names if len(names) == width else [f"label {i}" for i in range(width)]
-    lines = [f"Labels: {width} a sample"]
-    for i, name in enumerate(names):
-      means = ", ".join(
-        f"{split} {labels[rows, i].mean():.3f}" for split, rows in splits
-      )
-      lines.append(f"  {name}: mean {means}")
-    return lines
-  count = max(len(names), int(labels.max()) + 1 if labels.dtype.kind in "biu" else 0)
-  names = names + [str(i) for i in range(len(names), min(count, 50))]
-  lines = [f"Labels: {count} classes"]
-  for i, name in enumerate(names):
-    found = ", ".join(
-      f"{split} {(labels[rows] == i).sum():,}" for split, rows in splits
-    )
-    lines.append(f"  {i} {name}: {found}")
-  return lines
-
-
-def _deviation(x):
-  """As `x.std()`, of numbers whose squares may overflow."""
-  most = np.abs(x).max()
-  return most * (x / most).std() if most else 0.0
-
-
-def _by_split(dataset):
-  if dataset.splits is None:
-    return [("all", np.arange(len(dataset)))]
-  groups = [(split, dataset.indices(split)) for split in SPLITS]
-  return [(split, rows) for split, rows in groups if len(rows)]
 
 
 def _modalities(dataset):
@@ -211,16 +143,7 @@ def _lengths(name, modality):
   if longest < 2:
     return []
   edges = np.linspace(0, longest, min(8, longest) + 1).round()
-  return [f"Lengths of {name}:", *_histogram(modality.lengths, np.unique(edges))]
-
-
-def _histogram(values, edges):
-  counts, edges = np.histogram(values[np.isfinite(values)], edges)
-  most = max(1, counts.max())
-  return [
-    f"  {low:>8.4g} to {high:<8.4g} {'#' * round(BAR * n / most):<{BAR}} {n:,}"
-    for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True)
-  ]
+  return [f"Lengths of {name}:", *histogram(modality.lengths, np.unique(edges))]
 
 
 def _values(scans):
@@ -229,18 +152,14 @@ def _values(scans):
     columns = np.flatnonzero(found.nonfinite)
     if len(columns):
       lines.append(
-        f"{name}: {_count(found.nonfinite.sum(), 'value')} not finite, in "
+        f"{name}: {count(found.nonfinite.sum(), 'value')} not finite, in "
         f"column{'s' * (len(columns) > 1)} {_some(columns)}."
       )
     columns = np.flatnonzero(found.constant)
     if len(columns):
-      many = _count(len(columns), "column")
+      many = count(len(columns), "column")
       lines.append(f"{name}: {many} constant ({_some(columns)}).")
   return lines or ["All values are finite; no column is constant."]
-
-
-def _count(number, word):
-  return f"{number:,} {word} is" if number == 1 else f"{number:,} {word}s are"
 
 
 def _some(items):
@@ -255,7 +174,7 @@ def _ids(dataset):
   if dataset.splits is not None:
     leaks = shared(dataset.ids, dataset.splits)
     if leaks:
-      lines.append(f"LEAK: {_count(len(leaks), 'id')} in two splits ({_some(leaks)}).")
+      lines.append(f"LEAK: {count(len(leaks), 'id')} in two splits ({_some(leaks)}).")
     apart = shared(videos(dataset.ids), dataset.splits)
     if apart and len(apart) > len(leaks):
       lines.append(

@@ -1,0 +1,94 @@
+"""What the labels of a data set are, in words; also where they are of no use."""
+
+import dataclasses
+
+import numpy as np
+
+from mcr_jax.data.checks import usable_labels
+from mcr_jax.data.schema import SPLITS, Dataset
+
+BAR = 40
+
+
+def readable(dataset: Dataset) -> Dataset:
+  """Without labels and splits that are of no use; `problem` says why they are not."""
+  splits, labels = dataset.splits, dataset.labels
+  if splits is not None and splits.shape != (len(dataset),):
+    splits = None
+  if labels is not None:
+    labels = np.asarray(labels)
+    numbers = labels.dtype.kind == "f" and labels.size
+    if not (numbers and labels.ndim in (1, 2) and len(labels) == len(dataset)):
+      labels = usable_labels(dataset)
+  return dataclasses.replace(dataset, splits=splits, labels=labels)
+
+
+def lines(dataset: Dataset) -> list[str]:
+  """Range and mean of numbers, or counts of classes, by split."""
+  labels = dataset.labels
+  if labels is None or not len(labels):
+    return ["Labels: none; good for prediction only."]
+  labels, names = np.asarray(labels), list(dataset.class_names)
+  splits = _by_split(dataset)
+  if labels.dtype.kind == "f" and labels.ndim == 1:
+    # In double precision, so that no sum overflows.
+    labels = labels.astype(np.float64)
+    finite = np.isfinite(labels)
+    if not finite.any():
+      return ["Labels: none is finite."]
+    low, high = labels[finite].min(), labels[finite].max()
+    text = [f"Labels: numbers from {low:.4g} to {high:.4g}"]
+    if not finite.all():
+      text.append(f"  {count((~finite).sum(), 'label')} not finite")
+    for split, rows in splits:
+      x = labels[rows][finite[rows]]
+      if len(x):
+        text.append(f"  {split}: mean {x.mean():.5g}, deviation {_deviation(x):.5g}")
+    return [*text, *histogram(labels, np.linspace(low, max(high, low + 1), 8))]
+  if labels.ndim == 2:
+    width = labels.shape[1]
+    names = names if len(names) == width else [f"label {i}" for i in range(width)]
+    text = [f"Labels: {width} a sample"]
+    for i, name in enumerate(names):
+      means = ", ".join(
+        f"{split} {labels[rows, i].mean():.3f}" for split, rows in splits
+      )
+      text.append(f"  {name}: mean {means}")
+    return text
+  classes = max(len(names), int(labels.max()) + 1 if labels.dtype.kind in "biu" else 0)
+  names = names + [str(i) for i in range(len(names), min(classes, 50))]
+  text = [f"Labels: {classes} classes"]
+  for i, name in enumerate(names):
+    found = ", ".join(
+      f"{split} {(labels[rows] == i).sum():,}" for split, rows in splits
+    )
+    text.append(f"  {i} {name}: {found}")
+  return text
+
+
+def histogram(values: np.ndarray, edges: np.ndarray) -> list[str]:
+  """A line a bin, of the values that are finite."""
+  counts, edges = np.histogram(values[np.isfinite(values)], edges)
+  most = max(1, counts.max())
+  return [
+    f"  {low:>8.4g} to {high:<8.4g} {'#' * round(BAR * n / most):<{BAR}} {n:,}"
+    for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True)
+  ]
+
+
+def count(number: int | np.integer, word: str) -> str:
+  """`1 value is`, `2 values are`."""
+  return f"{number:,} {word} is" if number == 1 else f"{number:,} {word}s are"
+
+
+def _by_split(dataset):
+  if dataset.splits is None:
+    return [("all", np.arange(len(dataset)))]
+  groups = [(split, dataset.indices(split)) for split in SPLITS]
+  return [(split, rows) for split, rows in groups if len(rows)]
+
+
+def _deviation(x):
+  """As `x.std()`, of numbers whose squares may overflow."""
+  most = np.abs(x).max()
+  return most * (x / most).std() if most else 0.0
