@@ -10,7 +10,7 @@ import ctypes
 
 # Fragments below this size are what short lists and thread caches serve.
 LEAST = 1 << 13
-LARGEST = 1 << 30
+LARGEST = 1 << 32
 # From one size of fragment to the next smaller; what is left of a piece fits the next.
 SHRINK = 1.3
 
@@ -25,10 +25,9 @@ def keep_freed_memory() -> bool:
   """
   global _kept
   arena_max, mmap_max, trim_threshold = -8, -4, -1  # malloc.h
-  with contextlib.suppress(OSError, AttributeError, ValueError):
-    libc = ctypes.CDLL(None)
-    _ = libc.gnu_get_libc_version  # musl has a mallopt that does nothing
+  if _is_glibc():
     settings = {arena_max: 1, mmap_max: 0, trim_threshold: -1}
+    libc = ctypes.CDLL(None)
     _kept = all(libc.mallopt(name, value) for name, value in settings.items())
   return _kept
 
@@ -46,11 +45,10 @@ def retire_fragments() -> int:
   libc = ctypes.CDLL(None)
   libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
   libc.free.argtypes = [ctypes.c_void_p]
+  libc.sbrk.restype, libc.sbrk.argtypes = ctypes.c_void_p, [ctypes.c_ssize_t]
   give_back()
-  # No hole is this large: it lies where the memory that was never used begins.
-  unused = libc.malloc(LARGEST)
-  libc.free(unused)
-  count, size = 0, LARGEST if unused else 0
+  unused = libc.sbrk(0)  # where the heap ends: all beyond is new
+  count, size = 0, LARGEST
   while size >= LEAST:
     piece = libc.malloc(size)
     if piece and piece < unused:
@@ -58,7 +56,18 @@ def retire_fragments() -> int:
       continue
     libc.free(piece)
     size = int(size / SHRINK)
+  give_back()
   return count
+
+
+def _is_glibc() -> bool:
+  """Whether it is glibc that allocates: not musl, nor a library loaded before it."""
+  with contextlib.suppress(OSError, AttributeError, ValueError):
+    used, own = ctypes.CDLL(None), ctypes.CDLL("libc.so.6")
+    _ = used.mallopt, used.gnu_get_libc_version
+    place = lambda library: ctypes.cast(library.malloc, ctypes.c_void_p).value
+    return place(used) == place(own)
+  return False
 
 
 def give_back() -> None:

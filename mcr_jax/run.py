@@ -15,7 +15,7 @@ from mcr_jax import config as configs
 from mcr_jax import evaluators, fields
 from mcr_jax.data import batches, load, schedule
 from mcr_jax.data.checks import validate
-from mcr_jax.data.load import check_fits, digest, mend
+from mcr_jax.data.load import as_numbers, check_fits, digest, mend
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
@@ -108,7 +108,8 @@ class Run:
         for, or data of the run that is no longer what it was trained on.
     """
     if isinstance(source, Dataset):
-      dataset = mend(validate(source, labels, ()), self.config.data.nonfinite)
+      dataset = as_numbers(source) if self.shape.task == "regression" else source
+      dataset = mend(validate(dataset, labels, ()), self.config.data.nonfinite)
     elif source is None:
       dataset = setup.read_data(self.config)
       if self.digest not in ("", digest(dataset)):

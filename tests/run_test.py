@@ -238,3 +238,17 @@ def test_a_data_set_in_memory_is_checked_like_a_file(loaded):
   modalities = {**dataset.modalities, name: wild}
   with pytest.raises(UserError, match="values that are not finite"):
     loaded.predict(dataclasses.replace(dataset, modalities=modalities))
+
+
+def test_a_data_set_that_python_made_needs_the_right_types(loaded):
+  dataset = loaded.read()
+  whole = dataclasses.replace(dataset, labels=np.arange(len(dataset)) - 3)
+  assert loaded.read(whole, labels=True).labels.dtype == np.float32
+  numbered = dataclasses.replace(dataset, ids=np.arange(len(dataset)))
+  with pytest.raises(UserError, match="ids are int64, not strings"):
+    loaded.predict(numbered)
+  name, modality = next(iter(dataset.modalities.items()))
+  double = dataclasses.replace(modality, values=modality.values.astype(float))
+  wide = dataclasses.replace(dataset, modalities={**dataset.modalities, name: double})
+  with pytest.raises(UserError, match=f"values of {name} are float64"):
+    loaded.predict(wide)

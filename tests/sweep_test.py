@@ -49,6 +49,14 @@ def base(folder, **train):
   )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small():
+  """Arrays that are small, but would be large if those of all members were one."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr("mcr_jax.training.optim.LARGE", 8)
+    yield
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
   """A finished sweep of NUMBERS: (config, folder, rows)."""
@@ -229,7 +237,17 @@ def test_an_override_that_does_not_fit_is_named(point, words):
     points.points(configs.complete({}), Sweep([point]))
 
 
-@pytest.mark.parametrize("seeds", [(), ("a",), (1, 1)])
+def test_what_would_fail_after_the_last_point_fails_before_the_first():
+  config = configs.complete({})
+  clash = [{"name": "a"}, {"name": "a_final", "optim.lr": 0.1}]
+  with pytest.raises(UserError, match="trained anew as a_final, if it is a: no other"):
+    points.points(config, Sweep(clash, True, (0,), (0, 1)))
+  monitors = [{"train.monitor": "mae"}, {"train.monitor": "corr"}]
+  with pytest.raises(UserError, match="by different metrics .corr, mae.: set train"):
+    points.points(config, Sweep(monitors))
+
+
+@pytest.mark.parametrize("seeds", [(), (-1,), (1, 1)])
 def test_the_last_seeds_of_a_search_are_checked_before_the_first_point(seeds):
   with pytest.raises(UserError, match="seeds="):
     points.points(configs.complete({}), Sweep([{}], True, (0,), seeds))

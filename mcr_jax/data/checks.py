@@ -94,7 +94,7 @@ def _check_classes(dataset, labels):
   if lowest < 0:
     raise UserError(
       f"{source}: 'label' holds the class {lowest}; classes are numbered from 0. For "
-      "regression, save floats."
+      "regression, save floats, or say data.task=regression."
     )
   if names and highest >= len(names):
     raise UserError(
@@ -104,7 +104,8 @@ def _check_classes(dataset, labels):
   if highest >= max(len(labels), 2) or highest == 0 and len(names) < 2:
     raise UserError(
       f"{source}: 'label' holds integers from {lowest} to {highest} for {len(labels)} "
-      "samples; that is no classification. For regression, save floats."
+      "samples; that is no classification. For regression, save floats, or say "
+      "data.task=regression."
     )
   return labels.astype(np.int32)
 
@@ -113,10 +114,22 @@ def _check_modalities(dataset):
   if not dataset.modalities:
     raise UserError(f"{dataset.source} holds no modality.")
   for name, modality in dataset.modalities.items():
-    steps = len(modality.values)
-    assert modality.values.ndim == 2 and modality.values.dtype == np.float32, name
-    assert modality.mask.shape == (steps,) and modality.mask.dtype == bool, name
-    assert modality.offsets[0] == 0 and modality.offsets[-1] == steps, name
+    values, mask, steps = modality.values, modality.mask, len(modality.values)
+    if values.ndim != 2 or values.dtype != np.float32:
+      raise UserError(
+        f"{dataset.source}: the values of {name} are {values.dtype} of shape "
+        f"{values.shape}; right is float32 (sum T, D)."
+      )
+    if mask.shape != (steps,) or mask.dtype != bool:
+      raise UserError(
+        f"{dataset.source}: the mask of {name} is {mask.dtype} of shape {mask.shape}; "
+        f"right is bool ({steps},)."
+      )
+    if modality.offsets[0] != 0 or modality.offsets[-1] != steps:
+      raise UserError(
+        f"{dataset.source}: the offsets of {name} run from {modality.offsets[0]} to "
+        f"{modality.offsets[-1]}; right is from 0 to its {steps} steps."
+      )
     if len(modality) != len(dataset):
       raise UserError(
         f"{dataset.source}: {name} has {len(modality)} samples, there are "
@@ -125,14 +138,17 @@ def _check_modalities(dataset):
 
 
 def _check_text(dataset):
-  """An id that is half of a character could not be written to any file."""
-  try:
-    "".join(dataset.ids.tolist()).encode()
-  except UnicodeEncodeError as error:
-    raise UserError(
-      f"{dataset.source}: an id holds {error.object[error.start]!a}, which is no "
-      "character."
-    ) from None
+  """Half of a character in a name could not be written to any file."""
+  if dataset.ids.dtype.kind != "U":
+    raise UserError(f"{dataset.source}: ids are {dataset.ids.dtype}, not strings.")
+  for what, names in (("id", dataset.ids), ("class name", dataset.class_names)):
+    try:
+      "".join(map(str, names)).encode()
+    except UnicodeEncodeError as error:
+      raise UserError(
+        f"{dataset.source}: {what}s hold {error.object[error.start]!a}, which is no "
+        "character."
+      ) from None
 
 
 def _check_splits(dataset, required):

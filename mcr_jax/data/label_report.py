@@ -44,7 +44,10 @@ def lines(dataset: Dataset) -> list[str]:
       x = labels[rows][finite[rows]]
       if len(x):
         text.append(f"  {split}: mean {x.mean():.5g}, deviation {_deviation(x):.5g}")
-    return [*text, *histogram(labels, np.linspace(low, max(high, low + 1), 8))]
+    return [
+      *text,
+      *histogram(labels, np.linspace(low, high if high > low else low + 1, 8)),
+    ]
   if labels.ndim == 2:
     width = labels.shape[1]
     names = names if len(names) == width else [f"label {i}" for i in range(width)]

@@ -22,6 +22,7 @@ KEYS = (
   *("aligned", "normalize", "clip", "buckets", "trim", "placement", "pipeline"),
   *("modality_dropout", "seed"),
 )
+TASKS = ("auto", "regression", "multiclass", "binary")
 
 
 def load(
@@ -39,7 +40,8 @@ def load(
       align, features: see `readers.read`;
       name: "synthetic" for the embedded data when there is no path;
       synthetic: arguments of `synthetic.make`;
-      task: "regression" reads whole numbers as labels of a regression;
+      task: "regression" takes whole numbers as labels of a regression; what the
+        others ask for is left to the trainer;
       modalities: names in order; () means all, in the order of the file;
       label, split: arrays of the file to use instead of its own;
       nonfinite: "error", or "zero" to replace NaN and inf in features;
@@ -57,7 +59,7 @@ def load(
   own = for_training and bool(splits)
   dataset = _choose_arrays(_open(config, own), config, for_training)
   if config.get("task") == "regression":
-    dataset = _as_numbers(dataset)
+    dataset = as_numbers(dataset)
   dataset = _choose_modalities(dataset, config.get("modalities", ()), widths or {})
   dataset = validate(dataset, for_training, splits)
   dataset = mend(dataset, config.get("nonfinite", "error"))
@@ -136,6 +138,7 @@ def _check_config(config):
       close = difflib.get_close_matches(str(key), KEYS, 1)
       hint = f" Did you mean {close[0]!r}?" if close else ""
       raise UserError(f"The data has no field {key!r}.{hint} Known: {', '.join(KEYS)}.")
+  _check_choice("task", config.get("task", "auto"), TASKS)
   names = config.get("modalities", ())
   if isinstance(names, str) or not all(isinstance(name, str) for name in names):
     raise UserError(f"data.modalities={names!r} must be a list of names.")
@@ -144,7 +147,7 @@ def _check_config(config):
     raise UserError(f"data.lengths={lengths!r} must give each modality its length.")
 
 
-def _as_numbers(dataset):
+def as_numbers(dataset: Dataset) -> Dataset:
   """Whole numbers as what they are, not as classes."""
   labels = dataset.labels
   if labels is None or np.asarray(labels).dtype.kind not in "biu":

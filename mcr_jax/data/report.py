@@ -16,6 +16,7 @@ from mcr_jax.errors import UserError
 # The parts of ids in use: video$_$clip, video[clip], video_clip.
 VIDEO = re.compile(r"(.+?)\$_\$.*|(.+)\[\d+\]|(.+)_\d+")
 SHOWN = 5
+OF_NO_USE = "there are some, but not of use as they are; see the end."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +87,14 @@ def write(
     alignable: whether the steps of one modality could become those of all.
   """
   scans = {name: scan(modality) for name, modality in dataset.modalities.items()}
-  reason, dataset = problem(dataset), readable(dataset)
+  reason, given_labels = problem(dataset), dataset.labels
+  given_splits, dataset = dataset.splits, readable(dataset)
   sections = [
     [f"{dataset.source or path}: {len(dataset):,} samples", *_notes(dataset)],
-    _splits(dataset),
-    lines(dataset),
+    _splits(dataset) if given_splits is dataset.splits else [f"Splits: {OF_NO_USE}"],
+    lines(dataset)
+    if given_labels is None or dataset.labels is not None
+    else [f"Labels: {OF_NO_USE}"],
     _modalities(dataset),
     *[_lengths(name, x) for name, x in dataset.modalities.items() if not x.vector],
     _values(scans),

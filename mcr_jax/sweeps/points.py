@@ -107,7 +107,19 @@ def points(config: ConfigDict, sweep: Sweep) -> list[Point]:
   _check_distinct(found)
   if sweep.search:
     # A mistake in what comes last must not wait until all else is trained.
-    final(config, found[0], sweep)
+    names = {point.name for point in found}
+    for point in found:
+      if (last := final(config, point, sweep).name) in names:
+        raise UserError(
+          f"The best point of a search is trained anew as {last}, if it is "
+          f"{point.name}: no other point can have that name."
+        )
+  monitors = {point.config.train.monitor for point in found}
+  if len(monitors) > 1:
+    raise UserError(
+      f"The points are chosen by different metrics ({', '.join(sorted(monitors))}): "
+      "set train.monitor for all of them."
+    )
   return found
 
 

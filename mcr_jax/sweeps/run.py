@@ -7,7 +7,6 @@ was trained with all seeds.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +50,7 @@ def sweep(
   everything = points.points(config, wanted)
   if (workdir / "config.json").is_file():
     raise UserError(f"{workdir} holds a run; a sweep wants a folder of its own.")
-  alone = workspace.claim(workdir) if jax.process_index() == 0 else nullcontext()
-  with alone:
+  with workspace.claim(workdir):
     return _sweep(config, wanted, everything, workdir, resume, together, verbose, facts)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from mcr_jax import evaluators, fields, metrics
-from mcr_jax.errors import UserError
 from mcr_jax.evaluators import render
 from mcr_jax.sweeps.points import Point
 from mcr_jax.sweeps.together import DIVERGED
@@ -65,16 +64,11 @@ def read(point: Point, workdir: Path, splits: Sequence[str] = ()) -> Row:
 
 def best(rows: Sequence[Row]) -> Row | None:
   """The row with the best monitored value on the validation split."""
-  monitors = {row.point.config.train.monitor for row in rows}
-  if len(monitors) > 1:
-    raise UserError(
-      f"The points are chosen by different metrics ({', '.join(sorted(monitors))}): "
-      "set train.monitor for all of them."
-    )
+  monitor = rows[0].point.config.train.monitor  # of all: see `points.points`
   defined = [row for row in rows if not math.isnan(row.value)]
   if not defined:
     return None
-  sign = -1 if metrics.higher_is_better(monitors.pop()) else 1
+  sign = -1 if metrics.higher_is_better(monitor) else 1
   return min(defined, key=lambda row: sign * row.value)
 
 

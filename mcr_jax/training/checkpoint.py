@@ -25,6 +25,8 @@ from absl import logging as absl_logging
 from mcr_jax.errors import DamagedCheckpoint, UserError
 
 _META = "_meta"
+# In digests.json: the newest step of each kind that was written to its end.
+WHOLE = "whole"
 
 
 class Restored(NamedTuple):
@@ -63,6 +65,11 @@ class Checkpoints:
     """Deletes the steps beyond the one that a run resumes from."""
     for kind in ("last", "best"):
       self._prune(kind, [s for s in self.steps(kind) if s > step])
+    if jax.process_index() == 0 and self.digests.exists():
+      entries = self._entries()
+      # Of a kind that is gone for good, nothing is missed.
+      whole = {k: s for k, s in entries[WHOLE].items() if self.steps(k)}
+      self._write_entries(entries | {WHOLE: whole})
 
   def restore_last(self, template: Any = None) -> Restored | None:
     """The newest step, or None where there is none.
@@ -109,6 +116,8 @@ class Checkpoints:
         self._clean(kind)
         self._record(kind, step, digest)
       _write(folder, nest(leaves))
+      if jax.process_index() == 0:
+        self._record(kind, step, digest, whole=True)
     except Exception as error:
       with contextlib.suppress(OSError):
         self._clean(kind)
@@ -138,17 +147,13 @@ class Checkpoints:
     return Restored(_into(template, leaves, folder), meta, step)
 
   def _check_none(self, kind: str) -> None:
-    """Raises DamagedCheckpoint where there are no steps, but were.
-
-    A digest is on record before its step: a process killed at its first save leaves
-    one, in a folder that is there.
-    """
-    known, folder = self._entries()[kind], self._folder(kind)
-    if known and (len(known) > 1 or not folder.is_dir()):
+    """Raises DamagedCheckpoint where there are no steps, but were."""
+    step = self._entries()[WHOLE].get(kind)
+    if step is not None:
+      folder = self._folder(kind)
       raise DamagedCheckpoint(
-        f"{folder} has no checkpoint, but {self.digests} knows of step "
-        f"{max(known, key=int)}: it was deleted. Copy it back from a backup, or start "
-        "anew in another --workdir."
+        f"{folder} has no checkpoint, but {self.digests} knows of step {step}: it was "
+        "deleted. Copy it back from a backup, or start anew in another --workdir."
       )
 
   def _damaged(self, kind: str, step: int, reason: str) -> DamagedCheckpoint:
@@ -166,9 +171,9 @@ class Checkpoints:
     try:
       entries = json.loads(self.digests.read_text("utf-8"))
       # A flipped bit may leave valid JSON of another shape.
-      return {kind: dict(entries[kind]) for kind in ("last", "best")}
+      return {name: dict(entries[name]) for name in ("last", "best", WHOLE)}
     except FileNotFoundError:
-      return {"last": {}, "best": {}}
+      return {"last": {}, "best": {}, WHOLE: {}}
     except (ValueError, KeyError, TypeError) as error:
       raise DamagedCheckpoint(
         f"{self.digests} is damaged ({error}); copy it back from a backup, or start"
@@ -178,13 +183,22 @@ class Checkpoints:
   def _digest(self, kind: str, step: int) -> str | None:
     return self._entries()[kind].get(str(step))
 
-  def _record(self, kind: str, step: int, digest: str) -> None:
-    """Adds a digest, and forgets those of steps that are gone."""
+  def _record(self, kind: str, step: int, digest: str, *, whole: bool = False) -> None:
+    """Adds a digest, and forgets those of steps that are gone.
+
+    A digest is on record before its step, so that no step lacks one; that a step is
+    whole is on record after it, so that one that was deleted is missed.
+    """
     entries = self._entries()
-    for name, known in entries.items():
+    for name in ("last", "best"):
       there = {str(s) for s in self.steps(name)}
-      entries[name] = {s: known[s] for s in known if s in there}
+      entries[name] = {s: d for s, d in entries[name].items() if s in there}
     entries[kind][str(step)] = digest
+    if whole:
+      entries[WHOLE][kind] = step
+    self._write_entries(entries)
+
+  def _write_entries(self, entries: dict) -> None:
     partial = self.digests.with_suffix(".partial")
     partial.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
     partial.replace(self.digests)

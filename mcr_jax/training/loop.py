@@ -1,7 +1,6 @@
 """Training: from a config to a finished workdir."""
 
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import jax
@@ -57,8 +56,7 @@ def train(
       print(f"{workdir} is finished already: nothing to do.", flush=True)
     return load_run(workdir)
   trainer = Trainer(config, workdir, verbose=verbose)
-  alone = workspace.claim(workdir) if jax.process_index() == 0 else nullcontext()
-  with alone:
+  with workspace.claim(workdir):
     trainer.start(resume=status == "resume")
     trainer.run()
     return trainer.finish()
@@ -95,7 +93,7 @@ class Trainer:
     distributed.check_same(data=self.facts["data"]["digest"])
     self.ids, self.labels = dataset.ids, dataset.labels
     self.rows = {split: dataset.indices(split) for split in SPLITS}
-    # A batch never holds more rows than there are.
+    # No more rows a batch than the data set has.
     self.batch_size = min(config.train.batch_size, len(dataset))
     self.steps = -(-len(self.rows["train"]) // self.batch_size)
     loss = losses.resolve(config.loss.name, dataset.task)

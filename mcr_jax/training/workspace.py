@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
 from mcr_jax.errors import UserError
+from mcr_jax.training import distributed
 
 # Where a run computes is not what it computes: these may change at a resume.
 FREE = (
@@ -69,11 +71,26 @@ def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
 
 @contextlib.contextmanager
 def claim(workdir: Path) -> Iterator[None]:
-  """Keeps every other process from training in the folder, until this one ends.
+  """Keeps every other run from training in the folder, until this one ends.
 
   Raises:
-    UserError: another one trains in it.
+    UserError: another one trains in it; in all processes of this run.
   """
+  with contextlib.ExitStack() as stack:
+    error = None
+    if jax.process_index() == 0:
+      try:
+        stack.enter_context(_claim(workdir))
+      except UserError as found:
+        error = found
+    (failed,) = distributed.largest(int(error is not None))
+    if failed:
+      raise error or UserError(f"Another run is training in {workdir}.")
+    yield
+
+
+@contextlib.contextmanager
+def _claim(workdir: Path) -> Iterator[None]:
   try:
     import fcntl
   except ImportError:  # not a POSIX system
@@ -115,6 +132,10 @@ def facts(workdir: Path) -> dict[str, Any]:
 def _check_writable(workdir: Path) -> None:
   """Before the data is read, not after."""
   there = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
+  if not there.is_dir():
+    raise UserError(
+      f"--workdir {workdir}: {there} is a file, where a folder is needed."
+    )
   if not os.access(there, os.W_OK | os.X_OK):
     raise UserError(f"--workdir {workdir} cannot be written: {there} is read-only.")
 

@@ -205,13 +205,11 @@ def test_labels_of_no_use_are_told_and_never_written_silently(name, tmp_path, ca
   path = tmp_path / "odd.npz"
   splits = np.array(["train", "train", "valid", "test"])
   np.savez(path, id=list("abcd"), split=splits, label=LABELS[name], text=np.eye(4))
-  plot = () if name == "too few" else ("--plot", str(tmp_path / "odd.png"))
-  text = inspected(path, capsys, *plot) if not plot else ""
-  if plot and name != "words":
-    with pytest.raises(UserError, match="neither sequences nor labels to draw"):
-      inspected(path, capsys, *plot)
+  with pytest.raises(UserError, match="neither sequences nor labels to draw"):
+    inspected(path, capsys, "--plot", str(tmp_path / "odd.png"))
   text = inspected(path, capsys)
-  assert "Not ready for training: 'label'" in text and "Labels: none" in text
+  assert "Not ready for training: 'label'" in text
+  assert "Labels: there are some, but not of use as they are" in text
   assert main(["convert", str(path), str(tmp_path / "out.npz")]) == 0
   assert "Not ready for training: 'label'" in capsys.readouterr().out
 
@@ -240,6 +238,17 @@ def test_splits_of_another_length_are_told(tmp_path, capsys):
 def test_an_id_that_is_half_a_character_is_refused(tmp_path):
   path = tmp_path / "odd.npz"
   np.savez(path, id=["a", "\ud800"], text=np.eye(2))
-  with pytest.raises(UserError, match=r"an id holds '\\ud800', which is no character"):
+  with pytest.raises(UserError, match=r"ids hold '\\ud800', which is no character"):
     main(["convert", str(path), str(tmp_path / "out.npz")])
   assert not (tmp_path / "out.npz").exists()
+
+
+def test_a_narrow_range_of_labels_fills_its_histogram(tmp_path, capsys):
+  path = tmp_path / "narrow.npz"
+  labels = np.linspace(0, 0.1, 70)
+  np.savez(path, id=np.arange(70).astype(str), label=labels, text=np.eye(70))
+  text = inspected(path, capsys)
+  counts = [
+    line.split()[-1] for line in text.splitlines() if " to " in line and "#" in line
+  ]
+  assert counts == ["10"] * 7

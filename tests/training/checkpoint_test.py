@@ -85,26 +85,31 @@ def test_a_new_folder_has_no_checkpoint(tmp_path):
   assert Checkpoints(tmp_path / "missing").restore_best() is None
 
 
-@pytest.mark.parametrize("gone", ["checkpoints", "checkpoints/last", "last and steps"])
-def test_checkpoints_that_were_deleted_are_missed(tmp_path, gone):
+@pytest.mark.parametrize("gone", ["checkpoints", "checkpoints/last", "its steps"])
+@pytest.mark.parametrize("steps", [1, 2])
+def test_checkpoints_that_were_deleted_are_missed(tmp_path, gone, steps):
   checkpoints = Checkpoints(tmp_path)
-  for step in (1, 2):
+  for step in range(1, steps + 1):
     checkpoints.save_last(step, {"x": np.float32(step)}, {})
-  if gone == "last and steps":
-    for step in (1, 2):
-      shutil.rmtree(tmp_path / "checkpoints/last" / str(step))
-  else:
-    shutil.rmtree(tmp_path / gone)
-  with pytest.raises(DamagedCheckpoint, match="knows of step 2: it was deleted"):
+  folder = tmp_path / "checkpoints/last"
+  for path in folder.iterdir() if gone == "its steps" else [tmp_path / gone]:
+    shutil.rmtree(path)
+  with pytest.raises(DamagedCheckpoint, match=f"knows of step {steps}: it was deleted"):
     checkpoints.restore_last()
 
 
 def test_a_process_killed_at_its_first_save_had_no_checkpoint(tmp_path):
   checkpoints = Checkpoints(tmp_path)
-  checkpoints.save_last(1, {"x": np.float32(1)}, {})
-  # The digest is on record before the step.
-  shutil.rmtree(tmp_path / "checkpoints/last/1")
+  checkpoints._record("last", 1, "of a step that was never written")
   assert checkpoints.restore_last() is None
+
+
+def test_a_best_step_beyond_the_last_one_is_forgotten_for_good(tmp_path):
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save_last(1, {"x": np.float32(1)}, {})
+  checkpoints.save_best(2, {"x": np.float32(2)}, {})
+  checkpoints.forget_after(1)
+  assert checkpoints.restore_best() is None and checkpoints.restore_last().step == 1
 
 
 def test_the_newest_two_of_last_and_the_newest_best_stay(tmp_path):

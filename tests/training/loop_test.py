@@ -271,7 +271,9 @@ def test_a_loss_that_is_not_finite_ends_with_code_3(program, tmp_path):
 def test_folders_that_cannot_be_written_end_with_code_2(program, tmp_path):
   (tmp_path / "file").write_text("")
   code, line = program("--workdir", tmp_path / "file" / "run")
-  assert code == 2 and "file" in line
+  assert (
+    code == 2 and f"{tmp_path / 'file'} is a file, where a folder is needed" in line
+  )
   code, line = program("--workdir", "/proc/run")
   assert code == 2 and "/proc/run" in line
 
@@ -328,3 +330,14 @@ def test_the_main_job_runs_where_tensorflow_is_not_installed(tmp_path):
     "digests.json",
     "eval",
   }
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_batch_larger_than_the_data_is_all_of_it(tmp_path, accumulate):
+  file = tiny.write(tmp_path)
+  runs = []
+  for size in (10**6, 96):
+    fields = {"epochs": 2, "batch_size": size, "eval_batch_size": size}
+    config = tiny.config(file, optim={"accumulate": accumulate}, train=fields)
+    runs.append(train(config, tmp_path / f"run-{size}", verbose=False))
+  tiny.assert_close(*(tiny.epochs(run.workdir) for run in runs))
