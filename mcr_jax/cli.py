@@ -50,6 +50,11 @@ _FILE_ERRORS = {
     (errno.ENOENT, "no such file or folder"),
     (errno.EEXIST, "it exists already"),
     (errno.ENAMETOOLONG, "the name is too long"),
+    (errno.ELOOP, "the link leads back to itself"),
+    (errno.EIO, "the device answers with an error"),
+    (errno.ESTALE, "the file server has lost the file"),
+    (errno.ETIMEDOUT, "the file server does not answer"),
+    (errno.EMFILE, "too many files are open"),
   )
 }
 

@@ -49,6 +49,8 @@ def main(argv: list[str]) -> None:
     extra=_arguments,
     examples=["python -m mcr_jax.predict --workdir runs/mosi --input clips.npz"],
   )
+  if not arguments.input:
+    raise UserError("--input is empty; it names a feature file.")
   if arguments.output is not None:
     cli.output_file(arguments.output)
     if Path(arguments.output).resolve() == Path(arguments.input).resolve():

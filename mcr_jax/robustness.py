@@ -29,6 +29,7 @@ KINDS = {
   "steps": "share of time steps without data",
   "noise": "standard deviation of added noise, in those of the training data",
 }
+LOUDEST = 1e6  # times the deviation: nothing of the data is left
 LEVELS = (0.0, 0.1, 0.2, 0.4, 0.8)
 # What is shown of each scheme where no metric is asked for.
 METRICS = {
@@ -237,10 +238,10 @@ def _scale(run, dataset: Dataset) -> Mapping[str, np.ndarray]:
 def _check(kind: str, levels: Sequence[float | int]) -> None:
   if kind not in KINDS:
     raise UserError(f"kind={kind!r}; right are {', '.join(map(repr, KINDS))}.")
-  highest = np.inf if kind == "noise" else 1
+  highest = LOUDEST if kind == "noise" else 1
   for level in levels:
     if not 0 <= level <= highest:
-      right = "0 or more" if kind == "noise" else "from 0 to 1"
+      right = f"from 0 to {highest:g}"
       raise UserError(f"levels: {level:g}; the levels of {kind!r} are {right}.")
   if not len(levels):
     raise UserError("levels: none are given.")

@@ -101,7 +101,7 @@ def test_a_study_begins_at_the_evaluation_and_ends_without_information(run):
 def test_what_cannot_be_studied_is_said(run):
   with pytest.raises(UserError, match="1.5; the levels of 'drop' are from 0 to 1"):
     robustness.study(run, levels=[0.5, 1.5])
-  with pytest.raises(UserError, match="-1; the levels of 'noise' are 0 or more"):
+  with pytest.raises(UserError, match="-1; the levels of 'noise' are from 0 to 1e"):
     robustness.study(run, kind="noise", levels=[-1])
   with pytest.raises(UserError, match="no metric 'acc'; it has mae, "):
     robustness.study(run, levels=[0], metrics=["acc"])

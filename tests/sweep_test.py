@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from configs.sweeps import common
 from mcr_jax import config as configs
 from mcr_jax import evaluators
-from mcr_jax.errors import Interrupted, UserError
+from mcr_jax.errors import DamagedCheckpoint, Interrupted, UserError
 from mcr_jax.run import load_run
 from mcr_jax.sweeps import points, run, table, together
 from mcr_jax.sweeps.points import Sweep
@@ -297,3 +298,42 @@ def test_every_sweep_file_fits_the_config_that_it_is_for(name):
   config = configs.load(str(FOLDER / variant))
   found = points.points(config, sweep)
   assert len({point.name for point in found}) == len(sweep.points) > 1
+
+
+@pytest.mark.parametrize("gone", ["digests.json", "metrics.jsonl", "members.json"])
+def test_a_sweep_killed_while_it_deleted_a_group_ends_all_the_same(
+  done, tmp_path, monkeypatch, gone
+):
+  config, folder, rows = done
+  shutil.copytree(folder / "all", tmp_path / "all")
+
+  def killed(path, *_, **__):
+    (path / gone).unlink()
+    raise KeyboardInterrupt
+
+  found = points.points(config, Sweep(NUMBERS))
+  group = together.group_folder(found, tmp_path / "all")
+  group.mkdir(parents=True)
+  for name in ("digests.json", "metrics.jsonl"):
+    (group / name).write_text("{}")
+  (group / together.MEMBERS).write_text(json.dumps([p.name for p in found]))
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(shutil, "rmtree", lambda p, **k: killed(p) if p.exists() else None)
+    together._forget(group)
+  again = run.sweep(
+    config, Sweep(NUMBERS), tmp_path / "all", resume=True, verbose=False
+  )
+  values = lambda found: [row.value for row in found]
+  np.testing.assert_array_equal(values(again), values(rows))
+  assert not (tmp_path / "all" / together.FOLDER).exists()
+
+
+def test_a_point_whose_records_were_lost_is_not_ranked(done, tmp_path):
+  config, folder, rows = done
+  shutil.copytree(folder / "all", tmp_path / "all")
+  path = tmp_path / "all" / rows[0].point.name / "metrics.jsonl"
+  lines = path.read_text().splitlines(keepends=True)
+  for text in (lines[0], "", '{"epoch": 1}\n', "".join(lines[1:])):
+    path.write_text(text)
+    with pytest.raises((UserError, DamagedCheckpoint), match="metrics.jsonl .*records"):
+      run.sweep(config, Sweep(NUMBERS), tmp_path / "all", verbose=False)

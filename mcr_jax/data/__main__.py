@@ -7,6 +7,7 @@ Both take --align (.csd files), --feature (MERBench folders) and --memory-gb.
 """
 
 import argparse
+import math
 import pathlib
 import sys
 
@@ -59,6 +60,8 @@ def main(argv: list[str]) -> int:
     raise UserError(f"--feature={arguments.feature} must be MODALITY=FOLDER.")
   _check_output(arguments)
   most = arguments.memory_gb
+  if most is not None and not 0 < most < math.inf:
+    raise UserError(f"--memory-gb {most} must be a number above 0.")
   dataset = readers.read(
     arguments.file,
     align=arguments.align,

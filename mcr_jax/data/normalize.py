@@ -148,5 +148,8 @@ def _statistics(values, steps):
     return 0, mean, np.ones(width), 0
   # float32 files cannot show a smaller spread than this.
   constant = high - low <= 1e-6 * np.maximum(np.abs(high), np.abs(low))
-  std = np.where(constant, 1.0, np.sqrt(squares / count))
+  std = np.sqrt(squares / count)
+  # Devices take smaller numbers for 0, and would divide by it.
+  constant |= std < np.finfo(np.float32).tiny
+  std = np.where(constant, 1.0, std)
   return count, mean, std, int(constant.sum())

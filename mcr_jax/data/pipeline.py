@@ -41,9 +41,15 @@ def batches(
   # not stay with it.
   reference = weakref.ref(gather)
 
+  failures = []
+
   def load(bucket, rows):
     step_back()
-    return reference()(bucket, rows)
+    try:
+      return reference()(bucket, rows)
+    except Exception as error:
+      failures.append(error)
+      raise
 
   types = [tf.as_dtype(kind) for kind in gather.types.values()]
   pipeline = (
@@ -55,7 +61,15 @@ def batches(
     )
     .prefetch(WAITING)
   )
-  return map(gather.named, pipeline.as_numpy_iterator())
+  return _named(gather, pipeline.as_numpy_iterator(), failures)
+
+
+def _named(gather: Gather, arrays, failures: list[Exception]):
+  """The batches by name; what broke one as it was, not as TensorFlow's."""
+  try:
+    yield from map(gather.named, arrays)
+  except Exception as error:
+    raise (failures[0] if failures else error) from None
 
 
 def _tensorflow():

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from mcr_jax import evaluators, fields, metrics
+from mcr_jax.errors import UserError
 from mcr_jax.evaluators import render
 from mcr_jax.sweeps.points import Point
-from mcr_jax.sweeps.together import DIVERGED
+from mcr_jax.sweeps.together import DIVERGED, read_json
 from mcr_jax.training import writer
+from mcr_jax.training.checkpoint import Checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,18 +49,33 @@ def read(point: Point, workdir: Path, splits: Sequence[str] = ()) -> Row:
   """
   folder = workdir / point.name
   if (folder / DIVERGED).is_file():
-    message = json.loads((folder / DIVERGED).read_text())["message"]
-    return Row(point, math.nan, (), {}, message)
-  entries = writer.read(folder / "metrics.jsonl")
-  by_epoch = {entry["epoch"]: entry for entry in entries}
-  epochs = tuple(entries[-1]["best/epoch"])
-  name = f"valid/{point.config.train.monitor}"
-  values = [by_epoch[epoch][name][i] for i, epoch in enumerate(epochs)]
+    message = read_json(folder / DIVERGED, dict).get(
+      "message", "no reason is on record"
+    )
+    return Row(point, math.nan, (), {}, str(message))
+  epochs, values = _best(folder, f"valid/{point.config.train.monitor}")
   scores = {
     split: evaluators.read(folder, split).results["metrics"]
     for split in splits or point.config.evals.splits
   }
   return Row(point, float(np.mean(np.array(values, float))), epochs, scores)
+
+
+def _best(folder: Path, name: str) -> tuple[tuple[int, ...], list[float]]:
+  """The best epoch of every seed by the checkpoint, and what is on record of it."""
+  path = folder / "metrics.jsonl"
+  entries, kept = writer.read(path), Checkpoints(folder).restore_best()
+  writer.check_epochs(entries, len(entries), path)
+  try:
+    epochs = tuple(kept.meta["epochs"])
+    if tuple(entries[-1]["best/epoch"]) == epochs:
+      return epochs, [entries[epoch - 1][name][i] for i, epoch in enumerate(epochs)]
+  except (LookupError, TypeError, AttributeError):
+    pass
+  raise UserError(
+    f"{path} does not belong to the checkpoints beside it; records of it "
+    "were lost or changed."
+  )
 
 
 def best(rows: Sequence[Row]) -> Row | None:

@@ -13,6 +13,7 @@ import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -71,9 +72,22 @@ def train(
   for point, members in trainer.members.items():
     if not (workdir / point.name).exists():
       _part(point, members, trainer, run, entries, evaluations, workdir)
-  shutil.rmtree(folder)
+  _forget(folder)
+
+
+def _forget(folder: Path) -> None:
+  """Deletes a group's folder; half of it must not look like one."""
+  grave = folder.with_name(f"{folder.name}.deleted")
+  shutil.rmtree(grave, ignore_errors=True)
+  folder.rename(grave)
+  shutil.rmtree(grave, ignore_errors=True)
+  _leave(folder.parent)
+
+
+def _leave(groups: Path) -> None:
+  """Deletes the folder of all groups, unless another one is there."""
   with contextlib.suppress(OSError):
-    folder.parent.rmdir()  # unless another group is there
+    groups.rmdir()
 
 
 def group_folder(points: Sequence[Point], workdir: Path) -> Path:
@@ -86,11 +100,36 @@ def group_folder(points: Sequence[Point], workdir: Path) -> Path:
 def begun(points: Sequence[Point], workdir: Path) -> list[list[Point]]:
   """The groups of an earlier call that are not done, if their points are the same."""
   by_name, found = {point.name: point for point in points}, []
+  for left in (workdir / FOLDER).glob("*.deleted"):
+    shutil.rmtree(left, ignore_errors=True)
+    _leave(left.parent)
   for listed in sorted((workdir / FOLDER).glob(f"*/{MEMBERS}")):
-    names = json.loads(listed.read_text("utf-8"))
+    names = read_json(listed, list)
     group = [by_name[name] for name in names if name in by_name]
-    if group_folder(group, workdir) == listed.parent:
+    if group_folder(group, workdir) != listed.parent:
+      continue
+    if all((workdir / name).exists() for name in names):
+      _forget(listed.parent)  # stopped after the folder of the last point
+    else:
       found.append(group)
+  return found
+
+
+def read_json(path: Path, kind: type) -> Any:
+  """What a file of a sweep says.
+
+  Raises:
+    UserError: it is damaged.
+  """
+  try:
+    found = json.loads(path.read_text("utf-8"))
+  except ValueError:
+    found = None
+  if not isinstance(found, kind):
+    raise UserError(
+      f"{path} is damaged: delete {path.parent}, and what it stands for is trained "
+      "anew."
+    )
   return found
 
 
@@ -112,7 +151,7 @@ class Group(Trainer):
     differing = [name for name in values[0] if len({repr(v[name]) for v in values}) > 1]
     hyper = {name: np.repeat([v[name] for v in values], count) for name in differing}
     self._lost = folder / DIVERGED
-    self.diverged = json.loads(self._lost.read_text()) if self._lost.is_file() else {}
+    self.diverged = read_json(self._lost, dict) if self._lost.is_file() else {}
     super().__init__(
       first, folder, seeds=first.seeds * len(points), hyper=hyper, verbose=verbose
     )
@@ -169,7 +208,7 @@ def _describe(folder: Path, point: Point, trainer: Group, *, finished: bool) -> 
   files = writer.Writer(folder)
   others = [other.name for other in trainer.members if other is not point]
   more = {"seeds": list(point.config.seeds), "together": others, "finished": finished}
-  files.write_json("run.json", trainer.facts | more)
+  files.write_facts(trainer.facts | more)
   files.write_text("config.json", configs.to_json(point.config))
 
 

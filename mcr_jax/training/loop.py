@@ -129,7 +129,7 @@ class Trainer:
     # A process that still looks for a run in the folder must not find half of one.
     distributed.wait("all processes have read the workdir")
     self.workdir.mkdir(parents=True, exist_ok=True)
-    self.writer.write_json("run.json", self.facts | {"finished": False})
+    self.writer.write_facts(self.facts | {"finished": False})
     if jax.process_index() == 0:
       self.normalizer.save(self.workdir / "normalization.npz")
     # Last: a folder with a config is a run.
@@ -171,7 +171,7 @@ class Trainer:
         (number,) = distributed.largest(self.signals.number or 0)
         if number:
           self._stop(number, "Only evaluations are missing")
-    self.writer.write_json("run.json", self.facts | {"finished": True})
+    self.writer.write_facts(self.facts | {"finished": True})
     self.writer.close()
     distributed.wait("the files of the run are whole")
     return run
@@ -344,7 +344,7 @@ class Trainer:
       self.epoch, self.position = restored.meta["epoch"], restored.meta["position"]
     self.writer.truncate_after(self.epoch - 1)
     self.facts["resumed"] = [*self.facts.get("resumed", []), describe()]
-    self.writer.write_json("run.json", self.facts)
+    self.writer.write_facts(self.facts)
     self._say(f"going on at epoch {self.epoch}, step {self.position} of {self.steps}")
 
   def _say(self, line: str) -> None:

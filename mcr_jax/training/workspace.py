@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
 from mcr_jax.errors import UserError
-from mcr_jax.training import distributed
+from mcr_jax.training import distributed, writer
 
 # Where a run computes is not what it computes: these may change at a resume.
 FREE = (
@@ -35,6 +35,13 @@ def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
     UserError: the folder holds another run, an unfinished one without `resume`, or
       files that are no run's.
   """
+  try:
+    str(workdir.absolute()).encode()
+  except UnicodeEncodeError:
+    raise UserError(
+      f"--workdir {str(workdir)!a} is not UTF-8, which checkpoints need; use other "
+      "letters, or a UTF-8 locale."
+    ) from None
   if workdir.exists() and not workdir.is_dir():
     raise UserError(f"--workdir {workdir} is a file; it must be a folder.")
   saved = workdir / "config.json"
@@ -121,12 +128,15 @@ def facts(workdir: Path) -> dict[str, Any]:
   path = workdir / "run.json"
   try:
     found = json.loads(path.read_text("utf-8"))
+    seal = found.pop(writer.SEAL)
     _ = found["seeds"], found["shape"], found["data"]["digest"]
-    return found
   except FileNotFoundError:
     raise UserError(f"{workdir} holds no run: {path} is missing.") from None
-  except (ValueError, KeyError, TypeError) as error:
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise UserError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
+  if seal != writer.digest_of(found):
+    raise UserError(f"{path} was changed or is damaged: it is not what the run wrote.")
+  return found
 
 
 def _check_writable(workdir: Path) -> None:

@@ -6,6 +6,7 @@ a last line without its end, which resuming drops.
 """
 
 import datetime
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -23,6 +24,9 @@ import numpy as np
 from mcr_jax.errors import DamagedCheckpoint, UserError
 
 PACKAGES = ("mcr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+SEAL = "sha256"  # in run.json: of all else that it says
 
 
 class Writer:
@@ -105,12 +109,7 @@ class Writer:
     if self._active and (self.metrics.exists() or epoch):
       known = read(self.metrics) if self.metrics.exists() else []
       entries = [entry for entry in known if entry["epoch"] <= epoch]
-      found = [entry["epoch"] for entry in entries]
-      if found != list(range(1, epoch + 1)):
-        raise DamagedCheckpoint(
-          f"{self.metrics} has the epochs {found}, where the checkpoint follows epoch "
-          f"{epoch}: records were lost. Put the file back, or choose a new --workdir."
-        )
+      check_epochs(entries, epoch, self.metrics)
       kept = [json.dumps(entry) for entry in entries]
       self.write_text("metrics.jsonl", "".join(f"{line}\n" for line in kept))
 
@@ -118,6 +117,11 @@ class Writer:
     """Writes a JSON file of the workdir; what is not finite becomes null."""
     text = json.dumps(_finite(_plain(values)), indent=2, allow_nan=False)
     self.write_text(name, text + "\n")
+
+  def write_facts(self, facts: Mapping[str, Any]) -> None:
+    """Writes run.json, with a digest of what it says."""
+    facts = _finite(_plain({k: v for k, v in facts.items() if k != SEAL}))
+    self.write_json("run.json", facts | {SEAL: digest_of(facts)})
 
   def write_text(self, name: str, text: str) -> None:
     """Writes a file of the workdir, whole or not at all."""
@@ -179,12 +183,14 @@ class _Events:
   """
 
   def __init__(self, folder: Path, purge_step: int | None):
+    from tensorboardX import record_writer
     from tensorboardX.event_file_writer import EventsWriter
     from tensorboardX.proto import event_pb2
 
     folder.mkdir(parents=True, exist_ok=True)
+    record_writer.register_writer_factory(_Unbuffered.NAME, _Unbuffered)
     self._event = event_pb2.Event
-    self._file = EventsWriter(str(folder / "events"))
+    self._file = EventsWriter(f"{_Unbuffered.NAME}:{folder / 'events'}")
     if purge_step is not None:
       # TensorBoard forgets what an interrupted run drew from this epoch on.
       start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
@@ -205,6 +211,21 @@ class _Events:
     self._file.write_event(self._event(wall_time=time.time(), **fields))
 
 
+class _Unbuffered:
+  """Opens the file: what a full disk refused must not be tried again at the exit."""
+
+  NAME = "unbuffered"
+
+  @staticmethod
+  def directory_check(path: str) -> None:
+    """Its folder was made before."""
+
+  @classmethod
+  def open(cls, path: str):
+    """The file of a path that begins with `NAME`."""
+    return open(path.removeprefix(f"{cls.NAME}:"), "wb", buffering=0)
+
+
 def read(path: str | os.PathLike) -> list[dict]:
   """The epochs of a metrics.jsonl; a last line without its end is left out.
 
@@ -223,6 +244,21 @@ def read(path: str | os.PathLike) -> list[dict]:
         "file was changed or is damaged."
       ) from error
   return entries
+
+
+def digest_of(facts: Mapping[str, Any]) -> str:
+  """SHA-256 of plain values, in any order of their names."""
+  return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def check_epochs(entries: Sequence[Mapping[str, Any]], epoch: int, path: Path) -> None:
+  """Raises DamagedCheckpoint where not every epoch up to `epoch` is on record."""
+  found = [entry["epoch"] for entry in entries]
+  if found != list(range(1, epoch + 1)):
+    raise DamagedCheckpoint(
+      f"{path} has the epochs {found}, where {epoch} were trained: records were lost. "
+      "Put the file back, or choose a new --workdir."
+    )
 
 
 def describe() -> dict[str, Any]:

@@ -252,3 +252,9 @@ def test_a_narrow_range_of_labels_fills_its_histogram(tmp_path, capsys):
     line.split()[-1] for line in text.splitlines() if " to " in line and "#" in line
   ]
   assert counts == ["10"] * 7
+
+
+@pytest.mark.parametrize("amount", ["nan", "inf", "0", "-1"])
+def test_a_bound_on_memory_is_a_number(file, amount):
+  with pytest.raises(UserError, match="must be a number above 0"):
+    main(["inspect", str(file), f"--memory-gb={amount}"])

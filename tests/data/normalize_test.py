@@ -140,3 +140,13 @@ def test_a_file_of_something_else_is_no_normalisation(tmp_path):
 def test_the_cut_is_positive(dataset, clip):
   with pytest.raises(UserError, match=f"data.clip={clip}"):
     Normalizer.fit(dataset, clip=clip)
+
+
+def test_a_spread_that_a_device_takes_for_zero_is_none():
+  values = np.float32(1e-39) * np.arange(8, dtype=np.float32)[:, None]
+  dataset = Dataset(
+    ids=np.arange(8).astype(str),
+    modalities={"text": Modality.from_vectors(values)},
+    splits=np.repeat(["train"], 8),
+  )
+  assert Normalizer.fit(dataset).std["text"].tolist() == [1.0]

@@ -214,11 +214,15 @@ def test_a_pipeline_that_is_dropped_lets_go_of_the_data(collect, dataset):
   assert alive() is None
 
 
-def test_what_breaks_in_a_thread_breaks_the_loop(dataset):
-  plan, buckets = plan_of(dataset)
-  short = tuple(tuple((m, 1) for m, _ in bounds) for bounds in buckets)
-  with pytest.raises(ValueError):
-    list(stream.batches(dataset, plan, short, None))
+def test_what_breaks_in_a_thread_breaks_the_loop_as_it_was(
+  collect, dataset, monkeypatch
+):
+  def broken(*_):
+    raise UserError("the file has become shorter")
+
+  monkeypatch.setattr(stream.Gather, "__call__", broken)
+  with pytest.raises(UserError, match="^the file has become shorter$"):
+    collect(dataset, *plan_of(dataset), None)
 
 
 def test_without_tensorflow_the_message_names_the_extra(dataset, monkeypatch):

@@ -249,13 +249,12 @@ def test_the_same_command_again_is_done_and_another_config_is_not(program, tmp_p
   assert code == 0 and line.endswith("is finished already: nothing to do.")
   code, line = program(*run, "--config.optim.lr=0.5")
   assert code == 2 and "optim.lr: 0.01 -> 0.5" in line
-  facts = tmp_path / "run" / "run.json"
-  facts.write_text(facts.read_text().replace('"finished": true', '"finished": false'))
+  tiny.unfinish(tmp_path / "run")
   code, line = program(*run)
   assert code == 2 and "--resume" in line
   assert program(*run, "--resume")[0] == 0
   # A damaged checkpoint, last of all.
-  facts.write_text(facts.read_text().replace('"finished": true', '"finished": false'))
+  tiny.unfinish(tmp_path / "run")
   digests = tmp_path / "run" / "digests.json"
   last = tiny.newest_digests(tmp_path / "run")["last"]
   digests.write_text(digests.read_text().replace(last, last[::-1]))

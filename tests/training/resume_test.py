@@ -1,6 +1,5 @@
 """A run that was stopped and resumed is the run that was not, bit for bit."""
 
-import json
 import os
 import signal
 
@@ -126,8 +125,7 @@ def test_a_start_that_was_cut_off_starts_again(config, whole, tmp_path, cut):
   workdir.mkdir()
   for name in files[: files.index(cut) + 1]:
     workdir.joinpath(name).write_bytes(whole.joinpath(name).read_bytes())
-  facts = json.loads((workdir / "run.json").read_text())
-  (workdir / "run.json").write_text(json.dumps(facts | {"finished": False}))
+  tiny.unfinish(workdir)
   workdir.joinpath(f"{cut}.partial").write_text("torn")
   train(config, workdir, resume=cut == "config.json", verbose=False)
   assert_same(workdir, whole)

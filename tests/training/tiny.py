@@ -8,7 +8,7 @@ import numpy as np
 from mcr_jax import config as configs
 from mcr_jax.data import npz
 from mcr_jax.data.schema import Dataset, Modality
-from mcr_jax.training.writer import read
+from mcr_jax.training.writer import Writer, read
 
 WIDTHS = {"text": 5, "audio": 3, "vision": 2}
 LONGEST = {"text": 5, "audio": 17, "vision": 11}
@@ -84,6 +84,12 @@ def epochs(workdir: Path) -> list[dict]:
     {k: v for k, v in row.items() if k != "seconds"}
     for row in read(workdir / "metrics.jsonl")
   ]
+
+
+def unfinish(workdir: Path) -> None:
+  """As if the run had been stopped after its last checkpoint."""
+  facts = json.loads((workdir / "run.json").read_text())
+  Writer(workdir).write_facts(facts | {"finished": False})
 
 
 def predictions(workdir: Path, split: str = "test") -> np.ndarray:

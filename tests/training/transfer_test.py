@@ -154,7 +154,7 @@ def test_a_run_outlives_the_one_that_it_started_from(
   same(found.variables, whole.variables)
   # Without a checkpoint it would have to begin from there.
   shutil.rmtree(tmp_path / "run" / "checkpoints")
-  facts = tmp_path / "run" / "run.json"
-  facts.write_text(facts.read_text().replace('"finished": true', '"finished": false'))
+  (tmp_path / "run" / "digests.json").unlink()
+  tiny.unfinish(tmp_path / "run")
   with pytest.raises(UserError, match="source holds no run"):
     train(config, tmp_path / "run", resume=True, verbose=False)

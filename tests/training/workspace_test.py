@@ -1,12 +1,11 @@
 """What a workdir may hold, and what its contents mean."""
 
-import json
-
 import pytest
 
 from mcr_jax import config as configs
 from mcr_jax.errors import UserError
 from mcr_jax.training import workspace
+from mcr_jax.training.writer import Writer
 from tests.training import tiny
 
 FACTS = {"seeds": [1, 3], "shape": {}, "data": {"digest": "0"}}
@@ -25,7 +24,7 @@ def workdir(tmp_path):
 def begin(workdir, config, **facts):
   workdir.mkdir()
   (workdir / "config.json").write_text(configs.to_json(config))
-  (workdir / "run.json").write_text(json.dumps(FACTS | facts))
+  Writer(workdir).write_facts(FACTS | facts)
 
 
 def test_a_folder_that_is_empty_or_not_there_is_new(workdir, config):
@@ -107,3 +106,16 @@ def test_a_folder_that_cannot_be_written_is_told_at_once(workdir, config, monkey
   monkeypatch.setattr("os.access", lambda path, mode: path != workdir.parent)
   with pytest.raises(UserError, match=f"cannot be written: {workdir.parent} is read"):
     workspace.status(workdir / "deeper", config, False)
+
+
+def test_a_run_json_that_was_changed_is_not_believed(workdir, config):
+  begin(workdir, config, finished=False)
+  path = workdir / "run.json"
+  path.write_text(path.read_text().replace('"finished": false', '"finished": true'))
+  with pytest.raises(UserError, match="was changed or is damaged: it is not what"):
+    workspace.facts(workdir)
+
+
+def test_a_name_that_checkpoints_cannot_have_is_refused_before_training(config):
+  with pytest.raises(UserError, match=r"x\\udcff' is not UTF-8"):
+    workspace.status(pathlib.Path("x\udcff"), config, False)

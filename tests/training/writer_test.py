@@ -273,11 +273,11 @@ def test_a_record_that_was_cut_off_while_it_was_written_is_left_out(tmp_path):
 
 def test_a_record_that_was_lost_is_not_passed_over(tmp_path):
   (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 3}\n')
-  with pytest.raises(DamagedCheckpoint, match=r"epochs \[1, 3\].* follows epoch 3"):
+  with pytest.raises(DamagedCheckpoint, match=r"epochs \[1, 3\], where 3 were trained"):
     Writer(tmp_path).truncate_after(3)
 
 
 def test_records_that_were_deleted_are_missed(tmp_path):
   Writer(tmp_path).truncate_after(0)
-  with pytest.raises(DamagedCheckpoint, match=r"has the epochs \[\], where .* epoch 2"):
+  with pytest.raises(DamagedCheckpoint, match=r"epochs \[\], where 2 were trained"):
     Writer(tmp_path).truncate_after(2)
