@@ -1,5 +1,7 @@
 """What a workdir may hold, and what its contents mean."""
 
+import pathlib
+
 import pytest
 
 from mcr_jax import config as configs
