@@ -64,7 +64,7 @@ def main():
     with open(f"{folder}/run/metrics.jsonl") as file:
       seconds = [json.loads(line)["seconds"] for line in file]
   epoch = float(np.median(seconds[1:] or seconds))
-  whole = done - began if arguments.epochs == 120 else done - built + 119 * epoch
+  whole = done - built + (120 - arguments.epochs) * epoch
   row = {
     "case": arguments.case,
     "seeds": arguments.seeds,
