@@ -92,6 +92,13 @@ def measure(dtype: str = "float32", repeats: int = 15) -> Peaks:
   return Peaks(flops, moved, rate, "measured")
 
 
+def high_water() -> int:
+  """The most bytes that this process held; a child's `ru_maxrss` is its parent's."""
+  with open("/proc/self/status") as file:
+    line = next(x for x in file if x.startswith("VmHWM"))
+  return int(line.split()[1]) << 10
+
+
 def machine() -> str:
   """One line that says what a timing was taken on."""
   device = jax.devices()[0]

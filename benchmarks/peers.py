@@ -303,29 +303,22 @@ def memory(repeats):
 
 def alone(size):
   """Three unaligned full steps of ours, after one that compiles."""
-  from benchmarks import shapes
+  from benchmarks import peaks, shapes
   from mcr_jax import allocator
 
   ours = Ours(shapes.UNALIGNED, width=40, heads=10, num_layers=3, remat=True)
   batch = {k: v[None] for k, v in shapes.batch(size, shapes.UNALIGNED).items()}
   ours.step(batch)
   ours.wait()
-  compiling = high_water()
+  compiling = peaks.high_water() / 1e9
   allocator.retire_fragments()
   with open("/proc/self/clear_refs", "w") as file:
     file.write("5")  # the mark falls to what is held now
   for _ in range(3):
     ours.step(batch)
   ours.wait()
-  print(f"{high_water():.2f} GB; {compiling:.2f} GB with compiling")
+  print(f"{peaks.high_water() / 1e9:.2f} GB; {compiling:.2f} GB with compiling")
   return []
-
-
-def high_water():
-  """The most GB that this process held; a child's `ru_maxrss` is its parent's."""
-  with open("/proc/self/status") as file:
-    line = next(x for x in file if x.startswith("VmHWM"))
-  return int(line.split()[1]) / 1e6
 
 
 def _long(longest):

@@ -138,22 +138,17 @@ def turn_by_turn(options):
 
 def alone(options):
   """Memory while training in one placement, and what the data takes."""
+  from benchmarks import peaks
+
   trainer, plan = trainer_of(options, options.part)
   *_, memory = steps(trainer, plan)
-  return {"memory": memory, "peak": peak_bytes()}
+  return {"memory": memory, "peak": peaks.high_water()}
 
 
 def resident_bytes():
   """What this process holds now."""
   with open("/proc/self/statm") as file:
     return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def peak_bytes():
-  """The most that it held."""
-  with open("/proc/self/status") as file:
-    line = next(x for x in file if x.startswith("VmHWM"))
-  return int(line.split()[1]) << 10
 
 
 def child(options, part):

@@ -44,7 +44,8 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     raise UserError(
       f"{path} is truncated or damaged ({error}). Copy or write it again."
     ) from None
-  except (OSError, RuntimeError, NotImplementedError) as error:
+  # RuntimeError: a member is encrypted, or packed in a way that zipfile does not know.
+  except (OSError, RuntimeError) as error:
     raise UserError(f"{path} cannot be read: {error}.") from None
 
 

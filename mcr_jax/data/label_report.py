@@ -51,22 +51,20 @@ def lines(dataset: Dataset) -> list[str]:
   if labels.ndim == 2:
     width = labels.shape[1]
     names = names if len(names) == width else [f"label {i}" for i in range(width)]
-    text = [f"Labels: {width} a sample"]
-    for i, name in enumerate(names):
-      means = ", ".join(
-        f"{split} {labels[rows, i].mean():.3f}" for split, rows in splits
-      )
-      text.append(f"  {name}: mean {means}")
-    return text
+    means = lambda i, rows: f"{labels[rows, i].mean():.3f}"
+    shown = [f"{name}: mean" for name in names]
+    return [f"Labels: {width} a sample", *_table(shown, splits, means)]
   classes = max(len(names), int(labels.max()) + 1 if labels.dtype.kind in "biu" else 0)
   names = names + [str(i) for i in range(len(names), min(classes, 50))]
-  text = [f"Labels: {classes} classes"]
-  for i, name in enumerate(names):
-    found = ", ".join(
-      f"{split} {(labels[rows] == i).sum():,}" for split, rows in splits
-    )
-    text.append(f"  {i} {name}: {found}")
-  return text
+  counts = lambda i, rows: f"{(labels[rows] == i).sum():,}"
+  shown = [f"{i} {name}:" for i, name in enumerate(names)]
+  return [f"Labels: {classes} classes", *_table(shown, splits, counts)]
+
+
+def _table(names, splits, value):
+  """A line a name, with what `value(its number, rows)` is in every split."""
+  cells = lambda i: ", ".join(f"{split} {value(i, rows)}" for split, rows in splits)
+  return [f"  {name} {cells(i)}" for i, name in enumerate(names)]
 
 
 def histogram(values: np.ndarray, edges: np.ndarray) -> list[str]:

@@ -27,7 +27,7 @@ from mcr_jax.run import Run
 from mcr_jax.sweeps.points import Point
 from mcr_jax.training import mesh as meshes
 from mcr_jax.training import optim, workspace, writer
-from mcr_jax.training.checkpoint import Checkpoints
+from mcr_jax.training.checkpoint import Checkpoints, remove
 from mcr_jax.training.loop import Trainer
 from mcr_jax.training.step import HYPER
 
@@ -76,11 +76,8 @@ def train(
 
 
 def _forget(folder: Path) -> None:
-  """Deletes a group's folder; half of it must not look like one."""
-  grave = folder.with_name(f"{folder.name}.deleted")
-  shutil.rmtree(grave, ignore_errors=True)
-  folder.rename(grave)
-  shutil.rmtree(grave, ignore_errors=True)
+  """Deletes a group's folder, and that of all groups if it was the last."""
+  remove(folder)
   _leave(folder.parent)
 
 

@@ -11,7 +11,6 @@ plain Orbax checkpoints with the pruning of this page do neither.
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ import numpy as np
 from absl import logging as absl_logging
 
 from mcr_jax.errors import DamagedCheckpoint, UserError
+from mcr_jax.training.trees import digest_of, flatten, into, nest
 
 _META = "_meta"
 # In digests.json: the newest step of each kind that was written to its end.
@@ -144,7 +144,7 @@ class Checkpoints:
     meta = json.loads(leaves.pop(_META).tobytes())
     if template is None:
       return Restored(nest(leaves), meta, step)
-    return Restored(_into(template, leaves, folder), meta, step)
+    return Restored(into(template, leaves, folder), meta, step)
 
   def _check_none(self, kind: str) -> None:
     """Raises DamagedCheckpoint where there are no steps, but were."""
@@ -215,105 +215,13 @@ class Checkpoints:
   def _prune(self, kind: str, steps: list[int]) -> None:
     if jax.process_index() == 0:
       for step in steps:
-        self._remove(self._folder(kind, step))
-
-  def _remove(self, folder: Path) -> None:
-    # Renamed first: a half-deleted step must not look like a step.
-    grave = folder.with_name(f"{folder.name}.deleted")
-    shutil.rmtree(grave, ignore_errors=True)
-    folder.rename(grave)
-    shutil.rmtree(grave, ignore_errors=True)
+        remove(self._folder(kind, step))
 
   def _clean(self, kind: str) -> None:
     """Deletes what a killed process left half written or half deleted."""
     for path in self._folder(kind).iterdir():
       if path.name.endswith(".deleted") or "orbax-checkpoint-tmp" in path.name:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def flatten(tree: Any) -> dict[str, np.ndarray]:
-  """The leaves of a tree as NumPy arrays by path, `params/head/kernel`."""
-  paths, _ = jax.tree_util.tree_flatten_with_path(tree)
-  return {_path(path): _host(leaf) for path, leaf in paths}
-
-
-def nest(leaves: dict[str, Any]) -> dict:
-  """Nested dicts of leaves by path, the inverse of `flatten` for trees of dicts."""
-  tree = {}
-  for path, leaf in leaves.items():
-    *parents, name = path.split("/")
-    group = tree
-    for parent in parents:
-      group = group.setdefault(parent, {})
-    group[name] = leaf
-  return tree
-
-
-def digest_of(leaves: dict[str, np.ndarray]) -> str:
-  """SHA-256 over the path, dtype, shape and bytes of every leaf."""
-  sha = hashlib.sha256()
-  for path in sorted(leaves):
-    leaf = leaves[path]
-    sha.update(f"{path}\0{leaf.dtype.name}\0{leaf.shape}\0".encode())
-    sha.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
-  return sha.hexdigest()
-
-
-def _path(path: tuple) -> str:
-  names = [
-    str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path
-  ]
-  return "/".join(names)
-
-
-def _host(leaf: Any) -> np.ndarray:
-  if isinstance(leaf, jax.Array):
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-      leaf = jax.random.key_data(leaf)
-    if not leaf.is_fully_addressable and not leaf.is_fully_replicated:
-      from jax.experimental import multihost_utils
-
-      leaf = multihost_utils.process_allgather(leaf, tiled=True)
-  return np.asarray(leaf)
-
-
-def _into(template: Any, leaves: dict[str, np.ndarray], folder: Path) -> Any:
-  """The leaves in the containers, and on the devices, of a template."""
-  paths, treedef = jax.tree_util.tree_flatten_with_path(template)
-  wanted = {_path(path): leaf for path, leaf in paths}
-  shown = {path: _spec(leaf) for path, leaf in wanted.items()}
-  saved = {path: _spec(leaf) for path, leaf in leaves.items()}
-  differing = [p for p in sorted({*shown, *saved}) if shown.get(p) != saved.get(p)]
-  if differing:
-    lines = [
-      f"{path}: {saved.get(path, 'absent')} saved, {shown.get(path, 'absent')} here"
-      for path in differing[:3]
-    ]
-    more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
-    raise UserError(
-      f"{folder} is a checkpoint of another model: {'; '.join(lines)}{more}."
-    )
-  return jax.tree_util.tree_unflatten(
-    treedef, [_place(leaves[path], leaf) for path, leaf in wanted.items()]
-  )
-
-
-def _spec(leaf: Any) -> str:
-  if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-    leaf = jax.eval_shape(jax.random.key_data, leaf)
-  return f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
-
-
-def _place(array: np.ndarray, like: Any) -> Any:
-  sharding = getattr(like, "sharding", None)
-  if jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key):
-    impl = []  # an abstract key tells its own only while it is traced
-    jax.eval_shape(lambda key: impl.append(jax.random.key_impl(key)), like)
-    keys = jax.random.wrap_key_data(array, impl=impl[0])
-    return keys if sharding is None else jax.device_put(keys, sharding)
-  if sharding is None:
-    return array
-  return jax.make_array_from_callback(array.shape, sharding, lambda i: array[i])
 
 
 def _barrier(name: str) -> None:
@@ -370,3 +278,11 @@ def _not_saved(folder: Path, error: Exception) -> Exception:
       " Make room and continue with --resume."
     )
   return error
+
+
+def remove(folder: Path) -> None:
+  """Deletes a folder; it is renamed first, so that half of it does not look whole."""
+  grave = folder.with_name(f"{folder.name}.deleted")
+  shutil.rmtree(grave, ignore_errors=True)
+  folder.rename(grave)
+  shutil.rmtree(grave, ignore_errors=True)

@@ -17,7 +17,8 @@ import optax
 import pytest
 
 from mcr_jax.errors import DamagedCheckpoint, UserError
-from mcr_jax.training.checkpoint import Checkpoints, digest_of, flatten
+from mcr_jax.training.checkpoint import Checkpoints
+from mcr_jax.training.trees import digest_of, flatten
 
 # TensorStore's threads may report to Orbax's event loop after a failed read closed it.
 pytestmark = pytest.mark.filterwarnings(

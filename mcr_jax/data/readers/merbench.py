@@ -36,8 +36,8 @@ def is_label_file(path: pathlib.Path) -> bool:
   try:
     with zipfile.ZipFile(path) as archive:
       return any(name.endswith("_corpus.npy") for name in archive.namelist())
-  except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-    return False
+  except (OSError, ValueError, RuntimeError, zipfile.BadZipFile):
+    return False  # RuntimeError: packed in a way that zipfile does not know
 
 
 def read(path: str | os.PathLike, features: dict[str, str] | None = None) -> Dataset:

@@ -20,7 +20,7 @@ With d features a head, a score takes, beside its exponential,
 
 and with dropout 10 more in each pass, nine of them on integers, at half the rate.
 Forward and backward cannot do without two exponentials a score, worth 16 operations;
-they issue 49, and 79 with dropout: at best 3.1 times the floor, and 4.9. Memory is not
+this is 49, and 79 with dropout: at best 3.1 times the floor, and 4.9. Memory is not
 in sight of being a bound.
 """
 
