@@ -12,6 +12,7 @@ ROOT = pathlib.Path(mcr_jax.__file__).parent
 ALLOWED = {
   "types": set(),
   "errors": set(),
+  "allocator": set(),
   "ops": {"types", "errors"},
   "layers": {"types", "errors", "ops"},
   "models": {"types", "errors", "ops", "layers"},

@@ -60,7 +60,7 @@ def check_labels(dataset: Dataset) -> np.ndarray:
     bad = ~np.isfinite(labels).reshape(len(labels), -1).all(1)
     if bad.any():
       raise UserError(
-        f"{source}: {bad.sum()} labels are not finite, the first of sample "
+        f"{source}: {bad.sum()} of {count} labels are not finite, the first of sample "
         f"{str(dataset.ids[bad.argmax()])!r}. Leave out samples that have no label."
       )
     if dataset.class_names:

@@ -1,4 +1,7 @@
-"""Training: from a config to a finished workdir."""
+"""Training: from a config to a finished workdir.
+
+What a run does, in its order, on one page; how it does each thing is elsewhere.
+"""
 
 import time
 from pathlib import Path

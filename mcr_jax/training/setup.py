@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from mcr_jax import fields, losses, metrics, models
 from mcr_jax.data import batches, load, schedule
-from mcr_jax.data.load import lengths_of
+from mcr_jax.data.load import as_numbers, lengths_of
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
@@ -112,8 +112,7 @@ def as_task(dataset: Dataset, task: str) -> Dataset:
     return dataset
   labels = dataset.labels
   if task == "regression":
-    labels = labels.astype(np.float32)
-    return dataclasses.replace(dataset, labels=labels, class_names=())
+    return as_numbers(dataset)
   shaped = labels.ndim == (2 if task == "binary" else 1)
   whole = shaped and labels.min() >= 0 and (labels == np.round(labels)).all()
   if not whole or (task == "binary" and labels.max() > 1):

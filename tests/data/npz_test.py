@@ -244,7 +244,7 @@ CONTENT = {
   "label strings": (dict(label=np.array(list("abcd"))), "'label' is of type <U1"),
   "label NaN": (
     dict(label=np.array([0, np.nan, 1, np.inf])),
-    "2 labels are not finite, the first of sample 'b'",
+    "2 of 4 labels are not finite, the first of sample 'b'",
   ),
   "negative class": (dict(label=np.array([0, -1, 1, 1])), "holds the class -1"),
   "class without name": (
