@@ -140,11 +140,11 @@ def measure(name, fields, longest, size, repeats, most):
 
 
 def check(model, variables, batch):
-  """The prediction equals that of dense attention."""
+  """The prediction equals that of literal attention."""
   few = {k: v[:2] for k, v in batch.items()}
-  dense = jax.jit(model.clone(attention="dense").apply)(variables, few)[0]
+  right = jax.jit(model.clone(attention="literal").apply)(variables, few)[0]
   here = jax.jit(model.apply)(variables, few)[0]
-  np.testing.assert_allclose(here, dense, rtol=2e-4, atol=2e-5)
+  np.testing.assert_allclose(here, right, rtol=2e-4, atol=2e-5)
 
 
 def exponentials(model, size, steps):

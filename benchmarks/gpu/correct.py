@@ -103,7 +103,9 @@ def run(ledger):
       if ledger.due(label):
         wanted[label] = shape, case
   programs = together.compile_all(lowered(wanted))
-  right = functools.cache(lambda shape, rate: exact(step("dense", rate), inputs(shape)))
+  right = functools.cache(
+    lambda shape, rate: exact(step("literal", rate), inputs(shape))
+  )
   for label, (shape, case) in wanted.items():
     compare = functools.partial(beside, programs[label], right, shape, case)
     ledger.measure(label, compare, seconds=3)

@@ -49,6 +49,10 @@ class Dropout(NamedTuple):
     """Drops weights that are stored."""
     return dropout(weights, self.rate, self.seed, {-2: self.query, -1: self.key})
 
+  def keep(self, shape: tuple[int, ...]) -> Bool[Array, "*B Q K"]:
+    """Which weights of such an array are kept."""
+    return keep(self.seed, shape, self.rate, {-2: self.query, -1: self.key})
+
 
 def seed_from_key(key: Array) -> UInt32[Array, ""]:
   """One seed from a key of `jax.random`."""

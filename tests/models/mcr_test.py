@@ -208,7 +208,7 @@ def test_a_missing_modality_reads_zeros_and_trains():
 
 
 @pytest.mark.parametrize(
-  "change", [{"remat": True}, {"scan_layers": False}], ids=["remat", "unrolled"]
+  "change", [{"remat": True}, {"scan_layers": True}], ids=["remat", "scanned"]
 )
 def test_run_time_choices_change_neither_parameters_nor_results(change):
   with jax.enable_x64(True):

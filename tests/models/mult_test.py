@@ -106,7 +106,7 @@ def test_every_variant_equals_its_oracle(variant):
 
 def test_the_published_network_has_the_published_parameters_and_operations():
   widths = {"text": 300, "vision": 35, "audio": 74}
-  model = models.build("mult", modalities=tuple(widths), attention="dense")
+  model = models.build("mult", modalities=tuple(widths), attention="literal")
   assert (model.width, model.heads, model.layers, model.kernel) == (30, 5, 5, 1)
   batch = {m: jax.ShapeDtypeStruct((1, 50, n), jnp.float32) for m, n in widths.items()}
   batch |= {f"{m}_mask": jax.ShapeDtypeStruct((1, 50), bool) for m in widths}
@@ -190,7 +190,7 @@ def test_a_missing_modality_reads_zeros_and_trains():
 
 def test_run_time_choices_change_neither_parameters_nor_results():
   with jax.enable_x64(True):
-    plain, other = build(**TWO), build(**TWO, remat=True, scan_layers=False)
+    plain, other = build(**TWO), build(**TWO, remat=True, scan_layers=True)
     batch = make_batch(plain)
     variables = draw(plain, batch)
     shapes = [jax.eval_shape(m.init, jax.random.key(0), batch) for m in (plain, other)]

@@ -78,7 +78,14 @@ def expected(holes, biased, dropped):
 @pytest.mark.parametrize("holes", [False, True], ids=["", "mask"])
 @pytest.mark.parametrize(
   "implementation, size",
-  [("dense", 1), ("blocked", 1), ("blocked", 80), ("blocked", 10**6), ("pallas", 1)],
+  [
+    ("literal", 1),
+    ("dense", 1),
+    ("blocked", 1),
+    ("blocked", 80),
+    ("blocked", 10**6),
+    ("pallas", 1),
+  ],
 )
 def test_values_and_gradients_agree_with_loops_in_numpy(
   implementation, size, holes, biased, dropped, monkeypatch
@@ -115,7 +122,9 @@ def some(implementation, monkeypatch):
   return jax.jit(functools.partial(attend, **options))
 
 
-each = pytest.mark.parametrize("implementation", ["dense", "blocked", "pallas"])
+each = pytest.mark.parametrize(
+  "implementation", ["literal", "dense", "blocked", "pallas"]
+)
 
 
 @each
@@ -350,7 +359,7 @@ def test_cudnn_says_what_it_cannot_do(call, reason):
 def test_an_unknown_implementation_is_answered_with_the_known_ones():
   query, key, value, _ = single()
   with pytest.raises(
-    UserError, match="'flash' is none of auto, dense, blocked, cudnn, pallas"
+    UserError, match="'flash' is none of auto, literal, dense, blocked, cudnn, pallas"
   ):
     attend(query, key, value, scale=1.0, implementation="flash")
 

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
-from mcr_jax.ops.attention import blocked, dense, fused, library
+from mcr_jax.ops.attention import blocked, dense, fused, library, literal
 from mcr_jax.ops.dropout import Dropout
 
 SAVED = blocked.SAVED
-IMPLEMENTATIONS = ("auto", "dense", "blocked", "cudnn", "pallas")
+IMPLEMENTATIONS = ("auto", "literal", "dense", "blocked", "cudnn", "pallas")
 
 # Scores in a block, by measurement (benchmarks/attention.py): on a CPU the arrays of a
 # block share second-level caches of 1 to 2 MB a core.
@@ -65,7 +65,8 @@ def attend(
     size = CACHED if platform == "cpu" else RESIDENT
     plan = blocked.plan(batch, queries, key.shape[1], heads, size)
     return blocked.attend(query, key, value, mask, bias, scale, dropout, plan)
-  return dense.attend(query, key, value, mask, bias, scale, dropout)
+  exact = literal if implementation == "literal" else dense
+  return exact.attend(query, key, value, mask, bias, scale, dropout)
 
 
 def choose(platform: str, batch: int, queries: int, keys: int, heads: int) -> str:
@@ -87,7 +88,7 @@ def attention_weights(
 ) -> Float[Array, "B H Q K"]:
   """The weights that `attend` reads with before dropout, for drawing."""
   key, bias = _without_padding(mask, key, None, bias)[::2]
-  return dense.weights(query, key, mask, bias, scale)
+  return literal.weights(query, key, mask, bias, scale)
 
 
 def _without_padding(mask, key, value, bias):

@@ -1,35 +1,19 @@
-"""Attention that stores its weights: the shortest program, memory Q x K a head."""
+"""Attention that stores its weights: the shortest program, memory Q x K a head.
+
+One array of the size of the scores is kept for the backward pass, exp(score - peak).
+What would be another pass over such an array is done on smaller ones: bias and mask
+are a feature of query and key, the sum of a row is a column of the product that reads,
+and dividing by it happens to what was read. With e = exp(s - peak) and l its row sum,
+
+  o = e v / l,  g = do / l,  dv = e^T g,  ds = e (g v^T - g . o)
+"""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mcr_jax.ops.dropout import Dropout
-
-
-def weights(
-  query: Float[Array, "B Q H D"],
-  key: Float[Array, "B K H D"],
-  mask: Bool[Array, "B K"] | None,
-  bias: Float[Array, "B K"] | None,
-  scale: float,
-) -> Float[Array, "B H Q K"]:
-  """Softmax over the keys that exist, in float32 or wider; rows without keys are 0."""
-  wide = jnp.promote_types(query.dtype, jnp.float32)
-  # Scaling the query touches Q x D numbers, scaling the scores Q x K.
-  query = (query.astype(wide) * scale).astype(query.dtype).transpose(0, 2, 1, 3)
-  key = key.transpose(0, 2, 1, 3)
-  scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=wide)
-  if bias is not None:
-    scores += bias.astype(wide)[:, None, None, :]
-  if mask is None:
-    return jax.nn.softmax(scores)
-  scores = jnp.where(mask[:, None, None, :], scores, -jnp.inf)
-  # A row without keys has no finite maximum: anchor it at zero.
-  peak = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
-  grown = jnp.exp(scores - jnp.where(jnp.isfinite(peak), peak, 0.0))
-  total = grown.sum(-1, keepdims=True)
-  return grown / jnp.where(total == 0.0, 1.0, total)
+from mcr_jax.ops.attention.features import extend
+from mcr_jax.ops.dropout import Dropout, inverse
 
 
 def attend(
@@ -42,14 +26,56 @@ def attend(
   dropout: Dropout | None,
 ) -> Float[Array, "B Q H E"]:
   """Reads the values by the weights."""
-  shares = weights(query, key, mask, bias, scale)
+  dtype = value.dtype
+  wide = jnp.promote_types(dtype, jnp.float32)
+  query, key, value = (x.astype(wide) for x in (query, key, value))
+  query, key = extend(query, key, mask, bias, scale)
+  query, value = query.transpose(0, 2, 1, 3), value.transpose(0, 2, 1, 3)
+  key = key.transpose(0, 2, 3, 1)
+  luck = None
   if dropout is not None:
-    shares = dropout.apply(shares)
-  shares = shares.astype(value.dtype)
-  read = jnp.einsum(
-    "bhqk,bhke->bhqe",
-    shares,
-    value.transpose(0, 2, 1, 3),
-    preferred_element_type=jnp.promote_types(value.dtype, jnp.float32),
-  )
-  return read.astype(value.dtype).transpose(0, 2, 1, 3)
+    shape = (*query.shape[:-1], key.shape[-1])
+    luck = dropout.keep(shape), inverse(dropout.rate).astype(wide)
+  return _attend(query, key, value, luck).transpose(0, 2, 1, 3).astype(dtype)
+
+
+@jax.custom_vjp
+def _attend(query, key, value, luck):
+  return _forward(query, key, value, luck)[0]
+
+
+def _forward(query, key, value, luck):
+  scores = jnp.einsum("bhqd,bhdk->bhqk", query, key)
+  grown = jnp.exp(scores - scores.max(-1, keepdims=True))
+  if luck is None:
+    wider = jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
+    read = jnp.einsum("bhqk,bhke->bhqe", grown, wider)
+    read, total = read[..., :-1], read[..., -1:]
+  else:
+    total = grown.sum(-1, keepdims=True)
+    # The sign says what is dropped, so that one array is kept and not two.
+    grown = jnp.where(luck[0], grown, -grown)
+    read = jnp.einsum("bhqk,bhke->bhqe", jnp.maximum(grown, 0) * luck[1], value)
+  read = read / total
+  boost = None if luck is None else luck[1]
+  return read, (query, key, value, boost, grown, total, read)
+
+
+def _backward(saved, pull):
+  query, key, value, boost, grown, total, read = saved
+  pull = pull / total
+  drag = (pull * read).sum(-1, keepdims=True)
+  slope = jnp.einsum("bhqe,bhke->bhqk", pull, value)
+  if boost is None:
+    slope, kept = grown * (slope - drag), grown
+  else:
+    kept = jnp.maximum(grown, 0) * boost
+    slope = kept * slope - jnp.abs(grown) * drag
+  to_query = jnp.einsum("bhqk,bhdk->bhqd", slope, key)
+  # With the keys as the last axis: three times faster than the other way round.
+  to_key = jnp.einsum("bhqd,bhqk->bhdk", query, slope)
+  to_value = jnp.einsum("bhqe,bhqk->bhek", pull, kept).swapaxes(-1, -2)
+  return to_query, to_key, to_value, None
+
+
+_attend.defvjp(_forward, _backward)
