@@ -154,10 +154,9 @@ def candidates(shape, rate, dtype):
   return found
 
 
-def chosen(shape, platform=None):
+def chosen(shape, rate=0.0):
   """What `auto` is at this shape."""
-  batch, queries, keys, heads, _ = shape
-  return choose(platform or jax.default_backend(), batch, queries, keys, heads)
+  return choose(jax.default_backend(), *shape[:4], dropped=rate > 0)
 
 
 def measure(name, shape, options):
@@ -175,7 +174,7 @@ def measure(name, shape, options):
     memory = compiled[label].memory_analysis().temp_size_in_bytes / 1e6
     middle, low, high = np.percentile(taken, (50, 10, 90))
     spread = f"[{low:.2f}, {high:.2f}]"
-    mark = "*" if label == chosen(shape) else ""
+    mark = "*" if label == chosen(shape, options.dropout) else ""
     print(
       f"{name:<28} {'x'.join(map(str, shape)):<22} {label + mark:<8} "
       f"{middle:9.2f} {spread:>20} {memory:8.1f} {built[label]:9.2f}",

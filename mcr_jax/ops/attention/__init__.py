@@ -17,9 +17,10 @@ CACHED = 2**18
 # Elsewhere a block has to fill the device; its bound is memory (128 MB an array).
 # Not measured.
 RESIDENT = 2**25
-# Up to so many scores, storing the weights is as fast as walking over blocks of them or
-# faster, and compiles in half the time. Between the shapes that were measured.
-STORED = 7 * CACHED
+# Up to so many scores, storing the weights takes less time than walking over blocks of
+# them, where those of one head share a cache. With dropout, which reads them once more,
+# that is from more than one block up to fewer. Between the shapes that were measured.
+STORED, STORED_DROPPED, STORED_HEAD = 16 * CACHED, 13 * CACHED, CACHED // 4
 # Elsewhere the bound is memory again (512 MB an array).
 STORED_ELSEWHERE = 4 * RESIDENT
 
@@ -53,7 +54,8 @@ def attend(
   if implementation == "pallas" and max(features, value.shape[-1]) > fused.MOST:
     implementation = "auto"
   if implementation == "auto":
-    implementation = choose(platform, batch, queries, key.shape[1], heads)
+    dropped = dropout is not None
+    implementation = choose(platform, batch, queries, key.shape[1], heads, dropped)
   if implementation == "cudnn":
     library.require(platform, query.dtype, features, dropout)
     return library.attend(query, key, value, mask, bias, scale)
@@ -69,13 +71,21 @@ def attend(
   return exact.attend(query, key, value, mask, bias, scale, dropout)
 
 
-def choose(platform: str, batch: int, queries: int, keys: int, heads: int) -> str:
+def choose(
+  platform: str, batch: int, queries: int, keys: int, heads: int, dropped: bool
+) -> str:
   """What "auto" is at this shape, by benchmarks/results/attention_cpu.json.
 
   On other platforms nothing was measured: what is exact and runs everywhere.
   """
-  most = STORED if platform == "cpu" else STORED_ELSEWHERE
-  return "dense" if batch * heads * queries * keys <= most else "blocked"
+  scores = batch * heads * queries * keys
+  if platform != "cpu":
+    stored = scores <= STORED_ELSEWHERE
+  elif queries * keys > STORED_HEAD:
+    stored = False
+  else:
+    stored = CACHED < scores <= STORED_DROPPED if dropped else scores <= STORED
+  return "dense" if stored else "blocked"
 
 
 def attention_weights(
