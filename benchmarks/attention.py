@@ -145,6 +145,8 @@ def candidates(shape, rate, dtype):
   found = {"blocked": ours("blocked")}
   if 4 * batch * queries * keys * heads <= MOST_BYTES:
     found["dense"] = ours("dense")
+    if on_gpu:
+      found["literal"] = ours("literal")
     if not rate:
       found["jax.nn"] = library
   if on_gpu and features <= fused.MOST:
@@ -154,7 +156,7 @@ def candidates(shape, rate, dtype):
   return found
 
 
-def chosen(shape, rate=0.0):
+def chosen(shape, rate):
   """What `auto` is at this shape."""
   return choose(jax.default_backend(), *shape[:4], dropped=rate > 0)
 

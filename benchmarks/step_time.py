@@ -5,7 +5,7 @@ seconds to compile, milliseconds a step with their spread, samples a second, tem
 memory, and the floor: the largest of FLOP, bytes and exponentials, each over what this
 machine was just measured to do. Bytes are a lower bound (parameters, Adam's moments and
 gradients, and the inputs, each moved once), so the floor is one that no program beats.
-Predictions are compared with those of dense attention before a time is printed.
+Predictions are compared with those of literal attention before a time is printed.
 
   --only WORD     cases whose name has this word
   --repeats 20
@@ -96,7 +96,8 @@ def measure(name, fields, longest, size, repeats, most):
   state = programs.create({k: v[:2] for k, v in batch.items()}, (0,), hyper)
   params = jax.tree.map(lambda x: x[0], state.params)
   variables = {"params": params, **jax.tree.map(lambda x: x[0], state.stats)}
-  counts = flops.count_training(model, variables, batch)
+  literal = {"attention": "literal"} if hasattr(model, "attention") else {}
+  counts = flops.count_training(model.clone(**literal), variables, batch)
   placed = jax.device_put({k: v[None] for k, v in batch.items()})
 
   began = time.perf_counter()

@@ -80,7 +80,7 @@ def cases(features, ledger):
   """(implementation, dtype, precision, rate) of a head size."""
   tiny = features <= fused.MOST
   for rate in (0.0, 0.2):
-    for name in ("dense", "blocked"):
+    for name in ("literal", "dense", "blocked"):
       yield name, "float32", "highest", rate
     if tiny:
       yield "pallas", "float32", "default", rate

@@ -27,11 +27,11 @@ def run(ledger):
       if ledger.due(label):
         wanted[label] = shape, dtype, rate
   programs = together.compile_all(lowered(wanted))
-  for label, (shape, dtype, _) in wanted.items():
+  for label, (shape, dtype, rate) in wanted.items():
     named = {n[1]: p for n, p in programs.items() if n[0] == label}
     compare = lambda *x: lambda: compare_all(*x)
     repeats = 2 if ledger.quick else 20
-    ledger.measure(label, compare(named, shape, dtype, repeats), seconds=5)
+    ledger.measure(label, compare(named, shape, dtype, rate, repeats), seconds=5)
 
 
 def lowered(wanted):
@@ -42,7 +42,7 @@ def lowered(wanted):
       yield (label, name), together.lower(attention.step(function, rate), *inputs)
 
 
-def compare_all(programs, shape, dtype, repeats):
+def compare_all(programs, shape, dtype, rate, repeats):
   """Milliseconds of every implementation, taking turns."""
   inputs, works, failed = attention.draw(shape, dtype), {}, {}
   for name, program in programs.items():
@@ -55,7 +55,7 @@ def compare_all(programs, shape, dtype, repeats):
   middle = {name: float(np.median(x)) for name, x in times.items()}
   best = min(middle, key=middle.get)
   line = "  ".join(f"{name} {ms:.3f}" for name, ms in middle.items())
-  auto = middle[attention.chosen(shape)] / middle[best]
+  auto = middle[attention.chosen(shape, rate)] / middle[best]
   line += f"  (auto {auto:.2f} x the best, {best})"
   line += "".join(f"  {name} FAILED" for name in failed)
   return {"line": line, "ms": times, "failed_ones": failed, "sizes": shape}

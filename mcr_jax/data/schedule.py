@@ -55,10 +55,10 @@ def make_buckets(
 
   Args:
     lengths: modality -> (N,) steps of every sample.
-    longest: modality -> the bound of the last bucket.
+    longest: modality -> what no bound exceeds.
     count: how many; 1 pads everything to `longest`.
   Returns:
-    The bounds of every bucket, shortest first; a sample fits the last one always.
+    The bounds of every bucket, shortest first; each of these samples fits the last.
   """
   names = list(longest)
   top = tuple((m, int(longest[m])) for m in names)
@@ -72,7 +72,6 @@ def make_buckets(
   ends = np.unique(np.linspace(0, len(table), 65).astype(int)[1:])
   bounds = np.minimum(-(-peaks[ends - 1] // GRAIN) * GRAIN, [n for _, n in top])
   bounds = np.maximum(bounds, np.minimum(GRAIN, [n for _, n in top]))
-  bounds[-1] = [n for _, n in top]
   # Attention is quadratic in the joined length, all else linear; both are counted.
   total = bounds.sum(1)
   price = total * (total + 64.0)

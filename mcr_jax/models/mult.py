@@ -35,6 +35,7 @@ from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.layers.embed import TemporalEmbedding, sinusoids
 from mcr_jax.layers.head import Head
+from mcr_jax.layers.remat import recomputes
 from mcr_jax.layers.transformer import (
   FeedForward,
   LayerNorm,
@@ -119,7 +120,8 @@ class Transformer(nn.Module):
       split_rngs={"params": True, "dropout": True},
       in_axes=nn.broadcast,
       length=self.layers,
-      unroll=1 if s.scan_layers else self.layers,
+      # Unrolled, XLA may recompute all layers before it needs the first.
+      unroll=1 if s.scan_layers or s.remat else self.layers,
     )(s, name="layers")
     # Statistics are taken once; the norms of the layers differ in scale and bias only.
     memory = None if memory is None else standardize(memory)
@@ -143,7 +145,7 @@ class Model(nn.Module):
     pooling: `last`, `mean` or `max` over the steps of a target.
     attention: implementation, see `ops.attention`.
     dtype: of the computation, e.g. bfloat16; that of the parameters where empty.
-    remat: recompute each layer in the backward pass.
+    remat: recompute each layer in the backward pass, of batches where that saves much.
     scan_layers: compile one layer of a stack, in half the time; steps are slower by
       what stacking costs. The parameters are the same either way.
   """
@@ -175,9 +177,10 @@ class Model(nn.Module):
     self._check()
     dtype, out = jnp.dtype(self.dtype) if self.dtype else None, {}
     given = {f: getattr(self, f) for f in Settings.__dataclass_fields__}
-    settings = Settings(**given | {"dtype": dtype})
     batch = jax.tree.map(jnp.asarray, dict(batch))
     masks = {m: batch[f"{m}_mask"] for m in self.modalities}
+    remat = recomputes(self.remat, masks)
+    settings = Settings(**given | {"dtype": dtype, "remat": remat})
     streams = {
       m: TemporalEmbedding(
         self.width,

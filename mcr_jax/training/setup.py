@@ -164,7 +164,7 @@ def make_buckets(config: ConfigDict, dataset: Dataset, shape: Shape):
   buckets = schedule.make_buckets(lengths, shape.lengths, config.data.buckets)
   bucket = schedule.assign(lengths, buckets)
   if not config.data.trim:
-    buckets = (buckets[-1],) * len(buckets)
+    buckets = (tuple(shape.lengths.items()),) * len(buckets)
   return buckets, bucket
 
 

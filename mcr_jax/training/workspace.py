@@ -23,6 +23,7 @@ FREE = (
   "train.checkpoint_seconds",
   "train.seeds_by",
   "train.cache_dir",
+  "model.scan_layers",
 )
 # What a run writes before config.json, which makes its folder a run's.
 FIRST = ("run.json", "normalization.npz")

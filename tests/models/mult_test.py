@@ -7,6 +7,7 @@ import pytest
 
 from mcr_jax import flops, models
 from mcr_jax.errors import UserError
+from mcr_jax.layers import remat
 from tests.reference.mult import mult_batch
 
 LENGTHS = {"text": 5, "vision": 11, "audio": 7}
@@ -188,9 +189,13 @@ def test_a_missing_modality_reads_zeros_and_trains():
   assert np.any(gradient[f"self_{other}"]["layers"]["attention"]["value"]["kernel"])
 
 
-def test_run_time_choices_change_neither_parameters_nor_results():
+@pytest.mark.parametrize(
+  "change", [{"remat": True}, {"scan_layers": True}], ids=["remat", "scanned"]
+)
+def test_run_time_choices_change_neither_parameters_nor_results(change, monkeypatch):
+  monkeypatch.setattr(remat, "FEW", 0)
   with jax.enable_x64(True):
-    plain, other = build(**TWO), build(**TWO, remat=True, scan_layers=True)
+    plain, other = build(**TWO), build(**TWO, **change)
     batch = make_batch(plain)
     variables = draw(plain, batch)
     shapes = [jax.eval_shape(m.init, jax.random.key(0), batch) for m in (plain, other)]

@@ -32,4 +32,4 @@ def test_auto_is_at_most_a_twentieth_slower_than_the_best_on_a_cpu(place):
 
 def test_what_was_not_proved_on_a_gpu_is_never_chosen_there():
   for steps in (1, 50, 500, 5000):
-    assert choose("gpu", 64, steps, steps, 10, dropped=False) in ("dense", "blocked")
+    assert choose("gpu", 64, steps, steps, 10, dropped=False) in ("literal", "blocked")

@@ -364,8 +364,43 @@ def test_an_unknown_implementation_is_answered_with_the_known_ones():
     attend(query, key, value, scale=1.0, implementation="flash")
 
 
-@pytest.mark.parametrize("length, stored", [(20, True), (700, False)])
-def test_weights_are_stored_only_where_they_are_few(length, stored):
+@pytest.mark.parametrize(
+  "length, dropped, expected",
+  [
+    (20, False, "dense"),
+    (20, True, "blocked"),
+    (150, False, "dense"),
+    (150, True, "dense"),
+    (300, False, "blocked"),
+    (700, False, "blocked"),
+  ],
+)
+def test_weights_are_stored_only_where_they_are_few(length, dropped, expected):
   x = jax.ShapeDtypeStruct((8, length, 3, 4), jnp.float32)
-  traced = jax.make_jaxpr(lambda x: attend(x, x, x, scale=0.5))(x)
-  assert (f"f32[8,3,{length},{length}]" in str(traced)) == stored
+  options = dict(scale=0.5, dropout=DROPOUT if dropped else None)
+  read = lambda x, name: attend(x, x, x, implementation=name, **options).sum()
+  traced = lambda name: str(jax.make_jaxpr(jax.grad(read), static_argnums=1)(x, name))
+  found = {name: traced(name) for name in ("auto", "dense", "blocked")}
+  assert found["dense"] != found["blocked"]
+  assert found["auto"] == found[expected]
+
+
+@pytest.mark.parametrize("dropout", [None, DROPOUT], ids=["", "dropout"])
+def test_stored_attention_keeps_one_array_of_scores(dropout):
+  query, key, value, _ = single()
+  read = lambda q, k, v: attend(
+    q, k, v, scale=SCALE, dropout=dropout, implementation="dense"
+  )
+  kept = jax.tree.leaves(jax.vjp(read, query, key, value)[1])
+  assert sum(x.shape == (B, H, Q, K) for x in kept) == 1
+
+
+@pytest.mark.parametrize("rate", [1.0, jnp.float32(1.0)], ids=["static", "traced"])
+@pytest.mark.parametrize("implementation", ["literal", "dense", "blocked"])
+def test_where_all_is_dropped_zeros_are_read(implementation, rate):
+  all_of_it = DROPOUT._replace(rate=rate)
+  options = dict(scale=SCALE, dropout=all_of_it, implementation=implementation)
+  loss = lambda *x: jnp.exp(attend(*x, **options)).sum()
+  value, gradient = jax.value_and_grad(loss, (0, 1, 2))(*single()[:3])
+  assert value == B * Q * H * E
+  assert not any(g.any() for g in gradient)

@@ -22,10 +22,11 @@ from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Rate
 from mcr_jax.layers.embed import TemporalEmbedding
 from mcr_jax.layers.head import Head
+from mcr_jax.layers.remat import recomputes
 from mcr_jax.layers.transformer import EncoderLayer, LayerNorm, split_heads
 from mcr_jax.models.mcr.layer import Layer, plain_join
 from mcr_jax.models.mcr.settings import Settings, check
-from mcr_jax.ops.attention import SAVED
+from mcr_jax.ops.attention.features import SAVED
 from mcr_jax.ops.masking import keep
 from mcr_jax.ops.pooling import POOLINGS
 from mcr_jax.types import Batch, Outputs
@@ -48,7 +49,7 @@ class Model(nn.Module):
     scu_scoring: `folded` or `literal`, see `scu.py`; other parameters.
     attention: implementation, see `ops.attention`.
     dtype: of the computation, e.g. bfloat16; that of the parameters where empty.
-    remat: recompute each layer in the backward pass.
+    remat: recompute each layer in the backward pass, of batches where that saves much.
     scan_layers: compile one layer for all, which pays from some six layers on: steps
       are slower by what stacking costs. The parameters are the same either way.
   """
@@ -145,9 +146,10 @@ class Model(nn.Module):
 
   def _reinforce(self, carry, masks, settings, train):
     """D layers, of which the last has no SUM; `out` names each layer's own."""
-    body = Layer
-    if self.remat:
-      # What attention read is kept: computing it again would cost its scores again.
+    body, remat = Layer, recomputes(self.remat, masks)
+    if remat:
+      # What attention read is kept: its scores are computed again for their gradient,
+      # and need not be for the sake of what follows.
       keep_read = jax.checkpoint_policies.save_only_these_names(SAVED)
       body = nn.remat(Layer, static_argnums=(3,), policy=keep_read)
     out, scanned = {}, self.num_layers - 1
@@ -158,7 +160,8 @@ class Model(nn.Module):
         split_rngs={"params": True, "dropout": True},
         in_axes=(nn.broadcast, nn.broadcast),
         length=scanned,
-        unroll=1 if self.scan_layers else scanned,
+        # Unrolled, XLA may recompute all layers before it needs the first.
+        unroll=1 if self.scan_layers or remat else scanned,
       )(settings, name="layers")
       carry, stacked = stack(carry, masks, train)
       for i in range(scanned):

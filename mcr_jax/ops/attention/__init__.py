@@ -8,7 +8,6 @@ from mcr_jax.errors import UserError
 from mcr_jax.ops.attention import blocked, dense, fused, library, literal
 from mcr_jax.ops.dropout import Dropout
 
-SAVED = blocked.SAVED
 IMPLEMENTATIONS = ("auto", "literal", "dense", "blocked", "cudnn", "pallas")
 
 # Scores in a block, by measurement (benchmarks/attention.py): on a CPU the arrays of a
@@ -18,8 +17,8 @@ CACHED = 2**18
 # Not measured.
 RESIDENT = 2**25
 # Up to so many scores, storing the weights takes less time than walking over blocks of
-# them, where those of one head share a cache. With dropout, which reads them once more,
-# that is from more than one block up to fewer. Between the shapes that were measured.
+# them, where those of one head share a cache. Dropout reads them once more: then a
+# single block is faster too. Between the shapes that were measured.
 STORED, STORED_DROPPED, STORED_HEAD = 16 * CACHED, 13 * CACHED, CACHED // 4
 # Elsewhere the bound is memory again (512 MB an array).
 STORED_ELSEWHERE = 4 * RESIDENT
@@ -67,8 +66,8 @@ def attend(
     size = CACHED if platform == "cpu" else RESIDENT
     plan = blocked.plan(batch, queries, key.shape[1], heads, size)
     return blocked.attend(query, key, value, mask, bias, scale, dropout, plan)
-  exact = literal if implementation == "literal" else dense
-  return exact.attend(query, key, value, mask, bias, scale, dropout)
+  stored = literal if implementation == "literal" else dense
+  return stored.attend(query, key, value, mask, bias, scale, dropout)
 
 
 def choose(
@@ -80,11 +79,10 @@ def choose(
   """
   scores = batch * heads * queries * keys
   if platform != "cpu":
-    stored = scores <= STORED_ELSEWHERE
-  elif queries * keys > STORED_HEAD:
-    stored = False
-  else:
-    stored = CACHED < scores <= STORED_DROPPED if dropped else scores <= STORED
+    return "literal" if scores <= STORED_ELSEWHERE else "blocked"
+  if queries * keys > STORED_HEAD:
+    return "blocked"
+  stored = CACHED < scores <= STORED_DROPPED if dropped else scores <= STORED
   return "dense" if stored else "blocked"
 
 

@@ -21,11 +21,8 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.ops import dropout as chance
-from mcr_jax.ops.attention.features import extend
+from mcr_jax.ops.attention.features import SAVED, extend
 from mcr_jax.ops.dropout import Dropout
-
-SAVED = "attention"
-"""The name under which a rematerialisation policy may keep what is read."""
 
 
 class Plan(NamedTuple):

@@ -1,18 +1,23 @@
 """Attention that stores its weights: the shortest program, memory Q x K a head.
 
-One array of the size of the scores is kept for the backward pass, exp(score - peak).
+One array of the size of the scores is kept for the backward pass, e = exp(s - peak).
 What would be another pass over such an array is done on smaller ones: bias and mask
-are a feature of query and key, the sum of a row is a column of the product that reads,
-and dividing by it happens to what was read. With e = exp(s - peak) and l its row sum,
+are a feature of query and key, the sum l of a row is a column of the product that reads
+(but with dropout), and dividing by it happens to what was read. With g = do / l,
 
-  o = e v / l,  g = do / l,  dv = e^T g,  ds = e (g v^T - g . o)
+  o = e v / l,  dv = e^T g,  ds = e (g v^T - g . o)
+
+and where only the weights in m are kept, and scaled up by b,
+
+  o = b (m e) v / l,  dv = b (m e)^T g,  ds = e (b m g v^T - g . o)
 """
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
 
-from mcr_jax.ops.attention.features import extend
+from mcr_jax.ops.attention.features import SAVED, extend
 from mcr_jax.ops.dropout import Dropout, inverse
 
 
@@ -55,7 +60,8 @@ def _forward(query, key, value, luck):
     # The sign says what is dropped, so that one array is kept and not two.
     grown = jnp.where(luck[0], grown, -grown)
     read = jnp.einsum("bhqk,bhke->bhqe", jnp.maximum(grown, 0), value * luck[1])
-  read = read / total
+  total = checkpoint_name(total, SAVED)
+  read = checkpoint_name(read / total, SAVED)
   boost = None if luck is None else luck[1]
   return read, (query, key, value, boost, grown, total, read)
 

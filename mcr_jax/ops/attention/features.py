@@ -1,7 +1,10 @@
-"""A bias and a mask on the keys, as one more feature of query and key."""
+"""What implementations share: a bias and a mask on the keys as one more feature."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+
+SAVED = "attention"
+"""The name under which a rematerialisation policy may keep what is read."""
 
 
 def extend(

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
 from mcr_jax.ops import dropout as chance
-from mcr_jax.ops.attention.blocked import SAVED
+from mcr_jax.ops.attention.features import SAVED
 from mcr_jax.ops.dropout import Dropout
 
 # Features of queries and of values that fit the registers of a thread.

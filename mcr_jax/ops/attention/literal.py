@@ -1,7 +1,7 @@
 """Attention as it is written: softmax of the scores, then a product with the values.
 
 For counting operations, for drawing, and to compare the others with. JAX derives its
-gradient, so it alone can be differentiated forwards or twice.
+gradient, so it alone can be differentiated forwards (`jax.jvp`).
 """
 
 import jax
