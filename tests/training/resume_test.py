@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from mcr_jax import load_run
+from mcr_jax.config import complete, to_json
 from mcr_jax.errors import DamagedCheckpoint, Interrupted, UserError
+from mcr_jax.training import workspace
 from mcr_jax.training.loop import train
 from mcr_jax.training.progress import Progress
 from tests.training import tiny
@@ -103,6 +105,18 @@ def test_a_run_may_resume_under_other_arrangements(
   other.mesh.data, other.train.steps_per_call, other.train.seeds_by = 2, 0, "vmap"
   train(other, tmp_path / "run", resume=True, verbose=False)
   tiny.assert_close(tiny.epochs(tmp_path / "run"), tiny.epochs(whole))
+
+
+def test_whether_layers_are_scanned_may_change_at_a_resume(tmp_path, monkeypatch):
+  monkeypatch.setattr(workspace, "facts", lambda _: {})
+  model = {"name": "mcr", "scan_layers": True}
+  before = to_json(complete({"model": model}))
+  (tmp_path / "config.json").write_text(before, "utf-8")
+  same = complete({"model": model | {"scan_layers": False}})
+  other = complete({"model": model | {"width": 20}})
+  assert workspace.status(tmp_path, same, resume=True) == "resume"
+  with pytest.raises(UserError, match="model.width: 40 -> 20"):
+    workspace.status(tmp_path, other, resume=True)
 
 
 def test_before_its_first_validation_a_run_has_no_best_checkpoint(
