@@ -97,12 +97,12 @@ def draw(shape, dtype):
 def step(function, rate):
   """The value and all gradients of one attention."""
 
-  def run(query, key, value, mask, pull):
+  def run(query, key, value, mask, do):
     dropout = Dropout(rate, jnp.uint32(1)) if rate else None
     scale = query.shape[-1] ** -0.5
     read = lambda *x: function(*x, mask, scale=scale, dropout=dropout)
     read, back = jax.vjp(read, query, key, value)
-    return read, *back(pull)
+    return read, *back(do)
 
   return run
 

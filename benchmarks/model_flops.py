@@ -108,7 +108,6 @@ def row(label, corpus, setting, steps, longest, counted):
     modalities=tuple(WIDTHS),
     lengths=lengths,
     outputs=outputs,
-    attention="literal",
     **fields,
   )
   variables = jax.eval_shape(model.init, jax.random.key(0), batch(longest))

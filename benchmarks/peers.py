@@ -61,7 +61,7 @@ class Ours:
 
     from benchmarks import shapes
     from mcr_jax import config, models
-    from mcr_jax.training import mesh as meshes
+    from mcr_jax.hosts import mesh as meshes
     from mcr_jax.training.programs import Programs
 
     self.config = config.complete(
@@ -161,7 +161,7 @@ def turns(sides, repeats):
 
   for run in sides.values():
     run()
-  allocator.retire_fragments()
+  allocator.release_fragments()
   times = {name: [] for name in sides}
   for _ in range(repeats):
     for name, run in sides.items():
@@ -311,7 +311,7 @@ def alone(size):
   ours.step(batch)
   ours.wait()
   compiling = peaks.high_water() / 1e9
-  allocator.retire_fragments()
+  allocator.release_fragments()
   with open("/proc/self/clear_refs", "w") as file:
     file.write("5")  # the mark falls to what is held now
   for _ in range(3):

@@ -47,8 +47,8 @@ from jax.sharding import PartitionSpec as P
 from benchmarks import peaks, shapes, step_time
 from mcr_jax import config, flops, models
 from mcr_jax.data import npz, synthetic
-from mcr_jax.training import mesh as meshes
-from mcr_jax.training import writer
+from mcr_jax.hosts import mesh as meshes
+from mcr_jax.runs import writer
 from mcr_jax.training.loop import train
 from mcr_jax.training.programs import Programs
 
@@ -230,8 +230,7 @@ def paper():
     few = {k: v[:2] for k, v in batch.items()}
     variables = jax.jit(model.init)(jax.random.key(0), few)
     params = sum(x.size for x in jax.tree.leaves(variables["params"]))
-    literal = {"attention": "literal"} if hasattr(model, "attention") else {}
-    flop = flops.count_training(model.clone(**literal), variables, batch).flops
+    flop = flops.count_training(model, variables, batch).flops
     exponentials = step_time.exponentials(model, size, dict(lengths))
     read = sum(batch[m].nbytes for m in names)
     moved = 7 * 4 * params + read

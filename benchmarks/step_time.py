@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks import peaks, shapes
 from mcr_jax import config, flops, models
-from mcr_jax.training import mesh as meshes
+from mcr_jax.hosts import mesh as meshes
 from mcr_jax.training.programs import Programs
 
 REAL = {"text": 16, "vision": 80, "audio": 64}
@@ -96,8 +96,7 @@ def measure(name, fields, longest, size, repeats, most):
   state = programs.create({k: v[:2] for k, v in batch.items()}, (0,), hyper)
   params = jax.tree.map(lambda x: x[0], state.params)
   variables = {"params": params, **jax.tree.map(lambda x: x[0], state.stats)}
-  literal = {"attention": "literal"} if hasattr(model, "attention") else {}
-  counts = flops.count_training(model.clone(**literal), variables, batch)
+  counts = flops.count_training(model, variables, batch)
   placed = jax.device_put({k: v[None] for k, v in batch.items()})
 
   began = time.perf_counter()
@@ -106,7 +105,7 @@ def measure(name, fields, longest, size, repeats, most):
   temporary = compiled.memory_analysis().temp_size_in_bytes
   if "attention" in model.__dataclass_fields__ and temporary < 4e9:
     check(model, variables, batch)
-  allocator.retire_fragments()
+  allocator.release_fragments()
   times = []
   for _ in range(repeats + 1):
     began = time.perf_counter()

@@ -22,7 +22,7 @@ def finish(config: mlc.ConfigDict, arg: str, **variants: Callable) -> mlc.Config
 
 
 def quick(config: mlc.ConfigDict) -> None:
-  """The small version on embedded data: same model and task, minutes to seconds."""
+  """The small version on synthetic data: same model and task, minutes to seconds."""
   set_fields(config, "data", name="synthetic", path="", modalities=(), lengths={})
   set_fields(config, "train", epochs=2, batch_size=32)
   config.seeds = (0, 1)

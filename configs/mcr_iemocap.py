@@ -11,7 +11,7 @@ unaligned    87.4   85.5   81.4   76.6   76.1   73.5   66.3   62.9
 Each emotion is a question of its own: four two-way softmaxes. The data is a file with
 GloVe words, Facet frames and COVAREP audio, at most 20 steps each. Variants:
 `:unaligned` (20 words, 500 frames, 400 steps of audio), `:quick` (two epochs on
-embedded data), or both, `:unaligned,quick`. The paper states neither dropouts nor
+synthetic data), or both, `:unaligned,quick`. The paper states neither dropouts nor
 clipping: these are MulT's for the same corpus.
 """
 

@@ -10,7 +10,7 @@ unaligned    54.5   84.7   84.3   0.554  0.736
 The data is a file with GloVe words, Facet frames and COVAREP audio, 16326/1871/4659
 samples, at most 50 steps each. Variants: `:unaligned` (50 words, 500 steps of the
 others; files that are shared have 500 of one and 375 or 500 of the other), `:quick`
-(two epochs on embedded data), or both, `:unaligned,quick`. The paper states neither
+(two epochs on synthetic data), or both, `:unaligned,quick`. The paper states neither
 dropouts nor clipping: these are MulT's for the same corpus.
 """
 

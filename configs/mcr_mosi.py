@@ -9,7 +9,7 @@ unaligned    42.6   84.8   84.6   0.824  0.735
 
 The data is a file with GloVe words, Facet frames and COVAREP audio, 1284/229/686
 samples, at most 50 steps each. Variants: `:unaligned` (50 words, 500 frames, 375 steps
-of audio), `:quick` (two epochs on embedded data), or both, `:unaligned,quick`. The
+of audio), `:quick` (two epochs on synthetic data), or both, `:unaligned,quick`. The
 paper states neither dropouts nor clipping: these are MulT's for the same corpus.
 """
 

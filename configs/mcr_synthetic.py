@@ -1,4 +1,4 @@
-r"""MCR on the embedded data: the whole path from nothing to a tested model.
+r"""MCR on the synthetic data: the whole path from nothing to a tested model.
 
   python -m mcr_jax.train --config configs/mcr_synthetic.py --workdir runs/first
 

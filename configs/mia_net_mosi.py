@@ -12,7 +12,7 @@ trained on MELD      47.09  89.02  89.00  0.63
 F is one vector an utterance: text 1024 (RoBERTa-large), audio 768 (RoBERTa on
 vq-wav2vec), vision 256 (FAb-Net); other widths and sequences, which are averaged, work
 as well. Variants: `:f_cmu` (text, COVAREP and Facet, under these names in the file) and
-`:quick` (two epochs on embedded data). A run on MOSEI is tested here by
+`:quick` (two epochs on synthetic data). A run on MOSEI is tested here by
 
   python -m mcr_jax.evaluate --workdir runs/mia_net_mosei --split test --input FILE
 

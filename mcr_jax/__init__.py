@@ -14,7 +14,7 @@ __all__ = ["load_data", "load_run", "train", "__version__"]
 
 _PUBLIC = {
   "load_data": ("mcr_jax.data.load", "load"),
-  "load_run": ("mcr_jax.run", "load_run"),
+  "load_run": ("mcr_jax.runs.run", "load_run"),
   "train": ("mcr_jax.training.loop", "train"),
 }
 

@@ -32,7 +32,7 @@ def keep_freed_memory() -> bool:
   return _kept
 
 
-def retire_fragments() -> int:
+def release_fragments() -> int:
   """Takes small pieces of freed memory out of circulation; how many it took.
 
   Compiling leaves ten thousand holes between what stays. In the one arena that keeps

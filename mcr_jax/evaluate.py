@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
   )
   cli.prepare()
   from mcr_jax import evaluators
-  from mcr_jax.run import load_run
+  from mcr_jax.runs.run import load_run
 
   run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
   results = run.evaluate(arguments.split, arguments.input)

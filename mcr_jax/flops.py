@@ -90,7 +90,12 @@ def count(fn: Callable, *args: Any) -> Counts:
 
 
 def count_model(model: Any, variables: Any, batch: Mapping) -> Counts:
-  """A model's predictions for one batch; its scopes without the model's own name."""
+  """A model's predictions for one batch; its scopes without the model's own name.
+
+  A model that has a choice of attention is counted on the literal one, as are those of
+  the next function: what an implementation does besides is not the model's.
+  """
+  model = _literal(model)
   counts = count(lambda v, b: model.apply(v, b)[0], variables, batch)
   return _without_root(counts, type(model).__name__)
 
@@ -100,6 +105,7 @@ def count_training(model: Any, variables: Any, batch: Mapping) -> Counts:
 
   What is computed again in the backward pass is in `flops`, and alone in `recomputed`.
   """
+  model = _literal(model)
   state = {name: tree for name, tree in variables.items() if name != "params"}
 
   def loss(params, state, batch):
@@ -114,6 +120,10 @@ def count_training(model: Any, variables: Any, batch: Mapping) -> Counts:
 
   counts = count(jax.value_and_grad(loss), variables["params"], state, batch)
   return _without_root(counts, type(model).__name__)
+
+
+def _literal(model: Any) -> Any:
+  return model.clone(attention="literal") if hasattr(model, "attention") else model
 
 
 def parameters(tree: Any, depth: int = 0) -> int | dict[str, int]:

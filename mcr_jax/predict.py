@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
     if Path(arguments.output).resolve() == Path(arguments.input).resolve():
       raise UserError(f"--output {arguments.output} would replace the --input.")
   cli.prepare()
-  from mcr_jax.run import load_run
+  from mcr_jax.runs.run import load_run
 
   run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
   dataset = run.read(arguments.input)

@@ -196,7 +196,7 @@ def main(argv: list[str]) -> None:
     visualize.check_name(arguments.plot)
     cli.output_file(arguments.plot)
   cli.prepare()
-  from mcr_jax.run import load_run
+  from mcr_jax.runs.run import load_run
 
   results = study(
     load_run(arguments.workdir, checkpoint=arguments.checkpoint),

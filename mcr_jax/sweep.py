@@ -25,8 +25,8 @@ def main(argv: list[str]) -> None:
 
   config = configs.load(arguments.config, arguments.overrides)
   cli.prepare(config.train.cache_dir)
+  from mcr_jax.hosts import distributed
   from mcr_jax.sweeps import points, run
-  from mcr_jax.training import distributed
 
   sweep = points.load(arguments.sweep)
   distributed.join(arguments.coordinator)

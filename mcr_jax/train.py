@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
 
   config = configs.load(arguments.config, arguments.overrides)
   cli.prepare(config.train.cache_dir)
-  from mcr_jax.training import distributed
+  from mcr_jax.hosts import distributed
   from mcr_jax.training.loop import train
 
   distributed.join(arguments.coordinator)

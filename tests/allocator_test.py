@@ -26,7 +26,7 @@ def program(body, **environment):
 
 
 def test_nothing_is_retired_where_freed_memory_is_not_kept():
-  assert program("print(allocator.retire_fragments())") == ["0"]
+  assert program("print(allocator.release_fragments())") == ["0"]
 
 
 def test_retired_fragments_are_never_searched_again():
@@ -44,12 +44,12 @@ for piece in held[::2]:
   libc.free(piece)
 inside = libc.malloc(20_000)
 print(inside < end)
-print(allocator.retire_fragments() >= 2900)
+print(allocator.release_fragments() >= 2900)
 print(libc.malloc(20_000) > end)
 large = libc.malloc(200_000_000)
 libc.free(large)
 print(libc.malloc(200_000_000) == large)
-print(allocator.retire_fragments() < 500)
+print(allocator.release_fragments() < 500)
 """
   assert program(body) == ["True"] * 6
 
@@ -65,5 +65,5 @@ def test_another_librarys_malloc_is_left_alone(tmp_path):
     "void *malloc(size_t size) { return __libc_malloc(size); }\n"
   )
   subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
-  body = "print(allocator.keep_freed_memory(), allocator.retire_fragments())"
+  body = "print(allocator.keep_freed_memory(), allocator.release_fragments())"
   assert program(body, LD_PRELOAD=str(library)) == ["False", "0"]

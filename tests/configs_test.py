@@ -84,7 +84,7 @@ def test_every_other_config_and_variant_builds_its_model(name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_config_has_a_quick_variant_on_embedded_data(name):
+def test_every_config_has_a_quick_variant_on_synthetic_data(name):
   config = configs.load(f"{FOLDER / name}:quick")
   assert config.data.name == "synthetic" and not config.data.path
   assert config.train.epochs <= 5 and len(config.seeds) <= 2

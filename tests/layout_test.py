@@ -22,17 +22,17 @@ ALLOWED = {
   "data": {"types", "errors", "cli"},
   "flops": {"types", "errors"},
   "visualize": {"types", "errors"},
-  "training.mesh": {"types", "errors"},
+  "hosts.mesh": {"types", "errors"},
   "training.optim": {"types", "errors"},
-  "training.trees": {"types", "errors"},
-  "training.checkpoint": {"types", "errors", "training.trees"},
-  "training.writer": {"types", "errors"},
+  "runs.trees": {"types", "errors"},
+  "runs.checkpoint": {"types", "errors", "runs.trees"},
+  "runs.writer": {"types", "errors"},
   "training.progress": {"types", "errors"},
-  "training.signals": {"types", "errors"},
+  "hosts.signals": {"types", "errors"},
   "training.selection": {"types", "errors"},
 }
 # Command lines, which only `python -m` runs, and the pieces that bring rooms together.
-SEE_EVERYTHING = {"training.loop", "training.origin", "run"}
+SEE_EVERYTHING = {"training.loop", "runs.origin", "runs.run"}
 # Heavy or optional, and who may load them, inside a function.
 LATE = {
   "tensorflow": ("data",),

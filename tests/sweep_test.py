@@ -16,10 +16,11 @@ from configs.sweeps import common
 from mcr_jax import config as configs
 from mcr_jax import evaluators
 from mcr_jax.errors import DamagedCheckpoint, Interrupted, UserError
-from mcr_jax.run import load_run
+from mcr_jax.runs import workspace, writer
+from mcr_jax.runs.run import load_run
 from mcr_jax.sweeps import points, run, table, together
 from mcr_jax.sweeps.points import Sweep
-from mcr_jax.training import loop, workspace, writer
+from mcr_jax.training import loop
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "configs"
 NUMBERS = [

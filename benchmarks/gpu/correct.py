@@ -41,20 +41,20 @@ def inputs(shape):
   mask = random.random((3, keys)) < 0.8
   mask[-1] = False
   sizes = [(3, n, heads, features) for n in (queries, keys, keys, queries)]
-  query, key, value, pull = (random.normal(size=s) for s in sizes)
-  return query, key, value, random.normal(size=(3, keys)), mask, pull
+  query, key, value, do = (random.normal(size=s) for s in sizes)
+  return query, key, value, random.normal(size=(3, keys)), mask, do
 
 
 def step(implementation, rate):
   """Value and gradients of query, key, value and bias."""
 
-  def run(query, key, value, bias, mask, pull):
+  def run(query, key, value, bias, mask, do):
     dropout = Dropout(rate, jnp.uint32(5)) if rate else None
     read = lambda q, k, v, b: attend(
       q, k, v, mask, bias=b, scale=0.5, dropout=dropout, implementation=implementation
     )
     read, back = jax.vjp(read, query, key, value, bias)
-    return read, *back(pull)
+    return read, *back(do)
 
   return run
 

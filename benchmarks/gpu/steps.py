@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks import peaks, shapes, step_time
 from benchmarks.gpu import together
 from mcr_jax import config, flops, models
-from mcr_jax.training import mesh as meshes
+from mcr_jax.hosts import mesh as meshes
 from mcr_jax.training.programs import Programs
 
 # Most wanted first: what does not fit into the time is measured at the next call.
@@ -104,9 +104,7 @@ def prepare(fields, longest, size, seeds):
   state = programs.create(few, tuple(range(seeds)), hyper)
   first = lambda tree: jax.tree.map(lambda x: x[0], tree)
   variables = {"params": first(state.params), **first(state.stats)}
-  # Operations are counted on the implementation that has none of its own.
-  plain = {"attention": "literal"} if "attention" in fields else {}
-  counts = flops.count_training(model.clone(**plain), variables, batch)
+  counts = flops.count_training(model, variables, batch)
   spread = lambda x: np.broadcast_to(x, (seeds, *x.shape))
   placed = jax.device_put({k: spread(v) for k, v in batch.items()})
   weights = sum(x.size for x in jax.tree.leaves(variables["params"]))

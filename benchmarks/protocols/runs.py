@@ -12,7 +12,8 @@ import numpy as np
 from mcr_jax import config as configs
 from mcr_jax import evaluators, metrics
 from mcr_jax.data.load import lengths_of
-from mcr_jax.training import loop, writer
+from mcr_jax.runs import writer
+from mcr_jax.training import loop
 from protocols import tables
 from protocols.corpora import Corpus
 

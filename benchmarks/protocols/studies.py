@@ -15,7 +15,7 @@ import numpy as np
 from mcr_jax import visualize
 from mcr_jax.data import npz, schedule
 from mcr_jax.data.load import lengths_of
-from mcr_jax.run import Run
+from mcr_jax.runs.run import Run
 from mcr_jax.training.loop import Trainer
 from protocols import corpora, runs, tables
 

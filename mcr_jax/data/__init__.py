@@ -1,4 +1,4 @@
-"""Data sets: readers, checks, normalisation and the embedded example.
+"""Data sets: readers, checks, normalisation and the synthetic example.
 
 NumPy only; TensorFlow is imported where it is used, and only in this package.
 """

@@ -38,7 +38,7 @@ def load(
     config: a path, or a mapping such as the `data` group, with any of
       path: a file or folder of any known format, or a list of .csd files;
       align, features: see `readers.read`;
-      name: "synthetic" for the embedded data when there is no path;
+      name: "synthetic" for the synthetic data when there is no path;
       synthetic: arguments of `synthetic.make`;
       task: "regression" takes whole numbers as labels of a regression; what the
         others ask for is left to the trainer;
@@ -62,7 +62,7 @@ def load(
     dataset = as_numbers(dataset)
   dataset = _choose_modalities(dataset, config.get("modalities", ()), widths or {})
   dataset = validate(dataset, for_training, splits)
-  dataset = mend(dataset, config.get("nonfinite", "error"))
+  dataset = impute_nonfinite(dataset, config.get("nonfinite", "error"))
   return _limit(dataset, config.get("lengths", {}), config.get("overlong", "error"))
 
 
@@ -170,7 +170,7 @@ def _open(config, own):
       raise UserError(f"data.synthetic: {error}.") from None
   raise UserError(
     f"data.path is empty and data.name is {name!r}: give the path of a feature file, "
-    "or the name 'synthetic' for the embedded data."
+    "or the name 'synthetic' for the synthetic data."
   )
 
 
@@ -223,7 +223,7 @@ def _choose_modalities(dataset, names, widths):
   return dataclasses.replace(dataset, modalities=modalities).noted(*notes)
 
 
-def mend(dataset: Dataset, policy: str) -> Dataset:
+def impute_nonfinite(dataset: Dataset, policy: str) -> Dataset:
   """Replaces features that are not finite by 0, or refuses them, by `nonfinite`."""
   _check_choice("nonfinite", policy, ("error", "zero"))
   modalities, notes = {}, []

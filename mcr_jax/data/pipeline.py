@@ -16,7 +16,7 @@ import numpy as np
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schedule import Bounds, Schedule
 from mcr_jax.data.schema import Dataset
-from mcr_jax.data.stream import WAITING, WORKERS, Gather, step_back
+from mcr_jax.data.stream import WAITING, WORKERS, Gather, lower_priority
 from mcr_jax.errors import UserError
 
 
@@ -44,7 +44,7 @@ def batches(
   failures = []
 
   def load(bucket, rows):
-    step_back()
+    lower_priority()
     try:
       return reference()(bucket, rows)
     except Exception as error:

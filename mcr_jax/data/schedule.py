@@ -102,8 +102,9 @@ def _cheapest_cuts(price: np.ndarray, ends: np.ndarray, count: int) -> list[int]
 
 
 def assign(lengths: Mapping[str, np.ndarray], buckets: Sequence[Bounds]) -> np.ndarray:
-  """(N,) the first bucket that holds each sample."""
+  """(N,) the first bucket that holds each sample; there must be one."""
   fits = [np.all([lengths[m] <= n for m, n in bounds], 0) for bounds in buckets]
+  assert fits[-1].all(), (np.flatnonzero(~fits[-1])[:3], buckets[-1])
   return np.argmax(np.stack(fits), 0)
 
 

@@ -53,7 +53,7 @@ def batches(
     `weight`, with a leading axis of seeds.
   """
   gather = Gather(dataset, buckets, normalizer)
-  pool = ThreadPoolExecutor(WORKERS, "batches", step_back)
+  pool = ThreadPoolExecutor(WORKERS, "batches", lower_priority)
   pending = collections.deque()
   try:
     for step in range(start, len(schedule)):
@@ -67,7 +67,7 @@ def batches(
     pool.shutdown(wait=False, cancel_futures=True)
 
 
-def step_back() -> None:
+def lower_priority() -> None:
   """Leaves the cores to the computation: this thread takes what it does not use."""
   # Of one thread, on Linux; elsewhere it would be the whole process.
   if sys.platform == "linux":

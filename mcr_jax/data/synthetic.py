@@ -1,4 +1,4 @@
-"""The embedded data set: a clip whose words say which of face and voice to believe.
+"""The synthetic data set: a clip whose words say which of face and voice to believe.
 
 Three bits of +-1, independent and equally likely, stand behind a sample: what the
 voice shows `a`, what the face shows `v`, and `t`, which the words show. The words say

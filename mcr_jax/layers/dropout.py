@@ -16,20 +16,22 @@ class Dropout(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "..."], *, train: bool, places: ops.Places | None = None
+    self, x: Float[Array, "..."], *, train: bool, positions: ops.Positions | None = None
   ) -> Float[Array, "..."]:
-    """`places` are those of the steps, the axis before the features."""
+    """`positions` are those of the steps, the axis before the features."""
     if not train or _never(self.rate):
       return x
     seed = ops.seed_from_key(self.make_rng("dropout"))
-    return ops.dropout(x, self.rate, seed, {-2: places} if places is not None else {})
+    return ops.dropout(
+      x, self.rate, seed, {-2: positions} if positions is not None else {}
+    )
 
   def decisions(
     self,
     *,
     train: bool,
-    query: ops.Places | None = None,
-    key: ops.Places | None = None,
+    query: ops.Positions | None = None,
+    key: ops.Positions | None = None,
   ) -> ops.Dropout | None:
     """What an op needs to drop elements that are never stored."""
     if not train or _never(self.rate):

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.layers.dropout import Dropout, Rate
-from mcr_jax.ops.broadcast import lead
+from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.masking import keep
 
 
@@ -47,8 +47,10 @@ class TemporalEmbedding(nn.Module):
     padded = jnp.pad(x, ((0, 0), (before, self.kernel - 1 - before), (0, 0)))
     z = sum(padded[:, i : i + steps] @ kernel[i] for i in range(self.kernel))
     if self.use_bias:
-      z = z + lead(self.param("bias", nn.initializers.zeros, (self.width,)), z)
+      z = z + broadcast_left(
+        self.param("bias", nn.initializers.zeros, (self.width,)), z
+      )
     z = self.scale * z
-    z = z + lead(jnp.asarray(sinusoids(steps, self.width)), z)
+    z = z + broadcast_left(jnp.asarray(sinusoids(steps, self.width)), z)
     z = Dropout(self.dropout)(z, train=train)
     return keep(z, mask)

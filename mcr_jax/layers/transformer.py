@@ -8,8 +8,8 @@ from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.ops.attention import attend
 from mcr_jax.ops.attention import attention_weights as weights
-from mcr_jax.ops.broadcast import lead
-from mcr_jax.ops.dropout import Places
+from mcr_jax.ops.broadcast import broadcast_left
+from mcr_jax.ops.dropout import Positions
 from mcr_jax.ops.norm import standardize
 from mcr_jax.types import Outputs
 
@@ -28,7 +28,7 @@ class LayerNorm(nn.Module):
     scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
     bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
     x = x if standardized else standardize(x)
-    return x * lead(scale, x) + lead(bias, x)
+    return x * broadcast_left(scale, x) + broadcast_left(bias, x)
 
 
 def split_heads(width: int, heads: int) -> tuple[int, int]:
@@ -60,7 +60,7 @@ class Project(nn.Module):
     x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
     y = (x @ kernel.reshape(-1, self.width)).reshape(*x.shape[:-1], *split)
     if self.use_bias:
-      y = y + lead(self.param("bias", nn.initializers.zeros, split), y)
+      y = y + broadcast_left(self.param("bias", nn.initializers.zeros, split), y)
     return y
 
 
@@ -86,8 +86,8 @@ class MultiHeadAttention(nn.Module):
     memory_mask: Bool[Array, "B K"],
     *,
     train: bool,
-    places: Places | None = None,
-    memory_places: Places | None = None,
+    positions: Positions | None = None,
+    memory_positions: Positions | None = None,
   ) -> tuple[Float[Array, "B Q D"], Outputs]:
     width = x.shape[-1]
     project = lambda name: Project(
@@ -97,7 +97,7 @@ class MultiHeadAttention(nn.Module):
     value = project("value")(memory)
     scale = (width // self.heads) ** -0.5
     drop = Dropout(self.dropout, name="dropout").decisions(
-      train=train, query=places, key=memory_places
+      train=train, query=positions, key=memory_positions
     )
     read = attend(
       query,
@@ -129,7 +129,7 @@ class Merge(nn.Module):
     x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
     flat = x.reshape(*x.shape[:-2], heads * size)
     y = flat @ kernel.reshape(-1, self.width)
-    return y + lead(bias, y)
+    return y + broadcast_left(bias, y)
 
 
 class FeedForward(nn.Module):
@@ -144,20 +144,20 @@ class FeedForward(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "*B D"], *, train: bool, places: Places | None = None
+    self, x: Float[Array, "*B D"], *, train: bool, positions: Positions | None = None
   ) -> Float[Array, "*B D"]:
     width = x.shape[-1]
     y = LayerNorm(name="norm")(x)
     y = nn.relu(nn.Dense(4 * width, dtype=self.dtype, name="hidden")(y))
-    y = Dropout(self.relu_dropout)(y, train=train, places=places)
+    y = Dropout(self.relu_dropout)(y, train=train, positions=positions)
     y = nn.Dense(width, dtype=self.dtype, name="output")(y)
-    return x + Dropout(self.residual_dropout)(y, train=train, places=places)
+    return x + Dropout(self.residual_dropout)(y, train=train, positions=positions)
 
 
 class EncoderLayer(nn.Module):
   """Pre-norm self-attention and feed-forward layer.
 
-  `places` are the indices that dropout goes by, of steps that are not 0, 1, ...
+  `positions` are the indices that dropout goes by, of steps that are not 0, 1, ...
   """
 
   heads: int
@@ -174,7 +174,7 @@ class EncoderLayer(nn.Module):
     mask: Bool[Array, "B T"],
     *,
     train: bool,
-    places: Places | None = None,
+    positions: Positions | None = None,
   ) -> tuple[Float[Array, "B T D"], Outputs]:
     normed = LayerNorm(name="norm")(x)
     read, out = MultiHeadAttention(
@@ -183,9 +183,11 @@ class EncoderLayer(nn.Module):
       implementation=self.implementation,
       dtype=self.dtype,
       name="attention",
-    )(normed, normed, mask, train=train, places=places, memory_places=places)
-    x = x + Dropout(self.residual_dropout)(read, train=train, places=places)
+    )(
+      normed, normed, mask, train=train, positions=positions, memory_positions=positions
+    )
+    x = x + Dropout(self.residual_dropout)(read, train=train, positions=positions)
     feed = FeedForward(
       self.relu_dropout, self.residual_dropout, dtype=self.dtype, name="feed_forward"
     )
-    return feed(x, train=train, places=places), out
+    return feed(x, train=train, positions=positions), out

@@ -42,7 +42,7 @@ from mcr_jax.layers.transformer import (
   MultiHeadAttention,
   split_heads,
 )
-from mcr_jax.ops.broadcast import lead
+from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.masking import keep
 from mcr_jax.ops.norm import standardize
 from mcr_jax.ops.pooling import POOLINGS
@@ -217,7 +217,7 @@ class Model(nn.Module):
   def _position(self, x, train):
     """p(x) of the joined results, which are wider than the embeddings."""
     steps, width = x.shape[1:]
-    x = width**0.5 * x + lead(jnp.asarray(sinusoids(steps, width)), x)
+    x = width**0.5 * x + broadcast_left(jnp.asarray(sinusoids(steps, width)), x)
     return Dropout(self.embed_dropout)(x, train=train)
 
   def _check(self):

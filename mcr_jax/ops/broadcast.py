@@ -3,6 +3,8 @@
 from jaxtyping import Array, Shaped
 
 
-def lead(x: Shaped[Array, "..."], like: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
+def broadcast_left(
+  x: Shaped[Array, "..."], like: Shaped[Array, "..."]
+) -> Shaped[Array, "..."]:
   """`x` with leading axes of one, as many as `like` has more, in the type of `like`."""
   return x.reshape((1,) * (like.ndim - x.ndim) + x.shape).astype(like.dtype)

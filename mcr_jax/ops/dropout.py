@@ -1,9 +1,9 @@
-"""Dropout by counter: an element's fate hangs on its indices, not on its array.
+"""Dropout by counter: whether an element is kept depends on its indices, not on its array.
 
 Whether element (i, j, ...) is kept is an integer hash of (seed, i, j, ...), so cutting
 padding off an array leaves every other decision as it was, a block of an array that is
 never stored can be decided by itself, and nothing has to be kept for the backward pass.
-Where padding is cut inside an axis, because sequences were joined along it, `places`
+Where padding is cut inside an axis, because sequences were joined along it, `positions`
 say what the indices would be without the cut.
 
 All axes but the last are mixed into one state a row, on small arrays. On the full array
@@ -31,19 +31,19 @@ SECOND = 0xC4D6A3B7
 RESOLUTION = 24
 
 
-Places = Integer[Array | np.ndarray, "_"]
+Positions = Integer[Array | np.ndarray, "_"]
 
 
 class Dropout(NamedTuple):
   """What an op needs to drop elements that are never stored.
 
-  `query` and `key` are the places of the queries and keys, where not 0, 1, ...
+  `query` and `key` are the positions of the queries and keys, where not 0, 1, ...
   """
 
   rate: float | Array
   seed: Array
-  query: Places | None = None
-  key: Places | None = None
+  query: Positions | None = None
+  key: Positions | None = None
 
   def apply(self, weights: Float[Array, "*B Q K"]) -> Float[Array, "*B Q K"]:
     """Drops weights that are stored."""
@@ -63,7 +63,7 @@ def dropout(
   x: Float[Array, "..."],
   rate: float | Array,
   seed: UInt32[Array, ""],
-  places: Mapping[int, Places | None] | None = None,
+  positions: Mapping[int, Positions | None] | None = None,
 ) -> Float[Array, "..."]:
   """Zeroes elements with probability `rate` and scales the others up to compensate.
 
@@ -71,11 +71,11 @@ def dropout(
     x: of any shape.
     rate: may be traced; one that is statically zero returns `x` itself.
     seed: see `seed_from_key`.
-    places: axis -> its indices, where not 0, 1, ...
+    positions: axis -> its indices, where not 0, 1, ...
   """
   if isinstance(rate, int | float) and rate == 0:
     return x
-  kept = keep(seed, x.shape, rate, places)
+  kept = keep(seed, x.shape, rate, positions)
   return jnp.where(kept, x * inverse(rate).astype(x.dtype), jnp.zeros((), x.dtype))
 
 
@@ -83,25 +83,25 @@ def keep(
   seed: UInt32[Array, ""],
   shape: tuple[int, ...],
   rate: float | Array,
-  places: Mapping[int, Places | None] | None = None,
+  positions: Mapping[int, Positions | None] | None = None,
 ) -> Bool[Array, "..."]:
   """Which elements of an array of this shape are kept."""
   if not shape:
-    return survives(finalise(seed), limit(rate))
+    return is_kept(finalise(seed), limit(rate))
   indices = [index(size) for size in shape]
-  for axis, given in (places or {}).items():
+  for axis, given in (positions or {}).items():
     indices[axis] = index(shape[axis], given)
   row = rows(seed, *indices[:-1])
   column = columns(indices[-1]).reshape((1,) * row.ndim + (-1,))
-  return survives(finalise(row[..., None] + column), limit(rate))
+  return is_kept(finalise(row[..., None] + column), limit(rate))
 
 
-def index(size: int, places: Places | None = None) -> UInt32[Array, "_"]:
-  """The indices along an axis: 0, 1, ... or the places that are given."""
-  if places is None:
+def index(size: int, positions: Positions | None = None) -> UInt32[Array, "_"]:
+  """The indices along an axis: 0, 1, ... or the positions that are given."""
+  if positions is None:
     return jnp.arange(size, dtype=jnp.uint32)
-  assert len(places) == size, (len(places), size)
-  return jnp.asarray(places).astype(jnp.uint32)
+  assert len(positions) == size, (len(positions), size)
+  return jnp.asarray(positions).astype(jnp.uint32)
 
 
 def rows(
@@ -137,9 +137,7 @@ def limit(rate: float | Array) -> UInt32[Array, ""]:
   return jnp.clip(steps, 0, 2**RESOLUTION).astype(jnp.uint32)
 
 
-def survives(
-  bits: UInt32[Array, "..."], limit: UInt32[Array, ""]
-) -> Bool[Array, "..."]:
+def is_kept(bits: UInt32[Array, "..."], limit: UInt32[Array, ""]) -> Bool[Array, "..."]:
   """Turns random bits into decisions."""
   return (bits >> (32 - RESOLUTION)) >= limit
 

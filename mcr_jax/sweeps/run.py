@@ -14,11 +14,12 @@ import jax
 from ml_collections import ConfigDict
 
 from mcr_jax.errors import Interrupted, NonFiniteLoss, UserError
-from mcr_jax.run import load_run
+from mcr_jax.runs import workspace
+from mcr_jax.runs.run import load_run
 from mcr_jax.sweeps import points, table
 from mcr_jax.sweeps import together as fused
 from mcr_jax.sweeps.points import Point, Sweep
-from mcr_jax.training import loop, workspace
+from mcr_jax.training import loop
 
 
 def sweep(

@@ -13,10 +13,10 @@ import numpy as np
 from mcr_jax import evaluators, fields, metrics
 from mcr_jax.errors import UserError
 from mcr_jax.evaluators import render
+from mcr_jax.runs import writer
+from mcr_jax.runs.checkpoint import Checkpoints
 from mcr_jax.sweeps.points import Point
 from mcr_jax.sweeps.together import DIVERGED, read_json
-from mcr_jax.training import writer
-from mcr_jax.training.checkpoint import Checkpoints
 
 
 @dataclasses.dataclass(frozen=True)

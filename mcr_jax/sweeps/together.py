@@ -23,11 +23,12 @@ from ml_collections import ConfigDict
 from mcr_jax import config as configs
 from mcr_jax import evaluators, fields
 from mcr_jax.evaluators import Evaluation
-from mcr_jax.run import Run
+from mcr_jax.hosts import mesh as meshes
+from mcr_jax.runs import workspace, writer
+from mcr_jax.runs.checkpoint import Checkpoints, remove
+from mcr_jax.runs.run import Run
 from mcr_jax.sweeps.points import Point
-from mcr_jax.training import mesh as meshes
-from mcr_jax.training import optim, workspace, writer
-from mcr_jax.training.checkpoint import Checkpoints, remove
+from mcr_jax.training import optim
 from mcr_jax.training.loop import Trainer
 from mcr_jax.training.step import HYPER
 

@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec as P
 from mcr_jax import allocator
 from mcr_jax.data import batches, stream
 from mcr_jax.data.schedule import Bounds, Schedule
-from mcr_jax.training import mesh as meshes
+from mcr_jax.hosts import mesh as meshes
 from mcr_jax.training import setup
 from mcr_jax.training.programs import Programs
 from mcr_jax.training.state import State
@@ -55,7 +55,7 @@ class Pace:
       return
     jax.block_until_ready(state.step)
     if self._compiled:
-      allocator.retire_fragments()
+      allocator.release_fragments()
     if not (self._compiled or self.fixed):
       each = (time.monotonic() - self._since) / self._sent
       self.steps = int(np.clip(SECONDS / max(each, 1e-6), 1, 4 * self.steps))

@@ -19,7 +19,7 @@ from mcr_jax.ops.dropout import finalise
 WORDS = (0x9E3779B9, 0x85EBCA77)
 
 
-def cheap(key: Array) -> Array:
+def fast_key(key: Array) -> Array:
   """A key of the cheap generator, from a key of any other."""
   data = jax.random.bits(key, (2,), jnp.uint32)
   return jax.random.wrap_key_data(data, impl=_CHEAP)

@@ -15,21 +15,23 @@ from mcr_jax import config as configs
 from mcr_jax.data import schedule as schedules
 from mcr_jax.data.schema import SPLITS
 from mcr_jax.errors import NonFiniteLoss, UserError
-from mcr_jax.run import Run, load_run
-from mcr_jax.training import distributed, setup, workspace
-from mcr_jax.training import mesh as meshes
-from mcr_jax.training import origin as origins
+from mcr_jax.hosts import distributed
+from mcr_jax.hosts import mesh as meshes
+from mcr_jax.hosts.signals import Signals
+from mcr_jax.runs import origin as origins
+from mcr_jax.runs import workspace
+from mcr_jax.runs.checkpoint import Checkpoints
+from mcr_jax.runs.run import Run, load_run
+from mcr_jax.runs.transfer import start_from
+from mcr_jax.runs.writer import Writer, describe
 from mcr_jax.training import selection as selections
-from mcr_jax.training.checkpoint import Checkpoints
+from mcr_jax.training import setup
 from mcr_jax.training.feed import make_feed
 from mcr_jax.training.programs import Programs
 from mcr_jax.training.progress import Progress
-from mcr_jax.training.signals import Signals
 from mcr_jax.training.state import fresh_tally
 from mcr_jax.training.step import check_hyper
-from mcr_jax.training.transfer import start_from
 from mcr_jax.training.validation import Validation
-from mcr_jax.training.writer import Writer, describe
 
 
 @distributed.together()
@@ -115,7 +117,7 @@ class Trainer:
     self.feed = make_feed(
       self.programs, config, dataset, self.shape, self.normalizer, buckets
     )
-    self._create(origin.before, hyper or {})
+    self._create(origin.pretrained, hyper or {})
     self.selection = selections.start(len(self.seeds))
     self.epoch, self.position = 1, 0
     self.checkpoints = Checkpoints(workdir)
@@ -224,8 +226,8 @@ class Trainer:
     if self._cold:
       self._cold = False
       self.progress.warm()
-      allocator.retire_fragments()  # left by the programs of the validation
-    self._turn_the_page()
+      allocator.release_fragments()  # left by the programs of the validation
+    self._start_next_epoch()
     self._between_calls()
 
   def _line(self, values: dict[str, np.ndarray]) -> str:
@@ -240,7 +242,7 @@ class Trainer:
     parts += [f"best epoch {best}", f"{values['seconds']:.1f} s", self.progress.note()]
     return "  ".join(filter(None, parts))
 
-  def _turn_the_page(self) -> None:
+  def _start_next_epoch(self) -> None:
     """What the host decided goes to the device; a new epoch sums from zero."""
     place = lambda x: meshes.place(self.mesh, x, self.programs.by_seed.spec)
     zeros = lambda x: np.broadcast_to(np.asarray(x), (len(self.seeds),))

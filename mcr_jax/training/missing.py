@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, UInt32
 
-from mcr_jax.ops import dropout as chance
+from mcr_jax.ops import dropout as counter
 from mcr_jax.types import Batch
 
 
@@ -17,9 +17,9 @@ def drop_modalities(batch: Batch, rate: float | Array, seed: UInt32[Array, ""]):
   names = sorted(name for name in batch if name.endswith("_mask"))
   present = jnp.stack([batch[name].any(-1) for name in names], -1)
   index = lambda size: jnp.arange(size, dtype=jnp.uint32)
-  rows = chance.rows(seed, index(present.shape[0]))[:, None]
-  luck = chance.finalise(rows + chance.columns(index(len(names)))[None])
-  best = jnp.where(present, luck, 0).max(-1, keepdims=True)
-  kept = chance.survives(luck, chance.limit(rate)) | (luck == best)
+  rows = counter.rows(seed, index(present.shape[0]))[:, None]
+  bits = counter.finalise(rows + counter.columns(index(len(names)))[None])
+  best = jnp.where(present, bits, 0).max(-1, keepdims=True)
+  kept = counter.is_kept(bits, counter.limit(rate)) | (bits == best)
   masks = {name: batch[name] & kept[:, i, None] for i, name in enumerate(names)}
   return dict(batch) | masks

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mcr_jax.errors import UserError
-from mcr_jax.training import mesh as meshes
+from mcr_jax.hosts import mesh as meshes
 from mcr_jax.training import state as states
 from mcr_jax.training import step as steps
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from mcr_jax.training import optim
-from mcr_jax.training.keys import cheap
+from mcr_jax.training.keys import fast_key
 
 
 @flax.struct.dataclass
@@ -53,7 +53,7 @@ def create(model, config, batch, seed, hyper) -> State:
     hyper: name -> scalar.
   """
   key = jax.random.key(seed)
-  variables = model.init({"params": cheap(jax.random.fold_in(key, 0))}, batch)
+  variables = model.init({"params": fast_key(jax.random.fold_in(key, 0))}, batch)
   params = variables.pop("params")
   weight_decay = hyper.get("optim.weight_decay", config.optim.weight_decay)
   return State(

@@ -14,7 +14,7 @@ from jaxtyping import Array
 from mcr_jax import losses
 from mcr_jax.errors import UserError
 from mcr_jax.training import optim
-from mcr_jax.training.keys import cheap
+from mcr_jax.training.keys import fast_key
 from mcr_jax.training.missing import drop_modalities
 from mcr_jax.training.state import State
 from mcr_jax.types import Batch
@@ -87,7 +87,7 @@ def update(
   if not (isinstance(rate, float) and rate == 0):
     key, lost = jax.random.split(key)
     batch = drop_modalities(batch, rate, jax.random.bits(lost, (), jnp.uint32))
-  key = cheap(key)
+  key = fast_key(key)
   loss_of = jax.value_and_grad(
     lambda p, stats, part, k: objective(
       model, config, loss, class_weights, p, stats, part, k, state.hyper

@@ -46,7 +46,7 @@ def test_a_path_is_all_that_is_needed(file, dataset):
     assert digest(load(config)) == digest(dataset)
 
 
-def test_a_config_dict_loads_the_embedded_data(dataset):
+def test_a_config_dict_loads_the_synthetic_data(dataset):
   config = ml_collections.ConfigDict(
     {"path": "", "name": "synthetic", "synthetic": {"samples": SAMPLES}}
   )

@@ -1,4 +1,4 @@
-"""The embedded data: its bounds hold, it is learnable, and it never changes."""
+"""The synthetic data: its bounds hold, it is learnable, and it never changes."""
 
 import itertools
 import time

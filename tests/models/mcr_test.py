@@ -226,6 +226,19 @@ def test_run_time_choices_change_neither_parameters_nor_results(change, monkeypa
     )
 
 
+def test_only_layers_of_large_batches_are_recomputed(monkeypatch):
+  model = build(remat=True)
+  batch = make_batch(model)
+  variables = jax.eval_shape(model.init, jax.random.key(0), batch)
+  loss = lambda v: model.apply(v, batch)[0].sum()
+  traced = lambda: "remat" in str(jax.make_jaxpr(jax.grad(loss))(variables))
+  steps = sum(batch[f"{m}_mask"].size for m in model.modalities)
+  monkeypatch.setattr(remat, "FEW", steps)
+  assert not traced()
+  monkeypatch.setattr(remat, "FEW", steps - 1)
+  assert traced()
+
+
 def test_bfloat16_computes_near_float32_with_float32_parameters():
   plain, half = build(width=12), build(width=12, dtype="bfloat16")
   batch = jax.tree.map(

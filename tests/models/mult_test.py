@@ -107,7 +107,7 @@ def test_every_variant_equals_its_oracle(variant):
 
 def test_the_published_network_has_the_published_parameters_and_operations():
   widths = {"text": 300, "vision": 35, "audio": 74}
-  model = models.build("mult", modalities=tuple(widths), attention="literal")
+  model = models.build("mult", modalities=tuple(widths))
   assert (model.width, model.heads, model.layers, model.kernel) == (30, 5, 5, 1)
   batch = {m: jax.ShapeDtypeStruct((1, 50, n), jnp.float32) for m, n in widths.items()}
   batch |= {f"{m}_mask": jax.ShapeDtypeStruct((1, 50), bool) for m in widths}

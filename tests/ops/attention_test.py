@@ -364,27 +364,6 @@ def test_an_unknown_implementation_is_answered_with_the_known_ones():
     attend(query, key, value, scale=1.0, implementation="flash")
 
 
-@pytest.mark.parametrize(
-  "length, dropped, expected",
-  [
-    (20, False, "dense"),
-    (20, True, "blocked"),
-    (150, False, "dense"),
-    (150, True, "dense"),
-    (300, False, "blocked"),
-    (700, False, "blocked"),
-  ],
-)
-def test_weights_are_stored_only_where_they_are_few(length, dropped, expected):
-  x = jax.ShapeDtypeStruct((8, length, 3, 4), jnp.float32)
-  options = dict(scale=0.5, dropout=DROPOUT if dropped else None)
-  read = lambda x, name: attend(x, x, x, implementation=name, **options).sum()
-  traced = lambda name: str(jax.make_jaxpr(jax.grad(read), static_argnums=1)(x, name))
-  found = {name: traced(name) for name in ("auto", "dense", "blocked")}
-  assert found["dense"] != found["blocked"]
-  assert found["auto"] == found[expected]
-
-
 @pytest.mark.parametrize("dropout", [None, DROPOUT], ids=["", "dropout"])
 def test_stored_attention_keeps_one_array_of_scores(dropout):
   query, key, value, _ = single()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mcr_jax.training.keys import cheap
+from mcr_jax.training.keys import fast_key
 
-KEY = cheap(jax.random.key(0))
+KEY = fast_key(jax.random.key(0))
 
 
 def test_numbers_are_uniform_and_do_not_follow_each_other():
@@ -28,7 +28,7 @@ def test_keys_that_are_neighbours_are_strangers(how):
   keys = {
     "split": lambda: jax.random.split(KEY, 300),
     "fold_in": lambda: jax.vmap(lambda i: jax.random.fold_in(KEY, i))(numbers),
-    "seed": lambda: jax.vmap(lambda i: cheap(jax.random.key(i)))(numbers),
+    "seed": lambda: jax.vmap(lambda i: fast_key(jax.random.key(i)))(numbers),
   }[how]()
   found = draws(keys)
   correlations = np.corrcoef(found)[np.triu_indices(300, 1)] * 400**0.5
@@ -50,4 +50,4 @@ def test_every_bit_is_set_half_of_the_time(width):
 def test_the_same_key_gives_the_same_numbers_within_a_program_and_outside():
   draw = lambda key: jax.random.normal(jax.random.fold_in(key, 7), (9,))
   np.testing.assert_allclose(draw(KEY), jax.jit(draw)(KEY), rtol=1e-6)
-  assert not np.allclose(draw(KEY), draw(cheap(jax.random.key(1))))
+  assert not np.allclose(draw(KEY), draw(fast_key(jax.random.key(1))))

@@ -18,7 +18,7 @@ import mcr_jax
 from mcr_jax import cli
 from mcr_jax import config as configs
 from mcr_jax.errors import NonFiniteLoss, UserError
-from mcr_jax.training.checkpoint import Checkpoints
+from mcr_jax.runs.checkpoint import Checkpoints
 from mcr_jax.training.loop import Trainer, train
 from tests.training import tiny
 

@@ -8,7 +8,7 @@ import numpy as np
 from mcr_jax import config as configs
 from mcr_jax.data import npz
 from mcr_jax.data.schema import Dataset, Modality
-from mcr_jax.training.writer import Writer, read
+from mcr_jax.runs.writer import Writer, read
 
 WIDTHS = {"text": 5, "audio": 3, "vision": 2}
 LONGEST = {"text": 5, "audio": 17, "vision": 11}

@@ -1,4 +1,4 @@
-"""The embedded data set as records: what the other builders do, without a file."""
+"""The synthetic data set as records: what the other builders do, without a file."""
 
 import tensorflow_datasets as tfds
 

@@ -101,7 +101,7 @@ class Model(nn.Module):
 
     x = jnp.concatenate(list(targets.values()), 1)
     mask = jnp.concatenate([masks[t] for t in targets], 1)
-    places = settings.places({t: masks[t] for t in targets})
+    positions = settings.positions({t: masks[t] for t in targets})
     for i in range(self.encoder_layers):
       encode = EncoderLayer(
         self.heads,
@@ -112,7 +112,7 @@ class Model(nn.Module):
         settings.dtype,
         name=f"encoder_{i}",
       )
-      x, seen = encode(x, mask, train=train, places=places)
+      x, seen = encode(x, mask, train=train, positions=positions)
       out |= {f"encoder_{i}/{k}": v for k, v in seen.items()}
     x = LayerNorm(name="encoder_norm")(keep(x, mask))
     ends = [

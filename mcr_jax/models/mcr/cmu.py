@@ -23,7 +23,7 @@ from mcr_jax.layers.dropout import Dropout
 from mcr_jax.layers.transformer import FeedForward, LayerNorm, Project, split_heads
 from mcr_jax.models.mcr.settings import Settings
 from mcr_jax.ops.attention import attend, attention_weights
-from mcr_jax.ops.broadcast import lead
+from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.masking import keep, masked_softmax
 from mcr_jax.ops.scores import read_scores
 from mcr_jax.types import Outputs
@@ -126,7 +126,9 @@ class CMU(nn.Module):
     """alpha_s b_s (B, T_s), dropped where every other source is missing."""
     others = [masks[r].any(-1) for r in keys if r != name]
     present = jnp.stack(others).any(0)[:, None]
-    return jnp.where(present, alpha[name] * lead(exchange[name][1], alpha[name]), 0)
+    return jnp.where(
+      present, alpha[name] * broadcast_left(exchange[name][1], alpha[name]), 0
+    )
 
   def _mixed(
     self, name, query, keys, value, masks, alpha, exchange, scale, drops, train

@@ -72,7 +72,7 @@ class Layer(nn.Module):
         standardize(joined),
         masks[t],
         jnp.concatenate(list(own.values()), 1),
-        s.places(own),
+        s.positions(own),
         train=train,
       )
       out |= _under(f"scu_{t}", seen)

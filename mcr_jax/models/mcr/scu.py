@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from mcr_jax.layers.transformer import FeedForward, LayerNorm, MultiHeadAttention
 from mcr_jax.models.mcr.settings import Settings
-from mcr_jax.ops.dropout import Places
+from mcr_jax.ops.dropout import Positions
 from mcr_jax.ops.masking import keep
 from mcr_jax.types import Outputs
 
@@ -36,7 +36,7 @@ class SCU(nn.Module):
     standardized_joined: Float[Array, "B K D"],
     mask: Bool[Array, "B T"],
     joined_mask: Bool[Array, "B K"],
-    joined_places: Places,
+    joined_positions: Positions,
     *,
     train: bool,
   ) -> tuple[Float[Array, "B T D"], Outputs]:
@@ -52,7 +52,7 @@ class SCU(nn.Module):
       name=name,
     )
     cross, cross_out = attention("cross")(
-      normed, joined, joined_mask, train=train, memory_places=joined_places
+      normed, joined, joined_mask, train=train, memory_positions=joined_positions
     )
     itself, self_out = attention("self")(normed, normed, mask, train=train)
     # The bias of the output projection must not stand in for what was never read.

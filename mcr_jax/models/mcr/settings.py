@@ -61,7 +61,7 @@ class Settings:
       m for m in self.modalities if any(m in self.sources(t) for t in self.targets)
     )
 
-  def places(self, masks: Mapping[str, Array]) -> Integer[np.ndarray, "_"]:
+  def positions(self, masks: Mapping[str, Array]) -> Integer[np.ndarray, "_"]:
     """Where the steps of joined streams stood if none were cut below its longest."""
     starts = np.cumsum([0, *(self.length(m) for m in masks)])
     steps = [mask.shape[1] for mask in masks.values()]

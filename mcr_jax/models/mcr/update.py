@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from mcr_jax.layers.transformer import FeedForward
 from mcr_jax.models.mcr.settings import Settings
-from mcr_jax.ops.broadcast import lead
+from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.masking import keep
 from mcr_jax.types import Outputs
 
@@ -45,7 +45,7 @@ class Update(nn.Module):
         "bias", nn.initializers.zeros, (s.length(self.modality), s.width)
       )
       gate = dense("source")(updated) + dense("target")(target)
-      gate = nn.sigmoid(gate + lead(bias[: source.shape[1]], gate))
+      gate = nn.sigmoid(gate + broadcast_left(bias[: source.shape[1]], gate))
       out = {"gate": keep(gate, mask)}
       updated = (1 - gate) * jnp.tanh(target) + gate * updated
     return keep(updated, mask), out
@@ -73,5 +73,5 @@ class Join(nn.Module):
     joined = jnp.concatenate(list(sources.values()), 1)
     mask = jnp.concatenate([masks[m] for m in sources], 1)
     gate = nn.Dense(s.width, use_bias=False, dtype=s.dtype, name="gate")(joined)
-    gate = nn.sigmoid(gate + lead(bias, gate))
+    gate = nn.sigmoid(gate + broadcast_left(bias, gate))
     return keep(gate * jnp.tanh(joined), mask), {"gate": keep(gate, mask)}

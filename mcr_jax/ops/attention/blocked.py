@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
 
-from mcr_jax.ops import dropout as chance
+from mcr_jax.ops import dropout as counter
 from mcr_jax.ops.attention.features import SAVED, extend
 from mcr_jax.ops.dropout import Dropout
 
@@ -65,8 +65,8 @@ def attend(
   wide = jnp.promote_types(dtype, jnp.float32)
   query, key, value = (x.astype(wide) for x in (query, key, value))
   query, key = extend(query, key, mask, bias, scale)
-  luck = None if dropout is None else _luck(query, key, dropout)
-  return _attend(blocks, query, key, value, luck).astype(dtype)
+  drop_state = None if dropout is None else _drop_state(query, key, dropout)
+  return _attend(blocks, query, key, value, drop_state).astype(dtype)
 
 
 def _divisor(number, most):
@@ -74,22 +74,29 @@ def _divisor(number, most):
   return max(d for d in range(1, number + 1) if number % d == 0 and d <= max(1, most))
 
 
-def _luck(query, key, dropout):
+def _drop_state(query, key, dropout):
   """What a block needs to decide who is dropped: states of rows and columns, odds."""
   batch, queries, heads, _ = query.shape
-  places = chance.index(queries, dropout.query)
-  rows = chance.rows(dropout.seed, chance.index(batch), chance.index(heads), places)
-  columns = chance.columns(chance.index(key.shape[1], dropout.key))
-  boost = chance.inverse(dropout.rate).astype(query.dtype)
-  return rows.transpose(0, 2, 1)[..., None], columns, chance.limit(dropout.rate), boost
+  positions = counter.index(queries, dropout.query)
+  rows = counter.rows(
+    dropout.seed, counter.index(batch), counter.index(heads), positions
+  )
+  columns = counter.columns(counter.index(key.shape[1], dropout.key))
+  rescale = counter.inverse(dropout.rate).astype(query.dtype)
+  return (
+    rows.transpose(0, 2, 1)[..., None],
+    columns,
+    counter.limit(dropout.rate),
+    rescale,
+  )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(blocks, query, key, value, luck):
-  return _forward(blocks, query, key, value, luck)[0]
+def _attend(blocks, query, key, value, drop_state):
+  return _forward(blocks, query, key, value, drop_state)[0]
 
 
-def _forward(blocks, query, key, value, luck):
+def _forward(blocks, query, key, value, drop_state):
   def group(query, rows, key, value):
     key = key.swapaxes(-1, -2)
     # A column of ones adds the weights up in the product that reads the values.
@@ -99,50 +106,50 @@ def _forward(blocks, query, key, value, luck):
       scores = jnp.einsum("nhqd,nhdk->nhqk", query, key)
       peak = scores.max(-1, keepdims=True)
       weights = jnp.exp(scores - peak)
-      if luck is None:
+      if drop_state is None:
         read = jnp.einsum("nhqk,nhke->nhqe", weights, wider)
         read, total = read[..., :-1], read[..., -1:]
       else:
         total = weights.sum(-1, keepdims=True)
-        kept = weights * _fate(rows, luck)
+        kept = weights * _keep_scale(rows, drop_state)
         read = jnp.einsum("nhqk,nhke->nhqe", kept, value)
       return read / total, peak + jnp.log(total)
 
     return _map(block, query, rows)
 
-  rows = None if luck is None else luck[0]
+  rows = None if drop_state is None else drop_state[0]
   read, lse = _map(group, *_pieces(blocks, (query, rows), (key, value)))
   read = checkpoint_name(_join(read, *query.shape[:2]), SAVED)
   lse = checkpoint_name(lse, SAVED)
-  return read, (query, key, value, luck, read, lse)
+  return read, (query, key, value, drop_state, read, lse)
 
 
-def _backward(blocks, saved, pull):
-  query, key, value, luck, read, lse = saved
+def _backward(blocks, saved, do):
+  query, key, value, drop_state, read, lse = saved
 
-  def group(lse, query, pull, drag, rows, key, value):
+  def group(lse, query, do, delta, rows, key, value):
     turned, upright = key.swapaxes(-1, -2), value.swapaxes(-1, -2)
 
     def block(sums, inputs):
-      lse, query, pull, drag, rows = inputs
+      lse, query, do, delta, rows = inputs
       weights = jnp.exp(jnp.einsum("nhqd,nhdk->nhqk", query, turned) - lse)
-      slope, kept = jnp.einsum("nhqe,nhek->nhqk", pull, upright), weights
-      if luck is not None:
-        fate = _fate(rows, luck)
-        slope, kept = slope * fate, weights * fate
-      slope = weights * (slope - drag)
-      to_key = jnp.einsum("nhqd,nhqk->nhdk", query, slope)
-      to_value = jnp.einsum("nhqe,nhqk->nhek", pull, kept)
-      to_query = jnp.einsum("nhqk,nhkd->nhqd", slope, key)
+      ds, kept = jnp.einsum("nhqe,nhek->nhqk", do, upright), weights
+      if drop_state is not None:
+        keep_scale = _keep_scale(rows, drop_state)
+        ds, kept = ds * keep_scale, weights * keep_scale
+      ds = weights * (ds - delta)
+      to_key = jnp.einsum("nhqd,nhqk->nhdk", query, ds)
+      to_value = jnp.einsum("nhqe,nhqk->nhek", do, kept)
+      to_query = jnp.einsum("nhqk,nhkd->nhqd", ds, key)
       return (sums[0] + to_key, sums[1] + to_value), to_query
 
     start = jnp.zeros_like(turned), jnp.zeros_like(upright)
-    sums, to_query = _scan(block, start, lse, query, pull, drag, rows)
+    sums, to_query = _scan(block, start, lse, query, do, delta, rows)
     return to_query, *(x.swapaxes(-1, -2) for x in sums)
 
-  drag = (pull * read).sum(-1, keepdims=True)
-  rows = None if luck is None else luck[0]
-  pieces = _pieces(blocks, (query, pull, drag, rows), (key, value))
+  delta = (do * read).sum(-1, keepdims=True)
+  rows = None if drop_state is None else drop_state[0]
+  pieces = _pieces(blocks, (query, do, delta, rows), (key, value))
   to_query, to_key, to_value = _map(group, lse, *pieces)
   to_query = _join(to_query, *query.shape[:2])
   to_key, to_value = (_join(x[:, None], *key.shape[:2]) for x in (to_key, to_value))
@@ -152,11 +159,11 @@ def _backward(blocks, saved, pull):
 _attend.defvjp(_forward, _backward)
 
 
-def _fate(rows, luck):
+def _keep_scale(rows, drop_state):
   """The factor of every weight: 0 where dropped, else what makes up for the dropped."""
-  _, columns, limit, boost = luck
-  kept = chance.survives(chance.finalise(rows + columns[None, None, None]), limit)
-  return jnp.where(kept, boost, jnp.zeros((), boost.dtype))
+  _, columns, limit, rescale = drop_state
+  kept = counter.is_kept(counter.finalise(rows + columns[None, None, None]), limit)
+  return jnp.where(kept, rescale, jnp.zeros((), rescale.dtype))
 
 
 def _pieces(blocks, by_query, by_key):

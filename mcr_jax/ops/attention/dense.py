@@ -36,52 +36,52 @@ def attend(
   query, key, value = (x.astype(wide) for x in (query, key, value))
   query, key = extend(query, key, mask, bias, scale)
   query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
-  luck = None
+  drop_state = None
   if dropout is not None:
     shape = (*query.shape[:-1], key.shape[-2])
-    luck = dropout.keep(shape), inverse(dropout.rate).astype(wide)
-  return _attend(query, key, value, luck).transpose(0, 2, 1, 3).astype(dtype)
+    drop_state = dropout.keep(shape), inverse(dropout.rate).astype(wide)
+  return _attend(query, key, value, drop_state).transpose(0, 2, 1, 3).astype(dtype)
 
 
 @jax.custom_vjp
-def _attend(query, key, value, luck):
-  return _forward(query, key, value, luck)[0]
+def _attend(query, key, value, drop_state):
+  return _forward(query, key, value, drop_state)[0]
 
 
-def _forward(query, key, value, luck):
+def _forward(query, key, value, drop_state):
   scores = jnp.einsum("bhqd,bhdk->bhqk", query, key.swapaxes(-1, -2))
   grown = jnp.exp(scores - scores.max(-1, keepdims=True))
-  if luck is None:
+  if drop_state is None:
     wider = jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
     read = jnp.einsum("bhqk,bhke->bhqe", grown, wider)
     read, total = read[..., :-1], read[..., -1:]
   else:
     total = grown.sum(-1, keepdims=True)
     # The sign says what is dropped, so that one array is kept and not two.
-    grown = jnp.where(luck[0], grown, -grown)
-    read = jnp.einsum("bhqk,bhke->bhqe", jnp.maximum(grown, 0), value * luck[1])
+    grown = jnp.where(drop_state[0], grown, -grown)
+    read = jnp.einsum("bhqk,bhke->bhqe", jnp.maximum(grown, 0), value * drop_state[1])
   total = checkpoint_name(total, SAVED)
   read = checkpoint_name(read / total, SAVED)
-  boost = None if luck is None else luck[1]
-  return read, (query, key, value, boost, grown, total, read)
+  rescale = None if drop_state is None else drop_state[1]
+  return read, (query, key, value, rescale, grown, total, read)
 
 
-def _backward(saved, pull):
-  query, key, value, boost, grown, total, read = saved
-  pull = pull / total
-  drag = (pull * read).sum(-1, keepdims=True)
+def _backward(saved, do):
+  query, key, value, rescale, grown, total, read = saved
+  do = do / total
+  delta = (do * read).sum(-1, keepdims=True)
   # What makes up for the dropped is multiplied into the smaller arrays.
-  pull = pull if boost is None else pull * boost
-  slope = jnp.einsum("bhqe,bhek->bhqk", pull, value.swapaxes(-1, -2))
-  if boost is None:
-    slope, kept = grown * (slope - drag), grown
+  do = do if rescale is None else do * rescale
+  ds = jnp.einsum("bhqe,bhek->bhqk", do, value.swapaxes(-1, -2))
+  if rescale is None:
+    ds, kept = grown * (ds - delta), grown
   else:
     kept = jnp.maximum(grown, 0)
-    slope = kept * slope - jnp.abs(grown) * drag
-  to_query = jnp.einsum("bhqk,bhkd->bhqd", slope, key)
+    ds = kept * ds - jnp.abs(grown) * delta
+  to_query = jnp.einsum("bhqk,bhkd->bhqd", ds, key)
   # With the keys as the last axis: three times faster than the other way round.
-  to_key = jnp.einsum("bhqd,bhqk->bhdk", query, slope).swapaxes(-1, -2)
-  to_value = jnp.einsum("bhqe,bhqk->bhek", pull, kept).swapaxes(-1, -2)
+  to_key = jnp.einsum("bhqd,bhqk->bhdk", query, ds).swapaxes(-1, -2)
+  to_value = jnp.einsum("bhqe,bhqk->bhek", do, kept).swapaxes(-1, -2)
   return to_query, to_key, to_value, None
 
 

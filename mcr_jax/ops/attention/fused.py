@@ -20,7 +20,7 @@ from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
-from mcr_jax.ops import dropout as chance
+from mcr_jax.ops import dropout as counter
 from mcr_jax.ops.attention.features import SAVED
 from mcr_jax.ops.dropout import Dropout
 
@@ -67,12 +67,14 @@ def attend(
   query, key, value = (
     _whole(x.astype(wide).transpose(0, 2, 3, 1)) for x in (query, key, value)
   )
-  luck, boost = None, None
+  drop_state, rescale = None, None
   if dropout is not None:
-    luck, boost = _luck(batch, queries, heads, keys, dropout, wide)
-  read = _attend((queries, keys, gpu), query, key, value, _whole(shift, -1e30), luck)
-  if boost is not None:
-    read = read * boost
+    drop_state, rescale = _drop_state(batch, queries, heads, keys, dropout, wide)
+  read = _attend(
+    (queries, keys, gpu), query, key, value, _whole(shift, -1e30), drop_state
+  )
+  if rescale is not None:
+    read = read * rescale
   return read[..., :queries].transpose(0, 3, 1, 2).astype(dtype)
 
 
@@ -87,15 +89,17 @@ def _whole(x, fill=0):
   )
 
 
-def _luck(batch, queries, heads, keys, dropout, dtype):
+def _drop_state(batch, queries, heads, keys, dropout, dtype):
   """States of rows and of columns, and what their hash must reach, by sample."""
-  places = chance.index(queries, dropout.query)
-  states = chance.rows(dropout.seed, chance.index(batch), chance.index(heads), places)
-  columns = chance.columns(chance.index(keys, dropout.key))
+  positions = counter.index(queries, dropout.query)
+  states = counter.rows(
+    dropout.seed, counter.index(batch), counter.index(heads), positions
+  )
+  columns = counter.columns(counter.index(keys, dropout.key))
   columns = jnp.broadcast_to(columns[None], (batch, keys))
-  limit = jnp.broadcast_to(chance.limit(dropout.rate), (batch,))
-  boost = chance.inverse(dropout.rate).astype(dtype)
-  return (_whole(states), _whole(columns), limit), boost
+  limit = jnp.broadcast_to(counter.limit(dropout.rate), (batch,))
+  rescale = counter.inverse(dropout.rate).astype(dtype)
+  return (_whole(states), _whole(columns), limit), rescale
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -103,22 +107,22 @@ def _attend(sizes, *operands):
   return _forward(sizes, *operands)[0]
 
 
-def _forward(sizes, query, key, value, shift, luck):
+def _forward(sizes, query, key, value, shift, drop_state):
   shapes = value.shape[:3] + query.shape[3:], query.shape[:2] + query.shape[3:]
-  inputs = query, key, value, shift, *(luck or ())
+  inputs = query, key, value, shift, *(drop_state or ())
   read, lse = _call("forward", sizes, shapes, inputs)
   read, lse = checkpoint_name(read, SAVED), checkpoint_name(lse, SAVED)
-  return read, (query, key, value, shift, luck, read, lse)
+  return read, (query, key, value, shift, drop_state, read, lse)
 
 
-def _backward(sizes, saved, pull):
-  query, key, value, shift, luck, read, lse = saved
-  drag = (pull * read).sum(2)
-  inputs = query, key, value, shift, pull, lse, drag, *(luck or ())
+def _backward(sizes, saved, do):
+  query, key, value, shift, drop_state, read, lse = saved
+  delta = (do * read).sum(2)
+  inputs = query, key, value, shift, do, lse, delta, *(drop_state or ())
   [to_query] = _call("to_queries", sizes, [query.shape], inputs)
   shapes = key.shape, value.shape, key.shape[:2] + key.shape[3:]
   to_key, to_value, to_shift = _call("to_keys", sizes, shapes, inputs)
-  # The slope of a power of two.
+  # The derivative of a power of two.
   to_query, to_key, to_shift = (
     x * math.log(2) for x in (to_query, to_key, to_shift.sum(1))
   )
@@ -139,8 +143,8 @@ def _call(name, sizes, shapes, inputs):
   rows, columns = (keys, queries) if name == "to_keys" else (queries, keys)
   tile = tiles.Tile.over(columns, tiles.COLUMNS[name], gpu)
   _, heads, *features = inputs[0].shape[:3] + inputs[2].shape[2:3]
-  luck = inputs[-1].dtype == jnp.uint32
-  kernel = functools.partial(getattr(tiles, name), tile, features, luck)
+  drop_state = inputs[-1].dtype == jnp.uint32
+  kernel = functools.partial(getattr(tiles, name), tile, features, drop_state)
   blocks = -(-rows // tiles.ROWS)
 
   @custom_vmap

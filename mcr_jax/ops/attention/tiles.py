@@ -15,7 +15,7 @@ issues 128 operations of a thread, so that 8 cost as much as an exponential.
 With d features a head, a score takes, beside its exponential,
 
   forward  2 d + 3   score, maximum, distance, sum, value           d = 4: 11
-  queries  3 d + 3   score, distance, value, slope, gradient        d = 4: 15
+  queries  3 d + 3   score, distance, value, ds, gradient        d = 4: 15
   keys     4 d + 4   the same, and gradients of value and bias      d = 4: 20
 
 and with dropout 10 more in each pass, nine of them on integers, at half the rate.
@@ -34,7 +34,7 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu
 
-from mcr_jax.ops import dropout as chance
+from mcr_jax.ops import dropout as counter
 
 # The rows that a warpgroup of 128 threads can share, by the hardware's layout of a
 # tile: a thread has every eighth row and a quarter of the columns.
@@ -124,12 +124,12 @@ class Tile(NamedTuple):
     return mosaic_gpu.layout_cast(value, layout)
 
 
-def forward(tile, features, luck, query, key, value, shift, *refs):
+def forward(tile, features, drop_state, query, key, value, shift, *refs):
   """What is read, and the logarithm of every row's sum."""
-  *chances, read, lse = refs
+  *keep_states, read, lse = refs
   at = tile.place
   queries = [tile.row(query, *at, d) for d in range(features[0])]
-  fate = _fate(tile, luck, chances, at, by_row=True)
+  keep_scale = _keep_scale(tile, drop_state, keep_states, at, by_row=True)
   dtype = query.dtype
 
   def body(step, carry):
@@ -141,7 +141,7 @@ def forward(tile, features, luck, query, key, value, shift, *refs):
     weights = jnp.exp2(scores - tile.down(higher))
     fade = jnp.exp2(peak - higher)
     total = total * fade + weights.sum(1)
-    kept = fate(step)(weights)
+    kept = keep_scale(step)(weights)
     columns = (tile.column(value, step, *at, e) for e in range(features[1]))
     sums = [
       old * fade + (kept * tile.across(column)).sum(1)
@@ -157,14 +157,16 @@ def forward(tile, features, luck, query, key, value, shift, *refs):
   tile.store(lse, peak + jnp.log(total) * (1 / math.log(2)), *at)
 
 
-def to_queries(tile, features, luck, query, key, value, shift, pull, lse, drag, *refs):
+def to_queries(
+  tile, features, drop_state, query, key, value, shift, do, lse, delta, *refs
+):
   """The gradient of the queries."""
-  *chances, gradient = refs
+  *keep_states, gradient = refs
   at = tile.place
   queries = [tile.row(query, *at, d) for d in range(features[0])]
-  pulls = [tile.row(pull, *at, e) for e in range(features[1])]
-  sums_of_rows, drags = tile.row(lse, *at), tile.row(drag, *at)
-  fate = _fate(tile, luck, chances, at, by_row=True)
+  dos = [tile.row(do, *at, e) for e in range(features[1])]
+  sums_of_rows, deltas = tile.row(lse, *at), tile.row(delta, *at)
+  keep_scale = _keep_scale(tile, drop_state, keep_states, at, by_row=True)
 
   def body(step, sums):
     keys = [tile.across(tile.column(key, step, *at, d)) for d in range(features[0])]
@@ -172,45 +174,47 @@ def to_queries(tile, features, luck, query, key, value, shift, pull, lse, drag, 
     for x, y in zip(queries, keys, strict=True):
       scores += tile.down(x) * y
     weights = jnp.exp2(scores - tile.down(sums_of_rows))
-    slope = _outer(
+    ds = _outer(
       (tile.down(x), tile.across(tile.column(value, step, *at, e)))
-      for e, x in enumerate(pulls)
+      for e, x in enumerate(dos)
     )
-    slope = weights * (fate(step)(slope) - tile.down(drags))
-    return [old + (slope * y).sum(1) for old, y in zip(sums, keys, strict=True)]
+    ds = weights * (keep_scale(step)(ds) - tile.down(deltas))
+    return [old + (ds * y).sum(1) for old, y in zip(sums, keys, strict=True)]
 
   zero = tile.fill(0.0, query.dtype)
   for d, x in enumerate(tile.walk(body, [zero] * features[0])):
     tile.store(gradient, x, *at, d)
 
 
-def to_keys(tile, features, luck, query, key, value, shift, pull, lse, drag, *refs):
+def to_keys(
+  tile, features, drop_state, query, key, value, shift, do, lse, delta, *refs
+):
   """The gradients of keys, values and what shifts the scores; rows are keys here."""
-  *chances, to_key, to_value, to_shift = refs
+  *keep_states, to_key, to_value, to_shift = refs
   at = tile.place
   keys = [tile.row(key, *at, d) for d in range(features[0])]
   values = [tile.row(value, *at, e) for e in range(features[1])]
   shifts = tile.row(shift, at[0])
-  fate = _fate(tile, luck, chances, at, by_row=False)
+  keep_scale = _keep_scale(tile, drop_state, keep_states, at, by_row=False)
 
   def body(step, carry):
     by_key, by_value, by_shift = carry
     queries = [
       tile.across(tile.column(query, step, *at, d)) for d in range(features[0])
     ]
-    pulls = [tile.across(tile.column(pull, step, *at, e)) for e in range(features[1])]
+    dos = [tile.across(tile.column(do, step, *at, e)) for e in range(features[1])]
     scores = tile.down(shifts)
     for x, y in zip(keys, queries, strict=True):
       scores += tile.down(x) * y
     weights = jnp.exp2(scores - tile.across(tile.column(lse, step, *at)))
-    slope = _outer((tile.down(x), y) for x, y in zip(values, pulls, strict=True))
-    drags = tile.across(tile.column(drag, step, *at))
-    drop = fate(step)
-    slope, kept = weights * (drop(slope) - drags), drop(weights)
+    ds = _outer((tile.down(x), y) for x, y in zip(values, dos, strict=True))
+    deltas = tile.across(tile.column(delta, step, *at))
+    drop = keep_scale(step)
+    ds, kept = weights * (drop(ds) - deltas), drop(weights)
     return (
-      [old + (slope * y).sum(1) for old, y in zip(by_key, queries, strict=True)],
-      [old + (kept * y).sum(1) for old, y in zip(by_value, pulls, strict=True)],
-      by_shift + slope.sum(1),
+      [old + (ds * y).sum(1) for old, y in zip(by_key, queries, strict=True)],
+      [old + (kept * y).sum(1) for old, y in zip(by_value, dos, strict=True)],
+      by_shift + ds.sum(1),
     )
 
   zero = tile.fill(0.0, query.dtype)
@@ -228,21 +232,21 @@ def _outer(pairs):
   return functools.reduce(jnp.add, (x * y for x, y in pairs))
 
 
-def _fate(tile, luck, refs, at, by_row):
+def _keep_scale(tile, drop_state, refs, at, by_row):
   """step -> what drops entries of the tile; where `by_row`, rows are queries."""
-  if not luck:
+  if not drop_state:
     return lambda step: lambda x: x
-  states, places, limit = refs
+  states, positions, limit = refs
   least = limit[at[0]]
-  rows = tile.row(states, *at) if by_row else tile.row(places, at[0])
+  rows = tile.row(states, *at) if by_row else tile.row(positions, at[0])
 
-  def fate(step):
+  def keep_scale(step):
     if by_row:
-      columns = tile.column(places, step, at[0])
+      columns = tile.column(positions, step, at[0])
     else:
       columns = tile.column(states, step, *at)
-    bits = chance.finalise(tile.down(rows) + tile.across(columns))
-    kept = chance.survives(bits, least)
+    bits = counter.finalise(tile.down(rows) + tile.across(columns))
+    kept = counter.is_kept(bits, least)
     return lambda x: jnp.where(kept, x, jnp.zeros_like(x))
 
-  return fate
+  return keep_scale

@@ -22,7 +22,7 @@ import numpy as np
 from absl import logging as absl_logging
 
 from mcr_jax.errors import DamagedCheckpoint, UserError
-from mcr_jax.training.trees import digest_of, flatten, into, nest
+from mcr_jax.runs.trees import digest_of, flatten, into, nest
 
 _META = "_meta"
 # In digests.json: the newest step of each kind that was written to its end.
@@ -282,7 +282,7 @@ def _not_saved(folder: Path, error: Exception) -> Exception:
 
 def remove(folder: Path) -> None:
   """Deletes a folder; it is renamed first, so that half of it does not look whole."""
-  grave = folder.with_name(f"{folder.name}.deleted")
-  shutil.rmtree(grave, ignore_errors=True)
-  folder.rename(grave)
-  shutil.rmtree(grave, ignore_errors=True)
+  doomed = folder.with_name(f"{folder.name}.deleted")
+  shutil.rmtree(doomed, ignore_errors=True)
+  folder.rename(doomed)
+  shutil.rmtree(doomed, ignore_errors=True)

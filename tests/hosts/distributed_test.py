@@ -4,8 +4,8 @@ import jax
 import pytest
 
 from mcr_jax.errors import UserError
-from mcr_jax.training import distributed
-from mcr_jax.training.watch import LostProcess
+from mcr_jax.hosts import distributed
+from mcr_jax.hosts.watch import LostProcess
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ LIMIT = 120
 PROGRAM = """
 from mcr_jax import cli
 from mcr_jax.train import main
-from mcr_jax.training import watch
+from mcr_jax.hosts import watch
 watch.INTERVAL, watch.TIMEOUT, watch.GRACE = 0.5, 5.0, 1.0
 cli.run(main)
 """

@@ -12,10 +12,11 @@ from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
 from mcr_jax.errors import UserError
-from mcr_jax.training import distributed, writer
+from mcr_jax.hosts import distributed
+from mcr_jax.runs import writer
 
 # Where a run computes is not what it computes: these may change at a resume.
-FREE = (
+MUTABLE_ON_RESUME = (
   "mesh.",
   "data.placement",
   "data.pipeline",
@@ -26,7 +27,7 @@ FREE = (
   "model.scan_layers",
 )
 # What a run writes before config.json, which makes its folder a run's.
-FIRST = ("run.json", "normalization.npz")
+WRITTEN_BEFORE_CONFIG = ("run.json", "normalization.npz")
 
 
 def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
@@ -60,7 +61,7 @@ def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
   except (ValueError, OSError) as error:
     raise UserError(f"{saved} cannot be read ({error}).") from error
   changes = configs.difference(before, config)
-  changes = [line for line in changes if not line.startswith(FREE)]
+  changes = [line for line in changes if not line.startswith(MUTABLE_ON_RESUME)]
   if changes:
     raise UserError(
       f"{workdir} holds a run with another config ({'; '.join(changes)}): choose "
@@ -157,6 +158,6 @@ def _entries(workdir: Path) -> list[Path]:
 
 def _begun(name: str) -> bool:
   """Whether a start that was cut off may have left this file, whole or not."""
-  drafts = tuple(f".{first}." for first in FIRST)
+  drafts = tuple(f".{first}." for first in WRITTEN_BEFORE_CONFIG)
   whole = name.removesuffix(".partial")
-  return whole in (*FIRST, "config.json") or name.startswith(drafts)
+  return whole in (*WRITTEN_BEFORE_CONFIG, "config.json") or name.startswith(drafts)

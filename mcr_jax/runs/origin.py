@@ -10,10 +10,11 @@ from mcr_jax.data.load import check_fits, digest
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
-from mcr_jax.run import Run, load_run
-from mcr_jax.training import setup, workspace
-from mcr_jax.training.checkpoint import Checkpoints
-from mcr_jax.training.writer import describe
+from mcr_jax.runs import workspace
+from mcr_jax.runs.checkpoint import Checkpoints
+from mcr_jax.runs.run import Run, load_run
+from mcr_jax.runs.writer import describe
+from mcr_jax.training import setup
 
 
 @dataclasses.dataclass

@@ -15,13 +15,14 @@ from mcr_jax import config as configs
 from mcr_jax import evaluators, fields
 from mcr_jax.data import batches, load, schedule
 from mcr_jax.data.checks import validate
-from mcr_jax.data.load import as_numbers, check_fits, digest, mend
+from mcr_jax.data.load import as_numbers, check_fits, digest, impute_nonfinite
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
-from mcr_jax.training import mesh as meshes
-from mcr_jax.training import setup, workspace
-from mcr_jax.training.checkpoint import Checkpoints
+from mcr_jax.hosts import mesh as meshes
+from mcr_jax.runs import workspace
+from mcr_jax.runs.checkpoint import Checkpoints
+from mcr_jax.training import setup
 from mcr_jax.training.programs import Programs
 
 KINDS = ("best", "last")
@@ -109,7 +110,9 @@ class Run:
     """
     if isinstance(source, Dataset):
       dataset = as_numbers(source) if self.shape.task == "regression" else source
-      dataset = mend(validate(dataset, labels, ()), self.config.data.nonfinite)
+      dataset = impute_nonfinite(
+        validate(dataset, labels, ()), self.config.data.nonfinite
+      )
     elif source is None:
       dataset = setup.read_data(self.config)
       if self.digest not in ("", digest(dataset)):

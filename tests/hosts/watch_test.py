@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from mcr_jax.training import watch as watches
-from mcr_jax.training.watch import LostProcess, Watch
+from mcr_jax.hosts import watch as watches
+from mcr_jax.hosts.watch import LostProcess, Watch
 
 INTERVAL, TIMEOUT = 0.02, 0.2
 

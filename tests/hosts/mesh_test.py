@@ -6,7 +6,7 @@ import pytest
 
 from mcr_jax.data import npz, schedule
 from mcr_jax.errors import UserError
-from mcr_jax.training import mesh as meshes
+from mcr_jax.hosts import mesh as meshes
 from mcr_jax.training.loop import train
 from tests.training import tiny
 

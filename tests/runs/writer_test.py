@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from mcr_jax.errors import DamagedCheckpoint, Interrupted, UserError
-from mcr_jax.training import writer as writers
+from mcr_jax.hosts.signals import Signals
+from mcr_jax.runs import writer as writers
+from mcr_jax.runs.writer import Writer, describe
 from mcr_jax.training.progress import Progress, duration
-from mcr_jax.training.signals import Signals
-from mcr_jax.training.writer import Writer, describe
 
 
 def lines(folder) -> list[dict]:
@@ -131,7 +131,7 @@ def test_a_full_disk_ends_a_run_and_does_not_hang_it(tmp_path, size):
   program = textwrap.dedent(f"""
     import resource, signal
     from mcr_jax import cli
-    from mcr_jax.training.writer import Writer
+    from mcr_jax.runs.writer import Writer
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     def main(argv):
       resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))

@@ -9,7 +9,7 @@ import pytest
 from mcr_jax import load_run
 from mcr_jax.config import complete, to_json
 from mcr_jax.errors import DamagedCheckpoint, Interrupted, UserError
-from mcr_jax.training import workspace
+from mcr_jax.runs import workspace
 from mcr_jax.training.loop import train
 from mcr_jax.training.progress import Progress
 from tests.training import tiny

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from mcr_jax.errors import McrJaxError, UserError
-from mcr_jax.training import watch as watches
+from mcr_jax.hosts import watch as watches
 
 # Between two agreements, which make every process wait for the others' devices.
 STEPS = 8

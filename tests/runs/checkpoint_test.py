@@ -17,8 +17,8 @@ import optax
 import pytest
 
 from mcr_jax.errors import DamagedCheckpoint, UserError
-from mcr_jax.training.checkpoint import Checkpoints
-from mcr_jax.training.trees import digest_of, flatten
+from mcr_jax.runs.checkpoint import Checkpoints
+from mcr_jax.runs.trees import digest_of, flatten
 
 # TensorStore's threads may report to Orbax's event loop after a failed read closed it.
 pytestmark = pytest.mark.filterwarnings(
@@ -236,7 +236,7 @@ def test_a_checkpoint_of_another_model_names_what_differs(tmp_path):
 SAVES = """
   import sys
   import numpy as np
-  from mcr_jax.training.checkpoint import Checkpoints
+  from mcr_jax.runs.checkpoint import Checkpoints
   checkpoints = Checkpoints(sys.argv[1])
   done = checkpoints.restore_last()
   step = 0 if done is None else done.step
@@ -284,7 +284,7 @@ FULL = """
   import resource, sys
   import numpy as np
   from mcr_jax.errors import UserError
-  from mcr_jax.training.checkpoint import Checkpoints
+  from mcr_jax.runs.checkpoint import Checkpoints
   checkpoints = Checkpoints(sys.argv[1])
   checkpoints.save_last(1, {"x": np.zeros(3)}, {})
   resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

@@ -6,8 +6,8 @@ import pytest
 
 from mcr_jax import config as configs
 from mcr_jax.errors import UserError
-from mcr_jax.training import workspace
-from mcr_jax.training.writer import Writer
+from mcr_jax.runs import workspace
+from mcr_jax.runs.writer import Writer
 from tests.training import tiny
 
 FACTS = {"seeds": [1, 3], "shape": {}, "data": {"digest": "0"}}
