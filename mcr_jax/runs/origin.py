@@ -25,13 +25,13 @@ class Origin:
     shape: of the data that the model accepts.
     normalizer: of the features.
     facts: of run.json.
-    before: the run whose weights this one starts from.
+    pretrained: the run whose weights this one starts from.
   """
 
   shape: setup.Shape
   normalizer: Normalizer
   facts: dict[str, Any]
-  before: Run | None
+  pretrained: Run | None
 
 
 def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> Origin:
@@ -46,10 +46,10 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
   """
   own = digest(dataset)
   begun = (workdir / "config.json").is_file()
-  before = None
+  pretrained = None
   # A run that has a checkpoint does not need the one that it started from.
   if config.train.init_from and not (begun and Checkpoints(workdir).steps("last")):
-    before = load_run(config.train.init_from)
+    pretrained = load_run(config.train.init_from)
   if begun:
     facts = workspace.facts(workdir)
     if (then := facts["data"]["digest"]) != own:
@@ -58,34 +58,36 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
         f"{own[:12]}): a resumed run would mix two."
       )
     normalizer = Normalizer.load(workdir / "normalization.npz")
-    return Origin(setup.Shape.from_json(facts["shape"]), normalizer, facts, before)
+    return Origin(setup.Shape.from_json(facts["shape"]), normalizer, facts, pretrained)
   room = dict(config.data.lengths)
-  if before is not None:
-    before.check_features(dataset)
-    _check_normalization(config, before)
-    room = {**before.shape.lengths, **room}
+  if pretrained is not None:
+    pretrained.check_features(dataset)
+    _check_normalization(config, pretrained)
+    room = {**pretrained.shape.lengths, **room}
   shape = setup.Shape.of(dataset, room, config.evals.metrics)
   check_fits(dataset, shape.lengths)
-  normalizer = before.normalizer if before else setup.normalizer_of(config, dataset)
+  normalizer = (
+    pretrained.normalizer if pretrained else setup.normalizer_of(config, dataset)
+  )
   notes = [*dataset.notes, *normalizer.notes]
-  if before and config.data.normalize:
-    notes.append(f"Features are normalised by the statistics of {before.workdir}.")
+  if pretrained and config.data.normalize:
+    notes.append(f"Features are normalised by the statistics of {pretrained.workdir}.")
   facts = {
     **describe(),
     "data": {"digest": own, "source": dataset.source, "notes": notes},
     "shape": shape.to_json(),
     "seeds": list(seeds),
   }
-  return Origin(shape, normalizer, facts, before)
+  return Origin(shape, normalizer, facts, pretrained)
 
 
-def _check_normalization(config: ConfigDict, before: Run) -> None:
+def _check_normalization(config: ConfigDict, pretrained: Run) -> None:
   fields = ["normalize", "clip"] if config.data.normalize else ["normalize"]
   for field in fields:
-    here, there = config.data[field], before.config.data[field]
+    here, there = config.data[field], pretrained.config.data[field]
     if here != there:
       raise UserError(
-        f"data.{field}={here} here and {there} in train.init_from={before.workdir}, "
+        f"data.{field}={here} here and {there} in train.init_from={pretrained.workdir}, "
         "whose weights are for features as it made them: set "
         f"--config.data.{field}={there}."
       )

@@ -100,7 +100,7 @@ def attention_weights(
 
 
 def _without_padding(mask, key, value, bias):
-  """Zeroes what must not be intermediates; a product with it would still carry a NaN."""
+  """Zeroes what must not be seen; a product with it would still carry a NaN."""
   if mask is None:
     return key, value, bias
   clean = lambda x: jnp.where(mask[..., None, None], x, jnp.zeros((), x.dtype))
