@@ -11,7 +11,7 @@ from mcr_jax.data import npz
 from mcr_jax.errors import Interrupted, UserError
 from mcr_jax.training.loop import Trainer, train
 from tests.training import tiny
-from tests.training.resume_test import signal_after
+from tests.runs.resume_test import signal_after
 
 SHORT = {"epochs": 1}
 
