@@ -1,6 +1,9 @@
 """The ways a run can end early, each with the exit code the command line gives it."""
 
+import difflib
 import signal as signals
+from collections.abc import Iterable
+from typing import Any
 
 
 class McrJaxError(Exception):
@@ -34,3 +37,28 @@ class Interrupted(McrJaxError):
     super().__init__(message)
     self.exit_code = 128 + number
     self.name = signals.Signals(number).name
+
+
+def choose(value: Any, known: Iterable[Any], what: str) -> Any:
+  """`value` if it is one of `known`; else a UserError with the nearest of them.
+
+  Args:
+    value: what was given.
+    known: what is right, in the order to show.
+    what: the name of the choice, such as the path of a field.
+  """
+  known = tuple(known)
+  # Not `in`, for which 1, 1.0 and True are one.
+  if any(type(value) is type(item) and value == item for item in known):
+    return value
+  raise UserError(
+    f"{what}={value!r} must be one of {', '.join(map(str, known)) or 'none at all'}."
+    f"{nearest(value, known)}"
+  )
+
+
+def nearest(value: Any, known: Iterable[Any]) -> str:
+  """` Did you mean "x"?`, or nothing where no known name is similar."""
+  names = [name for name in known if isinstance(name, str) and name]
+  close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+  return f' Did you mean "{close[0]}"?' if close else ""

@@ -178,6 +178,29 @@ class Modality:
     return cls(values, np.arange(count + 1), mask, vector=True)
 
 
+ROLES = ("label", "modality_label", "speaker", "dialogue", "turn", "video", "split")
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+  """What a data set says of every utterance beside its features.
+
+  Attributes:
+    values: (N, ...), one entry an utterance.
+    role: what it means to a trainer, of `ROLES`, or "" of what it does not know.
+    mask: (N,) bool, True where there is a value.
+    modality: of a label that was given for one modality alone.
+  """
+
+  values: np.ndarray
+  role: str = ""
+  mask: np.ndarray | None = None
+  modality: str = ""
+
+  def __len__(self) -> int:
+    return len(self.values)
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
   """A data set: modalities in their order, labels and splits.

@@ -1,4 +1,4 @@
-"""Dropout by counter: whether an element is kept depends on its indices, not on its array.
+"""Dropout by counter: whether an element is kept depends on its indices alone.
 
 Whether element (i, j, ...) is kept is an integer hash of (seed, i, j, ...), so cutting
 padding off an array leaves every other decision as it was, a block of an array that is

@@ -87,7 +87,7 @@ def _check_normalization(config: ConfigDict, pretrained: Run) -> None:
     here, there = config.data[field], pretrained.config.data[field]
     if here != there:
       raise UserError(
-        f"data.{field}={here} here and {there} in train.init_from={pretrained.workdir}, "
-        "whose weights are for features as it made them: set "
+        f"data.{field}={here} here and {there} in train.init_from="
+        f"{pretrained.workdir}, whose weights are for features as it made them: set "
         f"--config.data.{field}={there}."
       )
