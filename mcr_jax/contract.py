@@ -26,13 +26,13 @@ from mcr_jax.field import field
 __all__ = ["Batch", "Card", "Column", "Model", "Output", "Spec", "field", "flatten"]
 
 DTYPES = ("", "float32", "bfloat16", "float16", "float64")
-# Where models keep their last fully connected layer, and what weight decay leaves alone:
-# biases, and the scales of norms. Regular expressions on a parameter's path, a/b/c.
+# Patterns of parameter paths, a/b/c: where models keep their last fully connected layer,
+# and what weight decay leaves alone, which is biases and the scales of norms.
 HEAD = r"(head/)?output/[^/]+"
 UNDECAYED = r"(.*/)?([^/]*bias[^/]*|b_[^/]*|[^/]*norm[^/]*/scale)"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Spec:
   """What the data decides of a model; saved with a run.
 
@@ -70,6 +70,17 @@ class Spec:
       object.__setattr__(self, name, FrozenDict(getattr(self, name)))
     for name in ("outputs", "class_names", "target_names", "columns"):
       object.__setattr__(self, name, _frozen(getattr(self, name)))
+
+  def __eq__(self, other: Any) -> bool:
+    return isinstance(other, Spec) and self._items() == other._items()
+
+  def __hash__(self) -> int:
+    return hash(self._items())
+
+  def _items(self) -> tuple:
+    """Everything, with the order of modalities, which dicts do not compare."""
+    values = (getattr(self, f.name) for f in dataclasses.fields(self))
+    return tuple(tuple(v.items()) if isinstance(v, Mapping) else v for v in values)
 
   @property
   def modalities(self) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ import pytest
 from mcr_jax.data import npz
 from mcr_jax.errors import Interrupted, UserError
 from mcr_jax.training.loop import Trainer, train
-from tests.training import tiny
 from tests.runs.resume_test import signal_after
+from tests.training import tiny
 
 SHORT = {"epochs": 1}
 
