@@ -26,8 +26,8 @@ from mcr_jax.field import field
 __all__ = ["Batch", "Card", "Column", "Model", "Output", "Spec", "field", "flatten"]
 
 DTYPES = ("", "float32", "bfloat16", "float16", "float64")
-# Patterns of parameter paths, a/b/c: where models keep their last fully connected layer,
-# and what weight decay leaves alone, which is biases and the scales of norms.
+# Patterns of parameter paths, a/b/c: the last fully connected layer of a model, and
+# what weight decay leaves alone, which is biases and the scales of norms.
 HEAD = r"(head/)?output/[^/]+"
 UNDECAYED = r"(.*/)?([^/]*bias[^/]*|b_[^/]*|[^/]*norm[^/]*/scale)"
 
