@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mcr_jax import metrics
 from mcr_jax.errors import UserError
-from mcr_jax.metrics import classification, regression, report, schemes, sentiment
+from mcr_jax.metrics import classification, regression, schemes, sentiment
 
 N, C, K = 101, 5, 4
 NAMES = ("happy", "sad", "angry", "neutral")
@@ -51,7 +51,7 @@ def test_sentiment_scores_agree_with_scikit_learn_and_scipy():
   }
   report = metrics.compute("sentiment", p[:, None], y)
   assert report.values == pytest.approx(want, rel=1e-6)
-  assert report.reasons == {} and report.tables == {}
+  assert report.reasons == {} and report.confusion is None
 
 
 def test_halves_round_to_even_and_the_ends_are_clipped():
@@ -144,7 +144,7 @@ def test_multiclass_scores_agree_with_scikit_learn():
   predicted = scores.argmax(1)
   report = metrics.compute("multiclass", scores, y, tuple("ABCDE"))
   values = report.values
-  p, r, f, support = sk.precision_recall_fscore_support(y, predicted)
+  p, r, f, _ = sk.precision_recall_fscore_support(y, predicted)
   for c, name in enumerate("abcde"):
     assert values[f"precision/{name}"] == pytest.approx(p[c])
     assert values[f"recall/{name}"] == pytest.approx(r[c])
@@ -157,12 +157,7 @@ def test_multiclass_scores_agree_with_scikit_learn():
     assert values[f"{average}_f1"] == pytest.approx(
       sk.f1_score(y, predicted, average=average)
     )
-  np.testing.assert_array_equal(
-    report.tables["confusion"], sk.confusion_matrix(y, predicted)
-  )
-  lines = report.tables["per_class"].splitlines()
-  assert len(lines) == 1 + C and len({len(line) for line in lines}) == 1
-  assert f"{f[2]:.4f}" in lines[3] and lines[3].endswith(str(support[2]))
+  np.testing.assert_array_equal(report.confusion, sk.confusion_matrix(y, predicted))
 
 
 def test_an_absent_class_is_left_out_of_the_macro_mean_and_has_reasons():
@@ -178,7 +173,6 @@ def test_an_absent_class_is_left_out_of_the_macro_mean_and_has_reasons():
     "precision/z": "no sample is predicted to be z",
     "recall/z": "no sample is z",
   }
-  assert "n/a" in report.tables["per_class"]
 
 
 def test_emotions_are_scored_one_by_one():
@@ -205,19 +199,17 @@ def test_the_emotion_confusion_takes_the_largest_log_odds():
   odds = np.log(scipy.special.softmax(scores.astype(float), -1))
   want = sk.confusion_matrix(true, (odds[..., 1] - odds[..., 0]).argmax(1))
   report = metrics.compute("binary", scores, y, NAMES)
-  np.testing.assert_array_equal(report.tables["confusion"], want)
+  np.testing.assert_array_equal(report.confusion, want)
   # A shift of both logits of an emotion changes its largest logit, not its odds.
   shifted = scores + np.array([100.0, 0, 0, 0])[:, None]
   moved = metrics.compute("binary", shifted, y, NAMES)
-  np.testing.assert_array_equal(moved.tables["confusion"], want)
+  np.testing.assert_array_equal(moved.confusion, want)
 
   y[0] = 0
   y[1] = 1
   report = metrics.compute("binary", scores, y, NAMES)
-  assert report.tables["confusion"].sum() == N - 2
-  assert (
-    report.reasons["confusion"] == f"2 of {N} samples do not have exactly one label"
-  )
+  assert report.confusion.sum() == N - 2
+  assert report.left_out == f"2 of {N} samples do not have exactly one label"
 
 
 RESAMPLED = {
@@ -226,6 +218,7 @@ RESAMPLED = {
   "multiclass": (logits(N, C), np.random.default_rng(1).integers(C, size=N)),
   "binary": (logits(N, K, 2), np.random.default_rng(1).integers(2, size=(N, K))),
   "sims": (sentiments()[0], sentiments()[1] / 3),
+  "multitask": (logits(N, 2, C), np.random.default_rng(1).integers(C, size=(N, 2))),
 }
 
 
@@ -311,7 +304,7 @@ def test_auto_reads_the_scheme_off_the_labels(labels, scheme):
 @pytest.mark.parametrize(
   "scheme, p, y, message",
   [
-    ("sentimental", logits(3, 1), np.zeros(3), "No metrics are named 'sentimental'"),
+    ("sentimental", logits(3, 1), np.zeros(3), "'sentimental'.*\"sentiment\""),
     ("binary", logits(3, 2), np.zeros(3), r"floats|whole numbers \(N, K\); these are"),
     ("multiclass", logits(3, 2), np.array([0, 1, 2]), r"\[0, 2\]; 2 classes allow"),
     ("multiclass", logits(4, 2), np.array([0, 1, 1]), r"shape \(4, 2\) do not fit"),
@@ -334,18 +327,106 @@ def test_class_names_must_be_as_many_as_the_outputs():
 def test_every_metric_knows_its_direction(scheme):
   p, y = RESAMPLED[scheme]
   for name in metrics.compute(scheme, p, y).values:
-    lower = any(part in ("mae", "rmse", "mae_clipped") for part in name.split("/"))
+    lower = bool({*name.split("/")} & {"mae", "rmse", "mae_clipped", "mean_mae"})
     assert metrics.higher_is_better(name) is not lower
     assert metrics.higher_is_better(f"valid/{name}") is not lower
   assert metrics.higher_is_better("valid/loss") is False
-  with pytest.raises(UserError, match="'weigthed_f1'. Did you mean 'weighted_f1'"):
+  with pytest.raises(UserError, match="'weigthed_f1'.*\"weighted_f1\""):
     metrics.higher_is_better("weigthed_f1")
 
 
-def test_only_metrics_that_some_scheme_reports_have_a_direction():
-  computed = (metrics.compute(s, p, y).values for s, (p, y) in RESAMPLED.items())
-  found = {part for values in computed for name in values for part in name.split("/")}
-  assert report._LOWER | report._HIGHER <= found | {"loss"}
+@pytest.mark.parametrize("scheme", RESAMPLED)
+def test_a_report_has_the_metrics_of_its_scheme_and_each_is_found_by_its_name(scheme):
+  p, y = RESAMPLED[scheme]
+  known = metrics.definitions(scheme)
+  reported = [metrics.find(name) for name in metrics.compute(scheme, p, y).values]
+  assert {metric.name for metric in reported} == {metric.name for metric in known}
+  assert metrics.scheme_of(scheme).headline in {metric.name for metric in known}
+  for metric in known:
+    assert metric.direction in ("higher", "lower") and metric.definition.endswith(".")
+
+
+def test_every_definition_is_listed_once_and_only_here():
+  listed = metrics.definitions()
+  assert len(listed) == len(set(listed))
+  by_scheme = [set(metrics.definitions(name)) for name in metrics.SCHEMES[1:]]
+  assert set.union(*by_scheme) == set(listed)
+
+
+@pytest.mark.parametrize(
+  "name, found",
+  [
+    ("f1/mae", "f1/<class>"),
+    ("valid/f1/Joy/x", "f1/<class>"),
+    ("mae/acc", "<label>/acc"),
+    ("valid/valence/ccc", "<target>/ccc"),
+    ("test/mean_mae", "mean_mae"),
+  ],
+)
+def test_names_of_the_data_do_not_mislead_the_search_for_a_metric(name, found):
+  assert metrics.find(name).name == found
+
+
+TARGETS = ("Valence", "Warmth")
+LEVELS = (("low", "high"), ("none", "some", "much", "all"))
+
+
+def levels(count=N):
+  """Logits of two labels with 2 and 4 classes, and labels that they have learnt of."""
+  random = np.random.default_rng(3)
+  y = np.stack([random.integers(len(names), size=count) for names in LEVELS], axis=1)
+  return logits(count, 2, 4) + 1.5 * np.eye(4, dtype=np.float32)[y], y
+
+
+def test_labels_with_classes_of_their_own_agree_with_scikit_learn():
+  p, y = levels()
+  report = metrics.compute("multitask", p, y, LEVELS, TARGETS)
+  for k, (target, names) in enumerate(zip(("valence", "warmth"), LEVELS, strict=True)):
+    true, predicted = y[:, k], p[:, k, : len(names)].argmax(1)
+    want = {
+      "accuracy": sk.accuracy_score(true, predicted),
+      "weighted_f1": sk.f1_score(true, predicted, average="weighted"),
+      "macro_f1": sk.f1_score(true, predicted, average="macro"),
+      "kappa": sk.cohen_kappa_score(true, predicted, weights="quadratic"),
+      "mae": np.abs(true - predicted).mean(),
+    }
+    for name, value in want.items():
+      assert report.values[f"{target}/{name}"] == pytest.approx(value)
+  assert (p[:, 0].argmax(1) > 1).any()  # classes that the first label does not have
+  for name in ("accuracy", "weighted_f1", "macro_f1", "kappa", "mae"):
+    parts = [report.values[f"{target}/{name}"] for target in ("valence", "warmth")]
+    assert report.values[f"mean_{name}"] == pytest.approx(np.mean(parts))
+  assert list(report.values)[0] == "mean_accuracy" and len(report.values) == 15
+
+
+def test_a_mean_over_targets_names_the_one_without_a_value():
+  p, y = levels()
+  p[:, 1], y[:, 1] = np.eye(4)[2], 2
+  report = metrics.compute("multitask", p, y, LEVELS, TARGETS)
+  why = "labels and predictions are one and the same class"
+  assert report.reasons == {"warmth/kappa": why, "mean_kappa": f"warmth: {why}"}
+
+
+@pytest.mark.parametrize("label", [2, -1])
+def test_a_label_needs_to_be_of_its_own_classes(label):
+  p, y = levels()
+  y[5, 0] = label
+  with pytest.raises(UserError, match=r"2 classes allow \[0, 1\]"):
+    metrics.compute("multitask", p, y, LEVELS, TARGETS)
+
+
+def test_targets_of_a_regression_may_be_named_as_such():
+  p, y = logits(N, 2), logits(N, 2, seed=1)
+  named = metrics.compute("regression", p, y, (), ("valence", "arousal"))
+  assert named == metrics.compute("regression", p, y, ("valence", "arousal"))
+  assert "arousal/ccc" in named.values
+
+
+def test_the_task_decides_where_labels_cannot():
+  pairs = np.array([[0, 1], [1, 0]])
+  assert metrics.resolve("auto", pairs, "multitask") == "multitask"
+  assert metrics.resolve("auto", pairs, "binary") == "binary"
+  assert metrics.resolve("auto", np.zeros(2), "regression") == "sentiment"
 
 
 def test_a_confusion_counts_every_sample_once():

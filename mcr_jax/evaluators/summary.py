@@ -46,8 +46,8 @@ def summarise(
   compute = lambda values: metrics.compute(scheme, values, labels, class_names)
   reports = [compute(values) for values in predictions]
   together = compute(ensemble(predictions, labels))
-  tables = [r.tables["confusion"] for r in reports if "confusion" in r.tables]
-  notes = {r.reasons["confusion"] for r in reports if "confusion" in r.reasons}
+  tables = [r.confusion for r in reports if r.confusion is not None]
+  notes = {r.left_out for r in reports if r.left_out}
   return {
     "scheme": scheme,
     "samples": len(labels),

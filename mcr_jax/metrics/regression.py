@@ -6,6 +6,7 @@
 import numpy as np
 
 from mcr_jax.metrics import average
+from mcr_jax.metrics.metric import Metric
 
 # Of a variance whose data were scaled to 1: below it there is only rounding.
 _ROUNDING = 1e-12
@@ -79,4 +80,38 @@ def _moments(
   return p_mean, y_mean, pp - p_mean**2, yy - y_mean**2, py - p_mean * y_mean
 
 
-FUNCTIONS = {"mae": mae, "rmse": rmse, "corr": corr, "ccc": ccc}
+def _constant(predictions: np.ndarray, labels: np.ndarray) -> str:
+  """Why there is no correlation."""
+  if len(labels) == 1:
+    return "there is only one sample"
+  sides = {"predictions": predictions, "labels": labels}
+  flat = [f"the {side}" for side, values in sides.items() if not np.ptp(values)]
+  return f"{' and '.join(flat)} are constant"
+
+
+MAE = Metric(
+  "mae", mae, "lower", "Mean absolute error, mean |p - y|, without clipping."
+)
+CORR = Metric(
+  "corr",
+  corr,
+  "higher",
+  "Pearson's correlation, cov(p, y) / sqrt(var(p) var(y)).",
+  _constant,
+)
+METRICS = (
+  MAE,
+  Metric(
+    "rmse", rmse, "lower", "Root of the mean squared error, sqrt(mean (p - y)^2)."
+  ),
+  CORR,
+  Metric(
+    "ccc",
+    ccc,
+    "higher",
+    "Lin's concordance correlation coefficient, 2 cov(p, y) / (var(p) + var(y) + "
+    "(mean p - mean y)^2), with variances that divide by N.",
+    "labels and predictions are one and the same constant",
+  ),
+)
+"""Of numbers; where there are several, their plain mean, and `<target>/...` of each."""

@@ -1,47 +1,74 @@
 """Which metrics a task has: `scores` gives each by name, as a function of weights.
 
 Names are lower case and do not change: `mae`, `acc2_has0`, `weighted_f1`; those of one
-class or one label carry its name, `f1/<class>`, `<emotion>/acc`, `<dimension>/corr`.
+class, label or target carry its name, `f1/<class>`, `<label>/acc`, `<target>/corr`.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from mcr_jax.errors import UserError
-from mcr_jax.metrics import average, classification, regression, sentiment
+from mcr_jax.errors import UserError, choose
+from mcr_jax.metrics import classification, regression, sentiment
+from mcr_jax.metrics.metric import Metric, Score
+from mcr_jax.ops.classes import mask_classes
 
-SCHEMES = ("auto", "sentiment", "sims", "regression", "binary", "multiclass")
-"""`auto` is resolved from the labels; `sims` is never chosen by itself."""
-
-Scores = dict[str, Callable[[np.ndarray | None], average.Value]]
+Scores = dict[str, Score]
 
 
-def resolve(scheme: str, labels: np.ndarray) -> str:
+@dataclasses.dataclass(frozen=True)
+class Scheme:
+  """The metrics of one kind of task.
+
+  Attributes:
+    metrics: all of them, as a report lists them.
+    headline: the name of the one that stands for all where there is room for one.
+    score: (predictions (N, *outputs), labels, class names, target names) -> scores.
+    kind: of the labels, `float` or `int`.
+    axes: of the labels, as many as it may be.
+    needs: the same in words.
+  """
+
+  metrics: tuple[Metric, ...]
+  headline: str
+  score: Callable[..., Iterable[Score]]
+  kind: str
+  axes: tuple[int, ...]
+  needs: str
+
+  def fits(self, labels: np.ndarray) -> bool:
+    """Whether it can score such labels."""
+    numbers = labels.dtype.kind == "f"
+    axes = 1 if numbers and labels.shape[1:] == (1,) else labels.ndim
+    return numbers == (self.kind == "float") and axes in self.axes
+
+
+def resolve(scheme: str, labels: np.ndarray, task: str = "") -> str:
   """The scheme that `auto` stands for, or `scheme` if it fits the labels.
 
-  `auto`: (N, K) whole numbers are `binary`, (N,) whole numbers `multiclass`, float
-  labels `sentiment` where they are (N,) and lie within [-3, 3], else `regression`.
+  `auto`: that of the task; of a regression `sentiment` where labels are (N,) and lie
+  within [-3, 3], else `regression`.
+
+  Args:
+    scheme: of `SCHEMES`.
+    labels: (N,) or (N, K).
+    task: of the data set; where it is not given, (N, K) whole numbers are `binary`,
+      (N,) whole numbers `multiclass`, and floats a regression.
   """
-  if scheme not in SCHEMES:
-    raise UserError(f"No metrics are named {scheme!r}; known: {', '.join(SCHEMES)}.")
-  numbers = labels.dtype.kind == "f"
-  flat = labels.ndim == 1 or labels.shape[1:] == (1,)
+  choose(scheme, SCHEMES, "metrics")
   if scheme == "auto":
-    if not numbers:
+    if task in _SCHEMES and task != "regression":
+      return task
+    if labels.dtype.kind != "f":
       return "binary" if labels.ndim == 2 else "multiclass"
-    small = flat and bool((np.abs(labels) <= 3).all())
+    small = _SCHEMES["sentiment"].fits(labels) and bool((np.abs(labels) <= 3).all())
     return "sentiment" if small else "regression"
-  needs = {
-    "binary": (not numbers and labels.ndim == 2, "whole numbers (N, K)"),
-    "multiclass": (not numbers and labels.ndim == 1, "whole numbers (N,)"),
-    "regression": (numbers, "floats (N,) or (N, K)"),
-  }
-  fits, wanted = needs.get(scheme, (numbers and flat, "floats (N,)"))
-  if not fits:
+  known = _SCHEMES[scheme]
+  if not known.fits(labels):
     raise UserError(
-      f"The metrics {scheme!r} need labels that are {wanted}; these are "
+      f"The metrics {scheme!r} need labels that are {known.needs}; these are "
       f"{labels.dtype} of shape {labels.shape}."
     )
   return scheme
@@ -54,17 +81,32 @@ def names_of(class_names: Sequence[str], count: int) -> tuple[str, ...]:
   if len(class_names) != count:
     raise UserError(
       f"The model has {count} outputs, but there are {len(class_names)} class names: "
-      f"{', '.join(class_names)}."
+      f"{', '.join(map(str, class_names))}."
     )
   lower = tuple(name.lower() for name in class_names)
   return lower if len(set(lower)) == count else tuple(class_names)
+
+
+def classes_of(
+  class_names: Sequence[Sequence[str]], predictions: np.ndarray
+) -> tuple[int, ...]:
+  """How many classes each of K labels has, from (..., K, C) logits and their names."""
+  if not class_names:
+    return (predictions.shape[-1],) * predictions.shape[-2]
+  return tuple(map(len, class_names))
+
+
+def scheme_of(name: str) -> Scheme:
+  """A scheme by its name, which is not `auto`."""
+  return _SCHEMES[name]
 
 
 def scores(
   scheme: str,
   predictions: np.ndarray,
   labels: np.ndarray,
-  class_names: Sequence[str] = (),
+  class_names: Sequence = (),
+  target_names: Sequence[str] = (),
 ) -> Scores:
   """Every metric of a resolved scheme; each takes weights (N,), (R, N) or None.
 
@@ -72,76 +114,147 @@ def scores(
     scheme: after `resolve`.
     predictions: (N, *outputs) of the model.
     labels: (N,) or (N, K).
-    class_names: of a classification, or of the K numbers of a regression.
+    class_names: of a classification; of several labels one sequence a label.
+    target_names: of K labels or numbers; `class_names` may hold them, too.
   """
-  make = {"binary": _binary, "multiclass": _multiclass, "regression": _regression}
-  if scheme in make:
-    return make[scheme](predictions, labels, class_names)
-  functions = sentiment.SIMS_FUNCTIONS if scheme == "sims" else sentiment.FUNCTIONS
-  return _bind(functions, predictions.reshape(len(labels)), labels.reshape(-1))
+  found = _SCHEMES[scheme].score(predictions, labels, class_names, target_names)
+  return {score.name: score for score in found}
 
 
-def _bind(functions, *arrays: np.ndarray) -> Scores:
-  return {name: functools.partial(f, *arrays) for name, f in functions.items()}
+def _flat(metrics, predictions, labels, *_) -> Iterable[Score]:
+  """One number a sample."""
+  p, y = predictions.reshape(len(labels)), labels.reshape(-1)
+  return [Score(metric, p, y) for metric in metrics]
 
 
-def _mean(parts: Sequence[Callable]) -> Callable:
-  return lambda weight: np.mean([part(weight) for part in parts], axis=0)
-
-
-def _regression(predictions, labels, class_names) -> Scores:
+def _regression(predictions, labels, class_names, target_names) -> Iterable[Score]:
   predictions = predictions.reshape(labels.shape)
   if predictions.ndim == 1 or predictions.shape[1] == 1:
-    return _bind(regression.FUNCTIONS, predictions.reshape(-1), labels.reshape(-1))
-  names = names_of(class_names, labels.shape[1])
-  each = {
-    name: _bind(regression.FUNCTIONS, predictions[:, k], labels[:, k])
-    for k, name in enumerate(names)
-  }
-  means = {
-    metric: _mean([each[name][metric] for name in names])
-    for metric in regression.FUNCTIONS
-  }
-  single = {f"{n}/{metric}": f for n in names for metric, f in each[n].items()}
-  return means | single
+    return _flat(regression.METRICS, predictions, labels)
+  owners = names_of(target_names or class_names, labels.shape[1])
+  pair = predictions, labels
+  return [
+    *(Score(metric, *pair, owners) for metric in regression.METRICS),
+    *_each(_TARGET, *pair, owners),
+  ]
 
 
-def _binary(predictions, labels, class_names) -> Scores:
-  """K two-way labels, the arg max of two logits each (IEMOCAP's emotions).
-
-  `<emotion>/acc` is its accuracy, `<emotion>/f1` the F1 of its two ways weighted by
-  their true support; `mean_acc` and `mean_f1` are the plain means over emotions.
-  """
-  names = names_of(class_names, labels.shape[1])
-  ways = predictions.argmax(axis=-1)
-  result = {}
-  for k, name in enumerate(names):
-    pair = ways[:, k], labels[:, k]
-    result[f"{name}/acc"] = functools.partial(classification.accuracy, *pair)
-    result[f"{name}/f1"] = _of_matrix(classification.weighted_f1, *pair, 2)
-    swapped = classification.weighted_f1_by_prediction
-    result[f"{name}/f1_by_prediction"] = _of_matrix(swapped, *pair, 2)
-  means = {
-    f"mean_{metric}": _mean([result[f"{name}/{metric}"] for name in names])
-    for metric in ("acc", "f1")
-  }
-  return means | result
-
-
-def _multiclass(predictions, labels, class_names) -> Scores:
-  count = predictions.shape[-1]
-  names = names_of(class_names, count)
+def _binary(predictions, labels, class_names, target_names) -> Iterable[Score]:
+  owners = names_of(target_names or class_names, labels.shape[1])
   pair = predictions.argmax(axis=-1), labels
-  result = {"accuracy": functools.partial(classification.accuracy, *pair)}
-  for metric in ("weighted_f1", "macro_f1", "balanced_accuracy"):
-    result[metric] = _of_matrix(getattr(classification, metric), *pair, count)
-  for metric in ("f1", "precision", "recall"):
-    by_class = _of_matrix(getattr(classification, metric), *pair, count)
-    for c, name in enumerate(names):
-      result[f"{metric}/{name}"] = lambda weight, f=by_class, c=c: f(weight)[..., c]
-  return result
+  return [
+    *(Score(metric, *pair, owners) for metric in _MEAN_TWO_WAY),
+    *_each(_LABEL, *pair, owners),
+  ]
 
 
-def _of_matrix(function, predicted, true, classes) -> Callable:
-  confusion = classification.confusion
-  return lambda weight: function(confusion(predicted, true, classes, weight))
+def _multitask(predictions, labels, class_names, target_names) -> Iterable[Score]:
+  owners = names_of(target_names, labels.shape[1])
+  classes = classes_of(class_names, predictions)
+  pair = mask_classes(predictions, classes).argmax(axis=-1), labels
+  return [
+    *(Score(metric, *pair, owners) for metric in _MEAN_LEVELS),
+    *_each(_LEVEL, *pair, owners),
+  ]
+
+
+def _multiclass(predictions, labels, class_names, _) -> Iterable[Score]:
+  predicted = predictions.argmax(axis=-1)
+  names = names_of(class_names, predictions.shape[-1])
+  return [
+    *(Score(metric, predicted, labels) for metric in classification.METRICS),
+    *(
+      Score(metric, predicted == c, labels == c, (name,))
+      for metric in classification.BY_CLASS
+      for c, name in enumerate(names)
+    ),
+  ]
+
+
+def _each(metrics, predictions, labels, owners) -> Iterable[Score]:
+  """Every metric of every column."""
+  for k, owner in enumerate(owners):
+    for metric in metrics:
+      yield Score(metric, predictions[:, k], labels[:, k], (owner,))
+
+
+def _of_one(metrics: Iterable[Metric], owner: str) -> tuple[Metric, ...]:
+  """The metrics of each of several labels or targets."""
+  return tuple(
+    dataclasses.replace(metric, name=f"<{owner}>/{metric.name}") for metric in metrics
+  )
+
+
+def _means(metrics: Iterable[Metric], owner: str) -> tuple[Metric, ...]:
+  """Their means, unless they only serve to compare."""
+  text = "The plain mean of `<{owner}>/{name}` over the {owner}s."
+  return tuple(
+    dataclasses.replace(
+      metric,
+      name=f"mean_{metric.name}",
+      definition=text.format(owner=owner, name=metric.name),
+    )
+    for metric in metrics
+    if not metric.legacy
+  )
+
+
+_TARGET = tuple(
+  dataclasses.replace(
+    metric,
+    definition=f"Of one of several targets; `{metric.name}` is then their plain mean.",
+  )
+  for metric in _of_one(regression.METRICS, "target")
+)
+_LABEL = _of_one(classification.TWO_WAY, "label")
+_MEAN_TWO_WAY = _means(classification.TWO_WAY, "label")
+_LEVEL = _of_one(classification.LEVELS, "target")
+_MEAN_LEVELS = _means(classification.LEVELS, "target")
+
+_SCHEMES = {
+  "sentiment": Scheme(
+    sentiment.METRICS,
+    "mae",
+    functools.partial(_flat, sentiment.METRICS),
+    "float",
+    (1,),
+    "floats (N,)",
+  ),
+  "sims": Scheme(
+    sentiment.SIMS,
+    "mae",
+    functools.partial(_flat, sentiment.SIMS),
+    "float",
+    (1,),
+    "floats (N,)",
+  ),
+  "regression": Scheme(
+    (*regression.METRICS, *_TARGET),
+    "mae",
+    _regression,
+    "float",
+    (1, 2),
+    "floats (N,) or (N, K)",
+  ),
+  "binary": Scheme(
+    (*_MEAN_TWO_WAY, *_LABEL), "mean_f1", _binary, "int", (2,), "whole numbers (N, K)"
+  ),
+  "multiclass": Scheme(
+    (*classification.METRICS, *classification.BY_CLASS),
+    "weighted_f1",
+    _multiclass,
+    "int",
+    (1,),
+    "whole numbers (N,)",
+  ),
+  "multitask": Scheme(
+    (*_MEAN_LEVELS, *_LEVEL),
+    "mean_weighted_f1",
+    _multitask,
+    "int",
+    (2,),
+    "whole numbers (N, K)",
+  ),
+}
+SCHEMES = ("auto", *_SCHEMES)
+"""`auto` is resolved from task and labels; `sims` is never chosen by itself."""

@@ -9,6 +9,7 @@ import functools
 import numpy as np
 
 from mcr_jax.metrics import average, classification, regression
+from mcr_jax.metrics.metric import Metric
 
 _SIMS_EDGES = {2: (0.0,), 3: (-0.1, 0.1), 5: (-0.7, -0.1, 0.1, 0.7)}
 
@@ -125,23 +126,89 @@ def mae_clipped(
   return regression.mae(clip(predictions), clip(labels), weight)
 
 
-_ZEROS = ("has0", "non0", "positive")
-FUNCTIONS = {
-  "mae": regression.mae,
-  "corr": regression.corr,
-  "acc7": functools.partial(rounded_accuracy, limit=3),
-  "acc5": functools.partial(rounded_accuracy, limit=2),
-  **{f"acc2_{zero}": functools.partial(acc2, zero=zero) for zero in _ZEROS},
-  **{f"f1_{zero}": functools.partial(f1, zero=zero) for zero in _ZEROS},
-  **{
-    f"f1_{zero}_by_prediction": functools.partial(f1, zero=zero, by_prediction=True)
-    for zero in _ZEROS
-  },
-}
-SIMS_FUNCTIONS = {
-  "mae": regression.mae,
-  "mae_clipped": mae_clipped,
-  "corr": regression.corr,
-  **{f"sims_acc{n}": functools.partial(sims_accuracy, classes=n) for n in _SIMS_EDGES},
-  "sims_f1": sims_f1,
-}
+def _signs(zero: str, which: str, why: str = "") -> tuple[Metric, ...]:
+  """Accuracy, F1 and F1 weighted by prediction, with one way to treat 0."""
+  note = f"{zero}: {which}."
+  by_prediction = functools.partial(f1, zero=zero, by_prediction=True)
+  return (
+    Metric(
+      f"acc2_{zero}",
+      functools.partial(acc2, zero=zero),
+      "higher",
+      f"The share of samples whose sign is right; {which}.",
+      why,
+      note,
+    ),
+    Metric(
+      f"f1_{zero}",
+      functools.partial(f1, zero=zero),
+      "higher",
+      f"F1 of the two signs, weighted by their true support; {which}.",
+      why,
+      note,
+    ),
+    Metric(
+      f"f1_{zero}_by_prediction",
+      by_prediction,
+      "higher",
+      "F1 of the two signs, weighted by how often each is predicted, as the scripts of "
+      f"MulT and MISA print it: a constant prediction scores far too well; {which}.",
+      why,
+      "by_prediction: F1 weighted by predicted support, only to compare with numbers "
+      "from the scripts of MulT and MISA.",
+      legacy=True,
+    ),
+  )
+
+
+_SIGNS = (
+  _signs("has0", "0 counts as positive, p >= 0 against y >= 0"),
+  _signs(
+    "non0", "samples of label 0 are left out, p > 0 against y > 0", "every label is 0"
+  ),
+  _signs("positive", "0 counts as negative, p > 0 against y > 0"),
+)
+METRICS = (
+  regression.MAE,
+  regression.CORR,
+  *(
+    Metric(
+      f"acc{classes}",
+      functools.partial(rounded_accuracy, limit=limit),
+      "higher",
+      f"Accuracy in {classes} classes: both sides clipped to +-{limit} and rounded to "
+      "whole numbers, halves to even.",
+    )
+    for classes, limit in ((7, 3), (5, 2))
+  ),
+  *(metric for kind in zip(*_SIGNS, strict=True) for metric in kind),
+)
+"""Of a sentiment in [-3, 3]."""
+SIMS = (
+  regression.MAE,
+  Metric(
+    "mae_clipped",
+    mae_clipped,
+    "lower",
+    "Mean absolute error with both sides clipped to +-1, as MMSA prints it for "
+    "CH-SIMS.",
+  ),
+  regression.CORR,
+  *(
+    Metric(
+      f"sims_acc{classes}",
+      functools.partial(sims_accuracy, classes=classes),
+      "higher",
+      f"Accuracy in {classes} bins of [-1, 1], open to the left, with edges at "
+      f"{', '.join(map(str, edges))}; values beyond +-1 are clipped.",
+    )
+    for classes, edges in _SIMS_EDGES.items()
+  ),
+  Metric(
+    "sims_f1",
+    sims_f1,
+    "higher",
+    "F1 of the two bins of sims_acc2, weighted by their true support.",
+  ),
+)
+"""Of a sentiment in [-1, 1], as CH-SIMS is scored."""
