@@ -1,9 +1,8 @@
 """What must hold of a data set, whatever file it came from."""
 
-import dataclasses
-
 import numpy as np
 
+from mcr_jax.data import labels
 from mcr_jax.data.schema import SPLITS, Dataset
 from mcr_jax.errors import UserError
 
@@ -26,7 +25,7 @@ def validate(
   _check_text(dataset)
   if not need_labels:
     _check_unique(dataset)
-    return dataclasses.replace(dataset, labels=usable_labels(dataset))
+    return labels.usable(dataset)
   for key, value in (("label", dataset.labels), ("split", dataset.splits)):
     if value is None:
       raise UserError(
@@ -35,79 +34,9 @@ def validate(
       )
   _check_splits(dataset, splits)
   _check_unique(dataset)
-  return dataclasses.replace(dataset, labels=check_labels(dataset))
-
-
-def check_labels(dataset: Dataset) -> np.ndarray:
-  """The labels as float32 or int32, (N,) or (N, K), after all checks."""
-  labels, source = np.asarray(dataset.labels), dataset.source
-  count = len(dataset)
-  if labels.ndim not in (1, 2) or len(labels) != count or not labels.size:
-    raise UserError(
-      f"{source}: 'label' has shape {labels.shape}; for {count} samples it must be "
-      f"({count},) or ({count}, K)."
-    )
-  if labels.ndim == 2 and labels.shape[1] == 1:
-    labels = labels[:, 0]
-  if labels.dtype.kind not in "biuf":
-    raise UserError(
-      f"{source}: 'label' is of type {labels.dtype}; right are floats (regression) or "
-      "class numbers from 0, with the names in 'class_names'."
-    )
-  if labels.dtype.kind == "f":
-    with np.errstate(over="ignore"):  # what overflows is not finite
-      labels = labels.astype(np.float32)
-    bad = ~np.isfinite(labels).reshape(len(labels), -1).all(1)
-    if bad.any():
-      raise UserError(
-        f"{source}: {bad.sum()} of {count} labels are not finite, the first of sample "
-        f"{str(dataset.ids[bad.argmax()])!r}. Leave out samples that have no label."
-      )
-    if dataset.class_names:
-      raise UserError(
-        f"{source}: 'label' is {np.asarray(dataset.labels).dtype} but there are "
-        "'class_names'; class labels are integers from 0, regression has no class "
-        "names."
-      )
-    return labels
-  return _check_classes(dataset, labels)
-
-
-def _check_classes(dataset, labels):
-  source, names = dataset.source, dataset.class_names
-  if len(set(names)) < len(names):
-    raise UserError(
-      f"{source}: two classes have the same name in {', '.join(map(str, names))}."
-    )
-  lowest, highest = int(labels.min()), int(labels.max())
-  if labels.ndim == 2:
-    if lowest < 0 or highest > 1:
-      raise UserError(
-        f"{source}: 'label' of shape {labels.shape} holds integers from {lowest} to "
-        f"{highest}; several labels a sample are 0 or 1, or floats for regression."
-      )
-    if names and len(names) != labels.shape[1]:
-      raise UserError(
-        f"{source}: {len(names)} 'class_names' for {labels.shape[1]} labels a sample."
-      )
-    return labels.astype(np.int32)
-  if lowest < 0:
-    raise UserError(
-      f"{source}: 'label' holds the class {lowest}; classes are numbered from 0. For "
-      "regression, save floats, or say data.task=regression."
-    )
-  if names and highest >= len(names):
-    raise UserError(
-      f"{source}: 'label' holds the class {highest}, but the {len(names)} "
-      f"'class_names' ({', '.join(names)}) allow 0 to {len(names) - 1}."
-    )
-  if highest >= max(len(labels), 2) or highest == 0 and len(names) < 2:
-    raise UserError(
-      f"{source}: 'label' holds integers from {lowest} to {highest} for {len(labels)} "
-      "samples; that is no classification. For regression, save floats, or say "
-      "data.task=regression."
-    )
-  return labels.astype(np.int32)
+  dataset = labels.check(dataset)
+  _check_labelled(dataset, splits)
+  return dataset
 
 
 def _check_modalities(dataset):
@@ -141,7 +70,14 @@ def _check_text(dataset):
   """Half of a character in a name could not be written to any file."""
   if dataset.ids.dtype.kind != "U":
     raise UserError(f"{dataset.source}: ids are {dataset.ids.dtype}, not strings.")
-  for what, names in (("id", dataset.ids), ("class name", dataset.class_names)):
+  classes = np.concatenate(
+    [np.zeros(0, "U1"), *map(np.atleast_1d, dataset.class_names)]
+  )
+  for what, names in (
+    ("id", dataset.ids),
+    ("class name", classes),
+    ("label name", dataset.target_names),
+  ):
     try:
       "".join(map(str, names)).encode()
     except UnicodeEncodeError as error:
@@ -170,6 +106,12 @@ def _check_splits(dataset, required):
       raise UserError(f"{source}: no sample is in split {split!r} ({found}).")
 
 
+def _check_labelled(dataset, required):
+  for split in required:
+    if not dataset.labelled[dataset.indices(split)].any():
+      raise UserError(f"{dataset.source}: no sample of split {split!r} has a label.")
+
+
 def _check_unique(dataset):
   if dataset.ids.shape != (len(np.unique(dataset.ids)),):
     order = np.argsort(dataset.ids, kind="stable")
@@ -185,11 +127,3 @@ def _check_unique(dataset):
       f"one, such as {str(dataset.ids[first])!r} {where}. Every sample has an id of "
       "its own, in one split."
     )
-
-
-def usable_labels(dataset: Dataset) -> np.ndarray | None:
-  """The labels if they pass, else None: prediction does without."""
-  try:
-    return None if dataset.labels is None else check_labels(dataset)
-  except UserError:
-    return None

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from mcr_jax.data.checks import usable_labels
+from mcr_jax.data.labels import usable
 from mcr_jax.data.schema import SPLITS, Dataset
 
 BAR = 40
@@ -19,7 +19,8 @@ def readable(dataset: Dataset) -> Dataset:
     labels = np.asarray(labels)
     numbers = labels.dtype.kind == "f" and labels.size
     if not (numbers and labels.ndim in (1, 2) and len(labels) == len(dataset)):
-      labels = usable_labels(dataset)
+      dataset = usable(dataset)
+      labels = dataset.labels
   return dataclasses.replace(dataset, splits=splits, labels=labels)
 
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from mcr_jax.data import synthetic
 from mcr_jax.data.checks import validate
-from mcr_jax.data.schema import SPLITS, Dataset, Modality, canonical, chunks
-from mcr_jax.errors import UserError
+from mcr_jax.data.labels import as_task
+from mcr_jax.data.schema import SPLITS, TASKS, Dataset, Modality, canonical, chunks
+from mcr_jax.errors import UserError, choose
 
 # Of the `data` group: what `load` reads, and what is for the trainer alone.
 KEYS = (
@@ -22,7 +23,6 @@ KEYS = (
   *("aligned", "normalize", "clip", "buckets", "trim", "placement", "pipeline"),
   *("modality_dropout", "seed"),
 )
-TASKS = ("auto", "regression", "multiclass", "binary")
 
 
 def load(
@@ -40,8 +40,7 @@ def load(
       align, features: see `readers.read`;
       name: "synthetic" for the synthetic data when there is no path;
       synthetic: arguments of `synthetic.make`;
-      task: "regression" takes whole numbers as labels of a regression; what the
-        others ask for is left to the trainer;
+      task: see `labels.as_task`;
       modalities: names in order; () means all, in the order of the file;
       label, split: arrays of the file to use instead of its own;
       nonfinite: "error", or "zero" to replace NaN and inf in features;
@@ -58,8 +57,7 @@ def load(
   # A run that goes to other files keeps what it chose in its own, where they have it.
   own = for_training and bool(splits)
   dataset = _choose_arrays(_open(config, own), config, for_training)
-  if config.get("task") == "regression":
-    dataset = as_numbers(dataset)
+  dataset = _of_task(dataset, config.get("task", "auto"), for_training)
   dataset = _choose_modalities(dataset, config.get("modalities", ()), widths or {})
   dataset = validate(dataset, for_training, splits)
   dataset = impute_nonfinite(dataset, config.get("nonfinite", "error"))
@@ -115,6 +113,8 @@ def digest(dataset: Dataset) -> str:
 
   add_strings("ids", dataset.ids)
   add_strings("class_names", dataset.class_names)
+  if dataset.label_mask is not None:
+    add("label_mask", dataset.label_mask)
   if dataset.splits is not None:
     add_strings("splits", dataset.splits)
   if dataset.labels is not None:
@@ -138,22 +138,13 @@ def _check_config(config):
       close = difflib.get_close_matches(str(key), KEYS, 1)
       hint = f" Did you mean {close[0]!r}?" if close else ""
       raise UserError(f"The data has no field {key!r}.{hint} Known: {', '.join(KEYS)}.")
-  _check_choice("task", config.get("task", "auto"), TASKS)
+  choose(config.get("task", "auto"), ("auto", *TASKS), "data.task")
   names = config.get("modalities", ())
   if isinstance(names, str) or not all(isinstance(name, str) for name in names):
     raise UserError(f"data.modalities={names!r} must be a list of names.")
   lengths = config.get("lengths", {})
   if not hasattr(lengths, "items"):
     raise UserError(f"data.lengths={lengths!r} must give each modality its length.")
-
-
-def as_numbers(dataset: Dataset) -> Dataset:
-  """Whole numbers as what they are, not as classes."""
-  labels = dataset.labels
-  if labels is None or np.asarray(labels).dtype.kind not in "biu":
-    return dataset
-  labels = np.asarray(labels, np.float32)
-  return dataclasses.replace(dataset, labels=labels, class_names=())
 
 
 def _open(config, own):
@@ -182,25 +173,32 @@ def _that_apply(path, options):
   return {name: value for name, value in options.items() if fits[name]}
 
 
+def _of_task(dataset, task, needed):
+  try:
+    return as_task(dataset, task)
+  except UserError:
+    if needed:
+      raise
+    return dataset.relabelled(None)
+
+
 def _choose_arrays(dataset, config, needed):
   """Labels and splits under other names than the file's own."""
-  for field, attribute in (("label", "labels"), ("split", "splits")):
+  for field in ("label", "split"):
     key = config.get(field, field) or field
-    if key == field:
+    known = {k: x for k, x in dataset.choices.items() if k.startswith(field)}
+    if key == field or (key not in known and not needed):
       continue
-    if key not in dataset.extras and not needed:
-      continue
-    if key not in dataset.extras:
-      known = [k for k in dataset.extras if k.startswith(field)]
+    if key not in known:
       raise UserError(
         f"data.{field}={key!r}: {dataset.source} has no such array; there are "
         f"{', '.join([field, *known])}."
       )
-    changes = {attribute: dataset.extras[key]}
-    if field == "label":
-      names = dataset.extras.get(f"{key}_names", ())
-      changes["class_names"] = tuple(str(x) for x in names)
-    dataset = dataclasses.replace(dataset, **changes)
+    if field == "split":
+      dataset = dataclasses.replace(dataset, splits=known[key])
+    else:
+      names = tuple(str(x) for x in dataset.extras.get(f"{key}_names", ()))
+      dataset = dataset.relabelled(known[key], class_names=names)
   return dataset
 
 

@@ -200,31 +200,72 @@ class Column:
   def __len__(self) -> int:
     return len(self.values)
 
+  @property
+  def known(self) -> np.ndarray:
+    """(N,) bool, where there is a value."""
+    return np.ones(len(self), bool) if self.mask is None else self.mask
+
+  def select(self, indices: np.ndarray) -> "Column":
+    """Only some utterances, in the order of `indices`."""
+    mask = None if self.mask is None else self.mask[indices]
+    return dataclasses.replace(self, values=self.values[indices], mask=mask)
+
+
+TASKS = ("regression", "multiclass", "binary", "multitask")
+
+
+def infer_task(labels: np.ndarray) -> str:
+  """What labels are of, if nobody says: the only place that asks for their type.
+
+  Numbers with a point are a regression, whole ones classes, and rows of whole ones
+  two-way labels. That labels are `multitask` has to be said.
+  """
+  labels = np.asarray(labels)
+  if labels.dtype.kind == "f":
+    return "regression"
+  return "binary" if labels.ndim == 2 and labels.shape[1] > 1 else "multiclass"
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """A data set: modalities in their order, labels and splits.
+  """A data set by utterance: modalities in their order, labels and splits.
 
   Attributes:
     ids: (N,) str.
     modalities: name -> Modality, all of N samples.
     splits: (N,) str, each of `SPLITS`; None in files made only for prediction.
     labels: (N,) float, (N,) int or (N, K); None in files made only for prediction.
-    class_names: of a classification, in the order of the labels; else ().
+    class_names: of a classification, in the order of the labels; else (). Of a
+      multi-task one a tuple for each of the K labels.
     source: where it came from, for messages and logs.
     notes: what the reader found out or changed, one sentence each.
     extras: other arrays of the file, such as further labels and splits, which the
       config may choose instead.
+    columns: name in the feature file -> Column, such as `speaker`.
+    task: of `TASKS`; `infer_task(labels)` where it is not said, "" without labels.
+    target_names: of K labels a sample; () where the file has none.
+    label_mask: (N,) bool, False on utterances without a label that stay as context of
+      their dialogue; None is all True.
   """
 
   ids: np.ndarray
   modalities: Mapping[str, Modality]
   splits: np.ndarray | None = None
   labels: np.ndarray | None = None
-  class_names: tuple[str, ...] = ()
+  class_names: tuple = ()
   source: str = ""
   notes: tuple[str, ...] = ()
   extras: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  columns: Mapping[str, Column] = dataclasses.field(default_factory=dict)
+  task: str = ""
+  target_names: tuple[str, ...] = ()
+  label_mask: np.ndarray | None = None
+
+  def __post_init__(self):
+    if self.labels is None:
+      object.__setattr__(self, "task", "")
+    elif not self.task:
+      object.__setattr__(self, "task", infer_task(self.labels))
 
   def __len__(self) -> int:
     return len(self.ids)
@@ -233,9 +274,40 @@ class Dataset:
     """The same with further notes."""
     return dataclasses.replace(self, notes=self.notes + notes)
 
+  def relabelled(
+    self,
+    labels: np.ndarray | None,
+    *,
+    task: str = "",
+    class_names: tuple = (),
+    target_names: tuple[str, ...] = (),
+    label_mask: np.ndarray | None = None,
+  ) -> "Dataset":
+    """The same with other labels; what belonged to the old ones goes with them."""
+    return dataclasses.replace(
+      self,
+      labels=labels,
+      task=task,
+      class_names=class_names,
+      target_names=target_names,
+      label_mask=label_mask,
+    )
+
   def indices(self, split: str) -> np.ndarray:
-    """The positions of the samples of one split."""
+    """The positions of the samples of one split, those without a label among them."""
     return np.flatnonzero(self.splits == split)
+
+  @property
+  def labelled(self) -> np.ndarray:
+    """(N,) bool, which samples have a label."""
+    if self.labels is None:
+      return np.zeros(len(self), bool)
+    return np.ones(len(self), bool) if self.label_mask is None else self.label_mask
+
+  @property
+  def choices(self) -> dict[str, np.ndarray]:
+    """Every further array of the file by name, whatever it is for."""
+    return {**self.extras, **{name: x.values for name, x in self.columns.items()}}
 
   def select(self, indices: np.ndarray) -> "Dataset":
     """Only some samples, in the order of `indices`."""
@@ -248,20 +320,21 @@ class Dataset:
       splits=take(self.splits),
       labels=take(self.labels),
       extras={**self.extras, **extras},
+      columns={name: x.select(indices) for name, x in self.columns.items()},
+      label_mask=take(self.label_mask),
     )
 
   @property
-  def task(self) -> str:
-    """`regression`, `multiclass` or `binary` (K two-way labels), from the labels."""
-    if self.labels.dtype.kind == "f":
-      return "regression"
-    return "binary" if self.labels.ndim == 2 else "multiclass"
-
-  @property
   def outputs(self) -> tuple[int, ...]:
-    """The shape of one prediction: (1,), (K,), (C,) classes or (K, 2)."""
+    """The shape of one prediction.
+
+    (1,) or (K,) numbers, (C,) classes, (K, 2), or (K, the most classes of a label).
+    """
     if self.task == "binary":
       return (self.labels.shape[1], 2)
     if self.task == "multiclass":
       return (len(self.class_names) or int(self.labels.max()) + 1,)
+    if self.task == "multitask":
+      most = max(map(len, self.class_names), default=int(self.labels.max()) + 1)
+      return (self.labels.shape[1], most)
     return (1,) if self.labels.ndim == 1 else (self.labels.shape[1],)

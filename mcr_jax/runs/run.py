@@ -15,7 +15,8 @@ from mcr_jax import config as configs
 from mcr_jax import evaluators, fields
 from mcr_jax.data import batches, load, schedule
 from mcr_jax.data.checks import validate
-from mcr_jax.data.load import as_numbers, check_fits, digest, impute_nonfinite
+from mcr_jax.data.labels import as_task
+from mcr_jax.data.load import check_fits, digest, impute_nonfinite
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
@@ -109,7 +110,8 @@ class Run:
         for, or data of the run that is no longer what it was trained on.
     """
     if isinstance(source, Dataset):
-      dataset = as_numbers(source) if self.shape.task == "regression" else source
+      numbers = self.shape.task == "regression"
+      dataset = as_task(source, "regression") if numbers else source
       dataset = impute_nonfinite(
         validate(dataset, labels, ()), self.config.data.nonfinite
       )
@@ -138,7 +140,7 @@ class Run:
       )
 
   def _with_its_labels(self, dataset: Dataset) -> Dataset:
-    dataset = setup.as_task(dataset, self.shape.task)
+    dataset = as_task(dataset, self.shape.task)
     known, found = self.shape.class_names, tuple(map(str, dataset.class_names))
     if known and found and known != found:
       raise UserError(

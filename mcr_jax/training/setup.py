@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from mcr_jax import fields, losses, metrics, models
 from mcr_jax.data import batches, load, schedule
-from mcr_jax.data.load import as_numbers, lengths_of
+from mcr_jax.data.load import lengths_of
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
@@ -96,36 +96,7 @@ def read_data(config: ConfigDict) -> Dataset:
   group = fields.plain(config.data)
   task = "regression" if group["task"] == "auto" else group["task"]
   synthetic = {"seed": group["seed"], "task": task, "aligned": group["aligned"]}
-  return as_task(load(group | {"synthetic": synthetic}), group["task"])
-
-
-def as_task(dataset: Dataset, task: str) -> Dataset:
-  """The data set with labels for a task, where its own say the same.
-
-  Whole numbers may be read as regression; floats that are whole, as classes.
-
-  Args:
-    dataset: with labels.
-    task: `auto` takes the labels as they are.
-  """
-  if task in ("auto", dataset.task):
-    return dataset
-  labels = dataset.labels
-  if task == "regression":
-    return as_numbers(dataset)
-  shaped = labels.ndim == (2 if task == "binary" else 1)
-  whole = shaped and labels.min() >= 0 and (labels == np.round(labels)).all()
-  if not whole or (task == "binary" and labels.max() > 1):
-    wanted = {
-      "multiclass": "whole numbers (N,) from 0",
-      "binary": "zeros and ones (N, K)",
-    }[task]
-    raise UserError(
-      f"data.task={task!r} needs labels that are {wanted}; those of {dataset.source} "
-      f"are {labels.dtype} of shape {labels.shape}, from {labels.min()} to "
-      f"{labels.max()}: {dataset.task}."
-    )
-  return dataclasses.replace(dataset, labels=labels.astype(np.int32))
+  return load(group | {"synthetic": synthetic})
 
 
 def shapes(config: ConfigDict, shape: Shape) -> dict[str, tuple[int, ...]]:

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mcr_jax.data.schema import Dataset, Modality, canonical, chunks, release
+from mcr_jax.data.schema import (
+  Column,
+  Dataset,
+  Modality,
+  canonical,
+  chunks,
+  release,
+)
 
 MASKS = hnp.arrays(bool, st.tuples(st.integers(1, 5), st.integers(1, 7)))
 
@@ -108,3 +115,54 @@ def test_releasing_a_private_map_keeps_what_was_written_to_it(tmp_path):
 )
 def test_aliases_of_modalities_are_known(name, right):
   assert canonical(name) == right
+
+
+def labelled(labels, **fields):
+  labels = np.asarray(labels)
+  modality = Modality.from_vectors(np.ones((len(labels), 3)))
+  ids = np.arange(len(labels)).astype(str)
+  return Dataset(ids, {"text": modality}, labels=labels, **fields)
+
+
+@pytest.mark.parametrize(
+  "labels, task, outputs",
+  [
+    ([0.5, 1.0], "regression", (1,)),
+    ([[0.5, 1.0], [2.0, 1.0]], "regression", (2,)),
+    ([0, 2], "multiclass", (3,)),
+    ([[0, 1], [1, 1]], "binary", (2, 2)),
+  ],
+)
+def test_a_task_that_is_not_said_is_inferred_from_the_labels(labels, task, outputs):
+  dataset = labelled(labels)
+  assert (dataset.task, dataset.outputs) == (task, outputs)
+
+
+def test_a_multi_task_classification_has_as_many_outputs_as_its_largest_label():
+  dataset = labelled(
+    [[0, 3], [1, 0]],
+    task="multitask",
+    class_names=(("no", "yes"), ("n", "e", "s", "w", "none")),
+  )
+  assert dataset.outputs == (2, 5)
+
+
+def test_other_labels_take_what_belonged_to_the_old_ones_away():
+  dataset = labelled(
+    [0, 1], class_names=("no", "yes"), label_mask=np.array([1, 0], bool)
+  )
+  other = dataset.relabelled(np.array([0.5, 2.0]))
+  assert (other.task, other.class_names, other.label_mask) == ("regression", (), None)
+  assert labelled([0, 1]).relabelled(None).task == ""
+
+
+def test_columns_and_the_mask_of_labels_are_selected_with_their_samples():
+  dataset = labelled(
+    [0.0, 1.0, 2.0],
+    columns={"turn": Column(np.arange(3), "turn", np.array([True, False, True]))},
+    label_mask=np.array([True, True, False]),
+  )
+  chosen = dataset.select(np.array([2, 1]))
+  np.testing.assert_array_equal(chosen.columns["turn"].values, [2, 1])
+  np.testing.assert_array_equal(chosen.columns["turn"].known, [True, False])
+  np.testing.assert_array_equal(chosen.labelled, [False, True])

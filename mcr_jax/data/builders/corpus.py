@@ -128,13 +128,11 @@ class Corpus(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """The data set with the labels of the config, in its order of classes."""
     config, name = self.builder_config, f"{self.name}/{self.builder_config.name}"
     if config.key != "label":
-      if config.key not in dataset.extras:
+      if config.key not in dataset.choices:
         raise UserError(f"{dataset.source} has no {config.key!r}, which {name} needs.")
       names = dataset.extras.get(f"{config.key}_names", ())
-      dataset = dataclasses.replace(
-        dataset,
-        labels=dataset.extras[config.key],
-        class_names=tuple(str(x) for x in names),
+      dataset = dataset.relabelled(
+        dataset.choices[config.key], class_names=tuple(str(x) for x in names)
       )
     dataset = validate(dataset, splits=())
     if unknown := [x for x in dataset.modalities if x not in MODALITIES]:
