@@ -67,7 +67,7 @@ def check(dataset: Dataset) -> Dataset:
     )
   dataset = as_task(dataclasses.replace(dataset, labels=labels), dataset.task)
   labels = np.asarray(dataset.labels)
-  missing = _missing(dataset, labels)
+  missing = _absent(dataset, labels, dataset.task)
   if missing.all():
     raise UserError(f"{source}: no sample has a label.")
   if missing.any():
@@ -107,7 +107,7 @@ def _as_numbers(dataset, labels):
 def _as_classes(dataset, labels, task):
   """Labels of whole numbers as integers, `NO_CLASS` where a number is not there."""
   flat = labels.reshape(len(labels), -1)
-  missing = np.isnan(flat).all(1) | (flat == NO_CLASS).all(1)
+  missing = _absent(dataset, labels, task)
   known = flat[~missing]
   shaped = labels.ndim == (1 if task == "multiclass" else 2)
   whole = shaped and known.min(initial=0) >= 0 and (known == np.round(known)).all()
@@ -145,13 +145,15 @@ def _flat_names(dataset):
   return dataclasses.replace(dataset, class_names=names)
 
 
-def _missing(dataset, labels) -> np.ndarray:
+def _absent(dataset, labels, task) -> np.ndarray:
   """(N,) which utterances lack a label and are there for the sake of a dialogue."""
-  known = np.ones(len(labels), bool) if dataset.label_mask is None else dataset.labelled
+  known = dataset.labelled
   if "dialogue_id" not in dataset.columns:
     return ~known
   flat = labels.reshape(len(labels), -1)
-  absent = np.isnan(flat) if flat.dtype.kind == "f" else flat == NO_CLASS
+  absent = np.isnan(flat) if flat.dtype.kind == "f" else np.zeros(flat.shape, bool)
+  if task != "regression":
+    absent |= flat == NO_CLASS
   return ~known | absent.all(1)
 
 
@@ -160,10 +162,10 @@ def _check_numbers(dataset, labels) -> np.ndarray:
     labels = labels.astype(np.float32)
   bad = ~np.isfinite(labels).reshape(len(labels), -1).all(1)
   if bad.any():
+    first = str(dataset.ids[bad.argmax()])
     raise UserError(
       f"{dataset.source}: {bad.sum()} of {len(labels)} labels are not finite, the "
-      f"first of sample {str(dataset.ids[bad.argmax()])!r}. Leave out samples that have "
-      "no label."
+      f"first of sample {first!r}. Leave out samples that have no label."
     )
   if dataset.class_names:
     raise UserError(

@@ -48,7 +48,7 @@ def test_a_task_that_is_said_decides_what_numbers_mean(labels, task, dtype, outp
     ([0.5, 1.0, 2.0, 0.0], "multiclass"),
     ([-1.0, 1.0, 2.0, 0.0], "multiclass"),
     ([0, 1, 1, 0], "binary"),
-    ([[0, 2], [1, 1], [1, 0], [0, 0]], "binary"),
+    ([[0.0, 2], [1, 1], [1, 0], [0, 0]], "binary"),
     ([[0, -3], [1, 1], [1, 0], [0, 0]], "multitask"),
     ([0, 1, 1, 0], "multitask"),
     ([[0, 1], [1, 1], [1, 0], [0, 0]], "multiclass"),
