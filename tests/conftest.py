@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import shutil
+import tempfile
 
 import pytest
 
@@ -15,6 +17,15 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
   flags = os.environ.get("XLA_FLAGS", "")
   os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=4".strip()
 
+# Programs that several tests, or the processes that they start, compile alike: the
+# workers of xdist inherit the folder from the process that starts them.
+_SESSION_CACHE = None
+if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+  _SESSION_CACHE = tempfile.mkdtemp(prefix="mcr_jax_tests_")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = _SESSION_CACHE
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
 
 def pytest_configure():
   import jax
@@ -22,6 +33,11 @@ def pytest_configure():
   jax.config.update("jax_numpy_rank_promotion", "raise")
   # Tests compile much and compute little: this halves their time.
   jax.config.update("jax_disable_most_optimizations", True)
+
+
+def pytest_unconfigure():
+  if _SESSION_CACHE:
+    shutil.rmtree(_SESSION_CACHE, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
