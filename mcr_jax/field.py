@@ -5,6 +5,7 @@ Models and the groups of a config are dataclasses whose fields are made here.
 
 import dataclasses
 import math
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,38 +19,37 @@ class Domain:
   """What the value of a field may be.
 
   Attributes:
-    choices: the values that are right; () is no list.
+    choices: the values that are right, of a tuple those of its items; () is no list.
     low, high: bounds that are themselves right; None is no bound.
     above, below: bounds that are not.
     modalities: whether the value (or the keys of a dict) names modalities.
     sweep: whether members of one compiled program may differ in it.
     doc: one sentence for a reader.
+    item: type of what a tuple or a dict holds, which `domain` reads in the annotation.
   """
 
   choices: tuple = ()
-  low: float | None = None
-  high: float | None = None
-  above: float | None = None
-  below: float | None = None
+  low: int | float | None = None
+  high: int | float | None = None
+  above: int | float | None = None
+  below: int | float | None = None
   modalities: bool = False
   sweep: bool = False
   doc: str = ""
+  item: Any = None
 
   def check(self, path: str, value: Any) -> None:
     """Raises UserError where `value` of the field `path` is not right."""
-    if self.choices:
-      choose(value, self.choices, path)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-      self._check_number(path, value)
-    elif isinstance(value, Mapping) and self._bounded:
+    if isinstance(value, Mapping):
       for name, item in value.items():
-        if type(item) is not int and type(item) is not float:
-          raise UserError(f"{path}.{name}={item!r} must be a number {self.range}.")
-        self._check_number(f"{path}.{name}", item)
-    elif isinstance(value, tuple) and self.modalities:
-      named = all(isinstance(name, str) and name for name in value)
-      if not named or len(set(value)) < len(value):
+        self._check_item(f"{path}.{name}", item)
+    elif isinstance(value, tuple):
+      for item in value:
+        self._check_item(path, item)
+      if (self.modalities or self.choices) and len(set(value)) < len(value):
         raise UserError(f"{path}={value!r} must be different names.")
+    else:
+      self._check_one(path, value)
 
   @property
   def range(self) -> str:
@@ -58,11 +58,21 @@ class Domain:
     right = f"{self.high}]" if self.below is None else f"{self.below})"
     return f"in {left.replace('[None', '(-inf')}, {right.replace('None]', 'inf)')}"
 
-  @property
-  def _bounded(self) -> bool:
-    return any(x is not None for x in (self.low, self.high, self.above, self.below))
+  def _check_item(self, path: str, value: Any) -> None:
+    if self.item in (bool, int, float, str) and type(value) is not self.item:
+      if (type(value), self.item) != (int, float):
+        raise UserError(f"{path}={value!r} must be {self.item.__name__}.")
+    if self.modalities and value == "":
+      raise UserError(f"{path}={value!r} must be a name.")
+    self._check_one(path, value)
 
-  def _check_number(self, path: str, value: float) -> None:
+  def _check_one(self, path: str, value: Any) -> None:
+    if self.choices:
+      choose(value, self.choices, path)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+      self._check_number(path, value)
+
+  def _check_number(self, path: str, value: int | float) -> None:
     right = (
       math.isfinite(value)
       and (self.low is None or value >= self.low)
@@ -76,7 +86,10 @@ class Domain:
 
 def field(default: Any = dataclasses.MISSING, **domain: Any) -> Any:
   """A dataclass field with a `Domain`; its keywords are those of the class."""
-  return dataclasses.field(default=default, metadata={KEY: Domain(**domain)})
+  metadata = {KEY: Domain(**domain)}
+  if isinstance(default, dict):  # every instance has its own
+    return dataclasses.field(default_factory=default.copy, metadata=metadata)
+  return dataclasses.field(default=default, metadata=metadata)
 
 
 def rate(doc: str = "", default: float = 0.0) -> Any:
@@ -91,6 +104,9 @@ def domain(of: dataclasses.Field) -> Domain:
   1, and is any finite number if it is a float.
   """
   stated = of.metadata.get(KEY)
-  if stated is not None:
-    return stated
-  return Domain(low=1) if type(of.default) is int else Domain()
+  if stated is None:
+    stated = Domain(low=1) if type(of.default) is int else Domain()
+  if typing.get_origin(of.type) in (tuple, dict, Mapping):
+    items = [t for t in typing.get_args(of.type) if t is not Ellipsis]
+    return dataclasses.replace(stated, item=items[-1])
+  return stated

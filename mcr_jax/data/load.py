@@ -22,6 +22,8 @@ KEYS = (
   *("features", "nonfinite", "lengths", "overlong"),
   *("aligned", "normalize", "clip", "buckets", "trim", "placement", "pipeline"),
   *("modality_dropout", "seed"),
+  *("unit", "folds", "fold", "fold_by", "fold_repeats", "fold_shuffle"),
+  *("fold_stratify", "fold_seeds"),
 )
 
 

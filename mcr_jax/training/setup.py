@@ -68,6 +68,7 @@ class Shape:
 def build_model(config: ConfigDict, shape: Shape) -> nn.Module:
   """The model of a config for data of a shape."""
   given = fields.plain(config.model)
+  given.pop("file")
   stray = [m for m in given.get("kernels", {}) if m not in shape.lengths]
   if stray:
     raise UserError(

@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from mcr_jax import fields
+from mcr_jax.config.groups import Data
 from mcr_jax.data import Dataset, load, npz, synthetic
 from mcr_jax.data.load import KEYS, check_fits, digest, lengths_of
 from mcr_jax.data.normalize import Normalizer
@@ -321,7 +321,7 @@ def test_a_field_that_nobody_reads_is_named(config, words):
 
 
 def test_the_fields_are_those_of_a_config():
-  assert {*fields.GROUPS["data"]} | {"synthetic"} == {*KEYS}
+  assert {*Data.__dataclass_fields__} | {"synthetic"} == {*KEYS}
 
 
 def test_whole_numbers_below_zero_serve_a_regression(tmp_path):

@@ -237,7 +237,7 @@ def program(file, tmp_path, monkeypatch, capfd):
   config.write_text(
     "import ml_collections as mlc\n"
     "def get_config(arg=''):\n"
-    f"  return mlc.ConfigDict({configs.fields.plain(tiny.config(file))!r})\n"
+    f"  return mlc.ConfigDict({configs.plain(tiny.config(file))!r})\n"
   )
   return lambda *more: end(monkeypatch, capfd, "--config", config, *more)
 

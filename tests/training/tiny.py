@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
 from mcr_jax.data import npz
@@ -63,7 +64,7 @@ def write(folder: Path, task: str = "regression", **more) -> Path:
   return path
 
 
-def config(path: Path, model: dict = CONCAT, **groups) -> configs.ConfigDict:
+def config(path: Path, model: dict = CONCAT, **groups) -> ConfigDict:
   """Two seeds, three epochs of four batches, the last of them short, on one device."""
   given = {
     "seeds": (1, 3),

@@ -1,0 +1,24 @@
+"""The config of a run: a file on top of the defaults, the command line on top of both.
+
+Whatever a run used is in the one locked ConfigDict that `load` or `complete` returns. A
+field that nobody knows, a value of another type and a value that makes no sense are
+each one clear error. Plain dicts serve wherever a config does.
+"""
+
+from mcr_jax.config.completion import complete, default
+from mcr_jax.config.loading import for_model, load
+from mcr_jax.config.overrides import override
+from mcr_jax.config.plain import difference, flatten, from_json, plain, to_json
+
+__all__ = [
+  "complete",
+  "default",
+  "difference",
+  "flatten",
+  "for_model",
+  "from_json",
+  "load",
+  "override",
+  "plain",
+  "to_json",
+]

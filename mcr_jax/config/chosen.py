@@ -1,0 +1,77 @@
+"""What the chosen model adds to a config: fields of its own, losses, phases.
+
+`model` is always the group of that name, of which `name` and `file` are read.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from mcr_jax.field import Domain, domain
+
+
+def of(model: Mapping[str, Any]) -> type:
+  """The class of the chosen model.
+
+  Raises:
+    UserError: there is none of this name, or the file has none.
+  """
+  from mcr_jax import models  # flax takes seconds to import
+
+  if model.get("file"):
+    return models.load_file(model["file"])
+  return models.load(model["name"])
+
+
+def defaults(model: Mapping[str, Any]) -> dict[str, Any]:
+  """The fields that only this model has, with their defaults."""
+  factory = dataclasses.MISSING
+  return {
+    f.name: f.default_factory() if f.default is factory else f.default
+    for f in _fields(model)
+  }
+
+
+def domains(model: Mapping[str, Any]) -> dict[str, Domain]:
+  """What the values of these fields may be."""
+  return {f.name: _domain(model, f) for f in _fields(model)}
+
+
+def loss(model: Mapping[str, Any]) -> dict[str, Any]:
+  """Defaults of the group `loss` that depend on the model's losses."""
+  card = getattr(of(model), "card", None)
+  if card is None:
+    return {"weights": {"task": 1.0}}
+  # What joins no loss to the task shares nothing with it.
+  return {"weights": card.weights} | ({} if card.joint else {"gamma": 0.0})
+
+
+def phases(model: Mapping[str, Any]) -> tuple:
+  """The schedule that the model comes with."""
+  card = getattr(of(model), "card", None)
+  return card.phases if card else ()
+
+
+def _fields(model):
+  from mcr_jax import models
+
+  return [f for f in dataclasses.fields(of(model)) if f.name not in models.GIVEN]
+
+
+def _domain(model, field):
+  """Of models whose fields do not state theirs."""
+  if field.metadata:
+    return domain(field)
+  found = domain(field)
+  if field.name == "dtype":
+    return Domain(choices=("", "float32", "bfloat16", "float16", "float64"))
+  if field.name.endswith("dropout"):
+    return Domain(low=0, below=1, sweep=True)
+  if found.item is not None:
+    return dataclasses.replace(found, modalities=True, low=1)
+  may_be_0 = ("concat.depth", "mult.self_layers", "tfn.width")
+  if f"{model['name']}.{field.name}" in may_be_0:
+    return Domain(low=0)
+  if field.name == "main":
+    return Domain(modalities=True)
+  return found
