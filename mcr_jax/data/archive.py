@@ -6,7 +6,6 @@ are checked before memory is taken; every defect is one error that names the fil
 
 import os
 import pathlib
-import secrets
 import struct
 import sys
 import tokenize
@@ -16,6 +15,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mcr_jax import files
 from mcr_jax.data import memory
 from mcr_jax.errors import UserError
 
@@ -60,18 +60,16 @@ def is_text(array: np.ndarray) -> bool:
 def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
   """Writes an uncompressed .npz file that is either whole or not there."""
   path = pathlib.Path(path)
-  draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
+    with (
+      files.replacing(path) as draft,
+      zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive,
+    ):
       for name, array in arrays.items():
         with archive.open(_member(name), "w", force_zip64=True) as file:
           np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
-    os.replace(draft, path)
   except OSError as error:
     raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
-  finally:
-    draft.unlink(missing_ok=True)
 
 
 def _member(name):

@@ -21,6 +21,7 @@ import jax
 import numpy as np
 from absl import logging as absl_logging
 
+from mcr_jax import files
 from mcr_jax.errors import DamagedCheckpoint, UserError
 from mcr_jax.runs.trees import digest_of, flatten, into, nest
 
@@ -199,9 +200,7 @@ class Checkpoints:
     self._write_entries(entries)
 
   def _write_entries(self, entries: dict) -> None:
-    partial = self.digests.with_suffix(".partial")
-    partial.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
-    partial.replace(self.digests)
+    files.write_json(self.digests, entries)
 
   def _prune_best(self, last: int) -> None:
     """Keeps the newest best step, and the newest that is not beyond `last`.

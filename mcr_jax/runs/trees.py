@@ -1,12 +1,13 @@
 """Trees of arrays as named leaves, which is what a checkpoint holds, and back."""
 
-import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from mcr_jax import files
 from mcr_jax.errors import UserError
 
 
@@ -30,12 +31,7 @@ def nest(leaves: dict[str, Any]) -> dict:
 
 def digest_of(leaves: dict[str, np.ndarray]) -> str:
   """SHA-256 over the path, dtype, shape and bytes of every leaf."""
-  sha = hashlib.sha256()
-  for path in sorted(leaves):
-    leaf = leaves[path]
-    sha.update(f"{path}\0{leaf.dtype.name}\0{leaf.shape}\0".encode())
-    sha.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
-  return sha.hexdigest()
+  return files.digest(_bytes(leaves))
 
 
 def into(template: Any, leaves: dict[str, np.ndarray], folder: Path) -> Any:
@@ -61,6 +57,13 @@ def into(template: Any, leaves: dict[str, np.ndarray], folder: Path) -> Any:
   return jax.tree_util.tree_unflatten(
     treedef, [_place(leaves[path], leaf) for path, leaf in wanted.items()]
   )
+
+
+def _bytes(leaves: dict[str, np.ndarray]) -> Iterator[bytes | memoryview]:
+  for path in sorted(leaves):
+    leaf = leaves[path]
+    yield f"{path}\0{leaf.dtype.name}\0{leaf.shape}\0".encode()
+    yield np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data
 
 
 def _path(path: tuple) -> str:

@@ -11,6 +11,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
+from mcr_jax import files
 from mcr_jax.errors import UserError
 from mcr_jax.hosts import distributed
 from mcr_jax.runs import writer
@@ -136,7 +137,7 @@ def facts(workdir: Path) -> dict[str, Any]:
     raise UserError(f"{workdir} holds no run: {path} is missing.") from None
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise UserError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
-  if seal != writer.digest_of(found):
+  if seal != files.digest_of(found):
     raise UserError(f"{path} was changed or is damaged: it is not what the run wrote.")
   return found
 
@@ -158,6 +159,5 @@ def _entries(workdir: Path) -> list[Path]:
 
 def _begun(name: str) -> bool:
   """Whether a start that was cut off may have left this file, whole or not."""
-  drafts = tuple(f".{first}." for first in WRITTEN_BEFORE_CONFIG)
-  whole = name.removesuffix(".partial")
-  return whole in (*WRITTEN_BEFORE_CONFIG, "config.json") or name.startswith(drafts)
+  first = (*WRITTEN_BEFORE_CONFIG, "config.json")
+  return name in first or any(files.is_draft(name, of) for of in first)

@@ -6,10 +6,8 @@ a last line without its end, which resuming drops.
 """
 
 import datetime
-import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import sys
@@ -21,11 +19,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from mcr_jax import files
 from mcr_jax.errors import DamagedCheckpoint, UserError
 
 PACKAGES = ("mcr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-
-
 SEAL = "sha256"  # in run.json: of all else that it says
 
 
@@ -58,38 +55,26 @@ class Writer:
     values: Mapping[str, Any],
     *,
     reasons: Mapping[str, str] | None = None,
-    note: str = "",
-    log: bool = True,
-  ) -> str:
-    """Adds an epoch to metrics.jsonl and to the events, and logs it in one line.
+  ) -> None:
+    """Adds an epoch to metrics.jsonl and to the events.
 
     Args:
       epoch: its number, growing.
       values: numbers, or one number a seed. What is not finite becomes null.
       reasons: why a value is undefined, by its name.
-      note: ends the log line, such as the time left.
-      log: whether to print that line.
-
-    Returns:
-      The log line.
     """
+    if not self._active:
+      return
     reasons = dict(reasons or {})
-    entry, plain = {"epoch": epoch}, {}
+    values = files.plain(values)
+    entry = {"epoch": epoch, **files.finite(values)}
     for name, value in values.items():
-      plain[name] = _plain(value)
-      entry[name] = _finite(plain[name])
-      if entry[name] != plain[name] and name not in reasons:
-        reasons[name] = f"not finite: {plain[name]}"
+      if entry[name] != value and name not in reasons:
+        reasons[name] = f"not finite: {value}"
     if reasons:
       entry["reasons"] = reasons
-    line = f"epoch {epoch}  " + "  ".join(f"{k} {_short(v)}" for k, v in plain.items())
-    line = f"{line}  {note}".rstrip()
-    if self._active:
-      self._append(json.dumps(entry, allow_nan=False) + "\n")
-      self._write_events(epoch, plain)
-      if log:
-        self.log(line)
-    return line
+    self._append(json.dumps(entry, allow_nan=False) + "\n")
+    self._write_events(epoch, values)
 
   def log(self, line: str) -> None:
     """Prints a line above the progress bar, if there is one."""
@@ -115,25 +100,18 @@ class Writer:
 
   def write_json(self, name: str, values: Any) -> None:
     """Writes a JSON file of the workdir; what is not finite becomes null."""
-    text = json.dumps(_finite(_plain(values)), indent=2, allow_nan=False)
-    self.write_text(name, text + "\n")
+    if self._active:
+      files.write_json(self.workdir / name, values)
 
   def write_facts(self, facts: Mapping[str, Any]) -> None:
     """Writes run.json, with a digest of what it says."""
-    facts = _finite(_plain({k: v for k, v in facts.items() if k != SEAL}))
-    self.write_json("run.json", facts | {SEAL: digest_of(facts)})
+    facts = files.finite(files.plain({k: v for k, v in facts.items() if k != SEAL}))
+    self.write_json("run.json", facts | {SEAL: files.digest_of(facts)})
 
   def write_text(self, name: str, text: str) -> None:
     """Writes a file of the workdir, whole or not at all."""
     if self._active:
-      path = self.workdir / name
-      path.parent.mkdir(parents=True, exist_ok=True)
-      partial = path.with_name(f"{path.name}.partial")
-      try:
-        partial.write_text(text, "utf-8")
-        partial.replace(path)
-      finally:
-        partial.unlink(missing_ok=True)
+      files.write(self.workdir / name, text)
 
   def close(self) -> None:
     """Ends the events file."""
@@ -246,11 +224,6 @@ def read(path: str | os.PathLike) -> list[dict]:
   return entries
 
 
-def digest_of(facts: Mapping[str, Any]) -> str:
-  """SHA-256 of plain values, in any order of their names."""
-  return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
 def check_epochs(entries: Sequence[Mapping[str, Any]], epoch: int, path: Path) -> None:
   """Raises DamagedCheckpoint where not every epoch up to `epoch` is on record."""
   found = [entry["epoch"] for entry in entries]
@@ -288,32 +261,3 @@ def _versions() -> dict[str, str]:
       module = sys.modules.get(name)
       versions[name] = getattr(module, "__version__", "unknown")
   return versions
-
-
-def _plain(value: Any) -> Any:
-  """Arrays and their scalars as Python's, tuples as lists."""
-  if isinstance(value, Mapping):
-    return {str(key): _plain(item) for key, item in value.items()}
-  if isinstance(value, list | tuple):
-    return [_plain(item) for item in value]
-  if isinstance(value, np.ndarray | np.generic | jax.Array):
-    # bfloat16 has no Python number of its own; tolist gives it one.
-    return np.asarray(value).tolist()
-  return value
-
-
-def _finite(value: Any) -> Any:
-  """NaN and infinities, which JSON does not have, as None."""
-  if isinstance(value, dict):
-    return {key: _finite(item) for key, item in value.items()}
-  if isinstance(value, list):
-    return [_finite(item) for item in value]
-  return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _short(value: Any) -> str:
-  if isinstance(value, list) and value and not isinstance(value[0], list):
-    numbers = np.asarray(value, np.float64)
-    spread = f" +- {numbers.std(ddof=1):.2g}" if len(value) > 1 else ""
-    return f"{numbers.mean():.4g}{spread}"
-  return f"{value:.4g}" if isinstance(value, float) else str(value)

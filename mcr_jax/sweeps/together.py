@@ -7,7 +7,6 @@ when it is done, every point gets the folder that training it alone would have l
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import math
 import shutil
@@ -23,6 +22,7 @@ from ml_collections import ConfigDict
 from mcr_jax import config as configs
 from mcr_jax import evaluators, fields
 from mcr_jax.evaluators import Evaluation
+from mcr_jax.files import digest
 from mcr_jax.hosts import mesh as meshes
 from mcr_jax.runs import workspace, writer
 from mcr_jax.runs.checkpoint import Checkpoints, remove
@@ -91,8 +91,7 @@ def _leave(groups: Path) -> None:
 def group_folder(points: Sequence[Point], workdir: Path) -> Path:
   """Where a group trains; other points, another folder."""
   text = "".join(configs.to_json(point.config) for point in points)
-  digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-  return workdir / FOLDER / digest
+  return workdir / FOLDER / digest([text.encode()])[:12]
 
 
 def begun(points: Sequence[Point], workdir: Path) -> list[list[Point]]:
@@ -229,7 +228,7 @@ def _write_metrics(files: writer.Writer, entries: list[dict], members: slice) ->
       return
     known = entry.get("reasons", {})
     kept = {name: why for name, why in known.items() if np.isnan(values[name]).any()}
-    files.write(entry["epoch"], values, reasons=kept, log=False)
+    files.write(entry["epoch"], values, reasons=kept)
 
 
 def _cut(tree: PyTree, members: slice) -> PyTree:

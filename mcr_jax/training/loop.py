@@ -221,7 +221,7 @@ class Trainer:
     reasons = {f"valid/{name}": why for name, why in reasons.items()}
     if not active.all():
       reasons["train/loss"] = "null: that seed stopped early"
-    self.writer.write(self.epoch, values, reasons=reasons, log=False)
+    self.writer.write(self.epoch, values, reasons=reasons)
     self._say(self._line(values))
     if self._cold:
       self._cold = False

@@ -140,7 +140,7 @@ def test_a_start_that_was_cut_off_starts_again(config, whole, tmp_path, cut):
   for name in files[: files.index(cut) + 1]:
     workdir.joinpath(name).write_bytes(whole.joinpath(name).read_bytes())
   tiny.unfinish(workdir)
-  workdir.joinpath(f"{cut}.partial").write_text("torn")
+  workdir.joinpath(f".{cut}.a1b2c3d4").write_text("torn")
   train(config, workdir, resume=cut == "config.json", verbose=False)
   assert_same(workdir, whole)
 

@@ -1,4 +1,3 @@
-import errno
 import io
 import json
 import os
@@ -45,13 +44,6 @@ def test_an_undefined_value_is_null_with_its_reason(tmp_path):
     "corr": "predictions of seed 1 are constant",
     "f1": "not finite: inf",
   }
-
-
-def test_the_log_line_has_mean_spread_and_note(tmp_path, capsys):
-  with Writer(tmp_path) as writer:
-    line = writer.write(4, {"loss": [1.0, 3.0]}, note="(3 s left)")
-  assert line == "epoch 4  loss 2 +- 1.4  (3 s left)"
-  assert capsys.readouterr().out == line + "\n"
 
 
 def test_resuming_drops_later_epochs_and_half_a_line(tmp_path):
@@ -121,7 +113,7 @@ def test_resuming_hides_later_epochs_from_tensorboard(tmp_path):
         (path,) = (tmp_path / "events").iterdir()
         path.rename(path.with_name("events.out.tfevents.1"))
       for epoch in range(start + 1, 4):
-        writer.write(epoch, {"loss": epoch + start}, log=False)
+        writer.write(epoch, {"loss": epoch + start})
   assert curves(tmp_path) == {("loss", 1): 1, ("loss", 2): 2, ("loss", 3): 5}
 
 
@@ -137,7 +129,7 @@ def test_a_full_disk_ends_a_run_and_does_not_hang_it(tmp_path, size):
       resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
       with Writer({str(tmp_path)!r}) as writer:
         for epoch in range(100):
-          writer.write(epoch, {{"loss": 0.5}}, log=False)
+          writer.write(epoch, {{"loss": 0.5}})
     cli.run(main)
   """)
   done = subprocess.run(
@@ -158,20 +150,6 @@ def test_run_json_says_what_ran_on_what(tmp_path):
   assert set(run["versions"]) >= {"python", "mcr_jax", "jax", "flax", "numpy"}
   assert run["device"]["count"] >= 1 and run["command"]
   assert run["seeds"] == [0, 1] and run["best"] is None
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-  writer = Writer(tmp_path)
-  writer.write_text("eval/test.json", "old")
-
-  def full(self, *_):
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-  monkeypatch.setattr("pathlib.Path.write_text", full)
-  with pytest.raises(OSError, match="No space"):
-    writer.write_text("eval/test.json", "new")
-  assert (tmp_path / "eval/test.json").read_text() == "old"
-  assert len(list((tmp_path / "eval").iterdir())) == 1
 
 
 def test_without_a_terminal_progress_is_words(monkeypatch, capsys):
