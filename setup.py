@@ -1,9 +1,11 @@
 """Packaging: a light core, and extras for what not everybody needs."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 VERSION = re.search(
@@ -47,6 +49,22 @@ DEV = [
   "ipykernel>=6.29",  # runs their cells
 ]
 
+
+class BuildWithConfigs(build_py):
+  """Puts the shipped configs inside the package, where `--config NAME` finds them."""
+
+  def run(self):
+    super().run()
+    # In an editable install they are where they are written.
+    if not self.editable_mode:
+      inside = Path(self.build_lib, "mcr_jax", "_configs")
+      shutil.rmtree(inside, ignore_errors=True)
+      for file in sorted((ROOT / "configs").rglob("*.py")):
+        copy = inside / file.relative_to(ROOT / "configs")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        self.copy_file(str(file), str(copy))
+
+
 setup(
   name="mcr_jax",
   version=VERSION,
@@ -57,6 +75,7 @@ setup(
   python_requires=">=3.11",
   packages=find_packages(include=["mcr_jax", "mcr_jax.*"]),
   package_data={"mcr_jax": ["py.typed"]},
+  cmdclass={"build_py": BuildWithConfigs},
   install_requires=CORE,
   extras_require={
     "data": DATA,

@@ -5,7 +5,6 @@ Importing the library sets nothing; `prepare` does, and only programs call it.
 
 import argparse
 import contextlib
-import difflib
 import errno
 import gc
 import logging
@@ -17,11 +16,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from mcr_jax import allocator
-from mcr_jax.errors import McrJaxError, UserError
+from mcr_jax.errors import McrJaxError, UserError, nearest
 
 FLAGS = {
   "config": dict(
-    metavar="FILE.py[:ARG]", help="config file, with the argument of its get_config"
+    metavar="NAME[:ARG]",
+    help="shipped config by its name, or a file with get_config(ARG)",
   ),
   "workdir": dict(metavar="DIR", help="folder of the run"),
   "resume": dict(
@@ -195,8 +195,7 @@ class _Parser(argparse.ArgumentParser):
     known = list(self._option_string_actions)
     if _OVERRIDE in known and "." in flag:
       return f"; fields of the config are --config.{flag.lstrip('-')}"
-    close = difflib.get_close_matches(flag, known, n=1, cutoff=0.5)
-    return f" (the nearest is {close[0]})" if close else ""
+    return f".{nearest(flag, known)}"
 
 
 def _program() -> str:

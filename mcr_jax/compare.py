@@ -9,13 +9,12 @@ could.
 
 import argparse
 import dataclasses
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
 
 from mcr_jax import cli, evaluators, metrics
-from mcr_jax.errors import UserError
+from mcr_jax.errors import UserError, choose
 from mcr_jax.evaluators import paired, render
 
 LEVEL = 0.05
@@ -180,7 +179,11 @@ def main(argv: list[str]) -> None:
     flags=(),
     required=(),
     extra=_arguments,
-    examples=["python -m mcr_jax.compare runs/mcr runs/mia_net --metric mae corr"],
+    examples=[
+      "python -m mcr_jax.compare runs/mcr runs/mia_net",
+      "python -m mcr_jax.compare runs/mcr runs/mia_net --metric mae corr",
+      "python -m mcr_jax.compare runs/mcr runs/mia_net --split valid --groups",
+    ],
   )
   split, groups = arguments.split, arguments.groups
   first, second = (evaluators.read(folder, split) for folder in arguments.workdirs)
@@ -249,12 +252,7 @@ def _aligned(
 def _names(run: evaluators.Evaluation, names: Sequence[str]) -> list[str]:
   known = list(run.results["metrics"])
   for name in names:
-    if name not in known:
-      near = difflib.get_close_matches(name, known, 1)
-      hint = f" Did you mean {near[0]!r}?" if near else ""
-      raise UserError(
-        f"{run.workdir} has no metric {name!r}; it has {', '.join(known)}.{hint}"
-      )
+    choose(name, known, f"{run.workdir}: metric")
   if names:
     return list(dict.fromkeys(names))
   own = lambda name: name.partition("/")[0] in ("f1", "precision", "recall")

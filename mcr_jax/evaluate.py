@@ -18,7 +18,8 @@ def main(argv: list[str]) -> None:
     required=("workdir",),
     extra=_arguments,
     examples=[
-      "python -m mcr_jax.evaluate --workdir runs/mosi --split test",
+      "python -m mcr_jax.evaluate --workdir runs/mosi",
+      "python -m mcr_jax.evaluate --workdir runs/mosi --split valid --json",
       "python -m mcr_jax.evaluate --workdir runs/mosei --split test --input mosi.npz",
     ],
   )

@@ -47,7 +47,13 @@ def main(argv: list[str]) -> None:
     flags=("workdir",),
     required=("workdir",),
     extra=_arguments,
-    examples=["python -m mcr_jax.predict --workdir runs/mosi --input clips.npz"],
+    examples=[
+      "python -m mcr_jax.predict --workdir runs/mosi --input clips.npz",
+      "python -m mcr_jax.predict --workdir runs/mosi --input clips.npz"
+      " --output clips.jsonl",
+      "python -m mcr_jax.predict --workdir runs/mosi --input clips.npz"
+      " --checkpoint last",
+    ],
   )
   if not arguments.input:
     raise UserError("--input is empty; it names a feature file.")

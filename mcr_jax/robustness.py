@@ -188,6 +188,7 @@ def main(argv: list[str]) -> None:
     required=("workdir",),
     extra=_arguments,
     examples=[
+      "python -m mcr_jax.robustness --workdir runs/mosi",
       "python -m mcr_jax.robustness --workdir runs/mosi --plot drop.png",
       "python -m mcr_jax.robustness --workdir runs/mosi --kind noise --levels 0 1 2 4",
     ],

@@ -14,11 +14,12 @@ def main(argv: list[str]) -> None:
     "and prints one table.",
     extra=_arguments,
     examples=[
-      "python -m mcr_jax.sweep --config configs/mcr_mosi.py:unaligned"
-      " --sweep configs/sweeps/mcr_depth.py --workdir runs/depth"
-      " --config.data.path=unaligned_50.pkl",
-      "python -m mcr_jax.sweep --config configs/mcr_synthetic.py:quick"
-      " --sweep configs/sweeps/mcr_random.py --workdir runs/search",
+      "python -m mcr_jax.sweep --config mcr_mosi:unaligned --sweep mcr_depth"
+      " --workdir runs/depth --config.data.path=unaligned_50.pkl",
+      "python -m mcr_jax.sweep --config mcr_synthetic:quick --sweep mcr_random"
+      " --workdir runs/search",
+      "python -m mcr_jax.sweep --config own:tfn --sweep mine.py --workdir runs/mine"
+      " --config.data.path=clips.npz --resume",
     ],
   )
   from mcr_jax import config as configs
@@ -42,7 +43,10 @@ def main(argv: list[str]) -> None:
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
-    "--sweep", required=True, metavar="FILE.py", help="file with get_sweep()"
+    "--sweep",
+    required=True,
+    metavar="NAME",
+    help="shipped sweep by its name, or a file with get_sweep()",
   )
   parser.add_argument(
     "--together",

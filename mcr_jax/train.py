@@ -10,10 +10,10 @@ def main(argv: list[str]) -> None:
     "Trains all seeds of a config, keeps each at its best validation epoch, and "
     "evaluates it.",
     examples=[
-      "python -m mcr_jax.train --config configs/mcr_synthetic.py --workdir runs/first",
-      "python -m mcr_jax.train --config configs/mcr_mosi.py --workdir runs/mosi"
-      " --config.data.path=mosi.npz",
-      "python -m mcr_jax.train --config configs/mcr_mosi.py --workdir runs/mosi"
+      "python -m mcr_jax.train --config mcr_synthetic --workdir runs/first",
+      "python -m mcr_jax.train --config own:mia_net --workdir runs/own"
+      " --config.data.path=clips.npz --config.seeds=0,1",
+      "python -m mcr_jax.train --config mcr_mosi --workdir runs/mosi"
       " --config.data.path=mosi.npz --resume",
     ],
   )

@@ -221,12 +221,26 @@ def test_points_share_a_program_where_only_numbers_differ(tmp_path):
     points.points(config, Sweep([given[0], {"name": "again"}]))
 
 
+def test_a_point_with_another_model_has_that_models_losses():
+  config = configs.complete({"loss": {"weights": {"task": 2.0}}})
+  others = [{"model": {"name": "mia_net"}}, {"name": "tfn", "model": {"name": "tfn"}}]
+  found = points.points(config, Sweep(others))
+  for point in found:
+    fresh = configs.complete({"model": point.overrides["model"]})
+    assert point.config.loss.gamma == fresh.loss.gamma
+    assert point.config.loss.weights.to_dict() == {
+      **fresh.loss.weights.to_dict(),
+      "task": 2.0,
+    }
+
+
 @pytest.mark.parametrize(
   ("point", "words"),
   [
     ({"optim.rate": 1}, 'Point rate=1: config.optim has no field "rate"'),
     ({"optim.lr": -1.0}, "Point lr=-1.0: optim.lr=-1.0 must lie in"),
     ({"optim.lr.x": 1}, "lr is a value, not a group"),
+    ({"model": {"name": "tnf"}}, "tnf.*tfn"),
     ({"name": "../up", "optim.lr": 1.0}, "name '../up' of a point becomes a folder"),
     (
       {"name": "table.json"},
@@ -247,6 +261,13 @@ def test_what_would_fail_after_the_last_point_fails_before_the_first():
   monitors = [{"train.monitor": "mae"}, {"train.monitor": "corr"}]
   with pytest.raises(UserError, match="by different metrics .corr, mae.: set train"):
     points.points(config, Sweep(monitors))
+
+
+def test_a_shipped_sweep_is_found_by_its_name(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert len(points.load("mcr_depth").points) == 6
+  with pytest.raises(UserError, match="mcr_deep.*mcr_depth"):
+    points.load("mcr_deep")
 
 
 @pytest.mark.parametrize("seeds", [(), (-1,), (1, 1)])

@@ -1,9 +1,9 @@
 """Looks into a data file, or converts it.
 
-python -m mcr_jax.data inspect FILE [--plot OUT.png]
-python -m mcr_jax.data convert FILE OUT.npz
-
-Both take --align (.csd files), --feature (MERBench folders) and --memory-gb.
+examples:
+  python -m mcr_jax.data inspect aligned_50.pkl --plot lengths.png
+  python -m mcr_jax.data convert aligned_50.pkl mosi.npz
+  python -m mcr_jax.data convert MER2023 mer.npz --feature text=bert --memory-gb 8
 """
 
 import argparse
@@ -28,7 +28,13 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: list[str]) -> int:
   """Runs one of the two commands."""
-  parser = _Parser(prog="python -m mcr_jax.data", description=__doc__.split("\n")[0])
+  description, examples = __doc__.split("\n\n")
+  parser = _Parser(
+    prog="python -m mcr_jax.data",
+    description=description,
+    epilog=examples,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
   commands = parser.add_subparsers(dest="command", required=True)
   for name, words in (
     ("inspect", "say what a data file holds, and how to use it"),

@@ -7,17 +7,13 @@ as `{"name": "deep", "model.num_layers": 6}`, or a search: a dict with `points`,
 
 import dataclasses
 import re
-import runpy
-import sys
-import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
-from mcr_jax import fields
+from mcr_jax.config import files
 from mcr_jax.errors import UserError
 
 ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]*")
@@ -58,12 +54,12 @@ class Sweep:
 
 
 def load(path: str) -> Sweep:
-  """The sweep of a file.
+  """The sweep of a file, which is found as `config.load` finds one.
 
   Raises:
     UserError: there is no such file, it fails, or returns something else.
   """
-  found = fields.plain(_call(Path(path)))
+  found = configs.plain(files.call(path, "get_sweep", "sweeps"))
   search = isinstance(found, dict)
   given = {"points": found} if not search else found
   known = {"points", "seeds", "final_seeds"} if search else {"points"}
@@ -132,19 +128,29 @@ def final(config: ConfigDict, best: Point, sweep: Sweep) -> Point:
 
 def _override(config: ConfigDict, changes: Mapping[str, Any], name: str) -> ConfigDict:
   """A value replaces whatever stood at its path; a dict, a whole group."""
-  plain = fields.plain(config)
-  for path, value in changes.items():
-    *groups, field = path.split(".")
-    where = plain
-    for group in groups:
-      where = where.setdefault(group, {})
-      if not isinstance(where, dict):
-        raise UserError(f"Point {name}: {path}: {group} is a value, not a group.")
-    where[field] = value
+  plain = configs.plain(config)
   try:
+    if which := _other_model(changes):
+      plain["loss"] = configs.for_model(plain, which)[0]["loss"]
+    for path, value in changes.items():
+      *groups, field = path.split(".")
+      where = plain
+      for group in groups:
+        where = where.setdefault(group, {})
+        if not isinstance(where, dict):
+          raise UserError(f"{path}: {group} is a value, not a group.")
+      where[field] = value
     return configs.complete(plain)
   except UserError as error:
     raise UserError(f"Point {name}: {error}") from error
+
+
+def _other_model(changes: Mapping[str, Any]) -> dict[str, Any]:
+  """The name and the file of a model, where a point sets them."""
+  names = ("name", "file")
+  if isinstance(group := changes.get("model"), Mapping):
+    return {"name": "mcr", "file": ""} | {k: group[k] for k in names if k in group}
+  return {k: changes[f"model.{k}"] for k in names if f"model.{k}" in changes}
 
 
 def _name(overrides: Mapping[str, Any]) -> str:
@@ -166,28 +172,3 @@ def _check_distinct(found: Sequence[Point]) -> None:
           f"{dict(known[key].overrides)} and {dict(point.overrides)}."
         )
       known[key] = point
-
-
-def _call(path: Path) -> Any:
-  """What `get_sweep` of a file returns."""
-  if not path.is_file():
-    hint = fields.nearest(path.name, [p.name for p in path.parent.glob("*.py")])
-    raise UserError(f"The sweep file {path} does not exist.{hint}")
-  before = list(sys.path)
-  # `configs.sweeps` must be found from any folder, and from a copy of configs/.
-  sys.path += [str(path.resolve().parent.parent.parent), str(Path(__file__).parents[2])]
-  try:
-    names = runpy.run_path(str(path))
-    if not callable(names.get("get_sweep")):
-      raise UserError(f"The sweep file {path} has no function get_sweep().")
-    return names["get_sweep"]()
-  except UserError:
-    raise
-  except (Exception, SystemExit) as error:
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    where = f"{path}, line {lines[-1]}" if lines else str(path)
-    reason = " ".join(str(error).split()) or "no message"
-    raise UserError(f"{where}: {type(error).__name__}: {reason}") from error
-  finally:
-    sys.path[:] = before
