@@ -1,0 +1,138 @@
+"""LSTM and GRU over sequences that have holes, padding, or nothing at all.
+
+A step that is not real keeps the state. The state after the last step is then that of
+the last real one, no matter where it stands; in the other direction the state is zero
+until the first real step from the end. A sequence without real steps is zero.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mcr_jax.errors import choose
+from mcr_jax.layers.dropout import Dropout, Rate
+from mcr_jax.ops import recurrence
+from mcr_jax.ops.broadcast import broadcast_left
+from mcr_jax.ops.masking import keep
+
+
+class Recurrent(nn.Module):
+  """One layer in one direction.
+
+  One bias a sum: an LSTM has 4 H (D + H + 1) parameters and a GRU 3 H (D + H) + 4 H,
+  whose candidate has a second sum that the gate multiplies. Gates stand side by side
+  in the order of `ops.recurrence`, which is PyTorch's.
+
+  Attributes:
+    width: H, of a state.
+    cell: `lstm` or `gru`.
+    reverse: from the last step to the first.
+    orthogonal: whether recurrent weights start as an orthogonal matrix a gate, else
+      normal with variance 1 / H.
+    unroll: steps that the compiler sees at once; more than one was slower on a CPU.
+    dtype: of the products; states are float32 or wider.
+  """
+
+  width: int
+  cell: str = "lstm"
+  reverse: bool = False
+  orthogonal: bool = True
+  unroll: int = 1
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"]
+  ) -> tuple[Float[Array, "B T H"], ...]:
+    """The state after every step: (h,) of a GRU, (h, c) of an LSTM."""
+    name = choose(self.cell, recurrence.CELLS, "cell")
+    cell = recurrence.CELLS[name]
+    size = cell.gates * self.width
+    lecun = nn.initializers.lecun_normal()
+    kernel = self.param("kernel", lecun, (x.shape[-1], size))
+    square = nn.initializers.orthogonal() if self.orthogonal else lecun
+    recurrent = self.param("recurrent", _by_gate(square, cell.gates), (self.width,))
+    start = _forgets_little if name == "lstm" else nn.initializers.zeros
+    bias = self.param("bias", start, (size,))
+    inside = None
+    if name == "gru":
+      inside = self.param("candidate_bias", nn.initializers.zeros, (self.width,))
+      inside = jnp.pad(inside, (size - self.width, 0))
+    x, kernel, recurrent, bias, inside = nn.dtypes.promote_dtype(
+      keep(x, mask), kernel, recurrent, bias, inside, dtype=self.dtype
+    )
+    # Steps first before the product, where there is least to move.
+    products = jnp.swapaxes(x, 0, 1) @ kernel
+    products = products + broadcast_left(bias, products)
+    states = recurrence.recur(
+      cell, self.reverse, self.unroll, products, recurrent, inside, mask.T
+    )
+    return tuple(jnp.swapaxes(state, 0, 1).astype(x.dtype) for state in states)
+
+
+class RNN(nn.Module):
+  """Layers of `Recurrent`, each over the outputs of the one before.
+
+  Attributes:
+    width: of one direction.
+    layers: how many.
+    bidirectional: whether a layer has two directions, joined on features.
+    dropout: between layers.
+    cell, orthogonal, unroll, dtype: see `Recurrent`.
+  """
+
+  width: int
+  cell: str = "lstm"
+  layers: int = 1
+  bidirectional: bool = False
+  dropout: Rate = 0.0
+  orthogonal: bool = True
+  unroll: int = 1
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"], *, train: bool
+  ) -> tuple[Float[Array, "B T E"], Float[Array, "B E"]]:
+    """The outputs of the last layer, and its last output; E is H or 2 H.
+
+    On steps that are not real the outputs are those held there.
+    """
+    for i in range(self.layers):
+      if i:
+        x = Dropout(self.dropout, name=f"dropout_{i}")(x, train=train)
+      forward = self._direction(i, x, mask, reverse=False)
+      outputs, last = [forward], [forward[:, -1]]
+      if self.bidirectional:
+        backward = self._direction(i, x, mask, reverse=True)
+        outputs, last = [forward, backward], [forward[:, -1], backward[:, 0]]
+      x = jnp.concatenate(outputs, -1)
+    return x, jnp.concatenate(last, -1)
+
+  def _direction(self, layer, x, mask, *, reverse):
+    one = Recurrent(
+      self.width,
+      self.cell,
+      reverse,
+      self.orthogonal,
+      self.unroll,
+      self.dtype,
+      name=f"{'backward' if reverse else 'forward'}_{layer}",
+    )
+    return one(x, mask)[0]
+
+
+def _by_gate(initializer, gates):
+  """(H, gates H): a square matrix a gate, side by side."""
+
+  def draw(key, shape, dtype=jnp.float32):
+    keys = jax.random.split(key, gates)
+    return jnp.concatenate([initializer(k, (*shape, *shape), dtype) for k in keys], -1)
+
+  return draw
+
+
+def _forgets_little(key, shape, dtype=jnp.float32):
+  """Zero, and 1 for the forget gate: what is remembered lasts until training says."""
+  return jnp.repeat(jnp.asarray([0, 1, 0, 0], dtype), shape[0] // 4)
