@@ -64,28 +64,28 @@ def compare(
   second = _aligned(first, second)
   names = _names(first, names)
   one, other = first.results, second.results
-  common = [seed for seed in one["seeds"] if seed in other["seeds"]]
+  common = [seed for seed in one.seeds if seed in other.seeds]
   by_seed = lambda results, name: [
-    results["metrics"][name]["seeds"][results["seeds"].index(seed)] for seed in common
+    results.metrics[name].seeds[results.seeds.index(seed)] for seed in common
   ]
   if len(first.ids) < 2:
     raise UserError(f"A comparison needs 2 samples, there are {len(first.ids)}.")
   drawn = paired.bootstrap(
-    one["scheme"],
+    one.scheme,
     first.predictions,
     second.predictions,
     first.labels,
     names,
-    class_names=one["class_names"],
+    class_names=one.class_names,
+    target_names=one.target_names,
     groups=group_numbers(first.ids) if groups else None,
     resamples=resamples,
   )
-  mean = lambda results, name: results["metrics"][name]["mean"]
   return [
     Row(
       name,
-      mean(one, name),
-      mean(other, name),
+      one.metrics[name].mean,
+      other.metrics[name].mean,
       *paired.t_test(by_seed(one, name), by_seed(other, name)),
       drawn[name],
     )
@@ -130,8 +130,8 @@ def report(
         *(render.number(x) for x in (drawn.low, drawn.high, drawn.p, row.p)),
       ]
     )
-  seeds = lambda run: ", ".join(map(str, run.results["seeds"]))
-  common = sorted({*first.results["seeds"]} & {*second.results["seeds"]})
+  seeds = lambda run: ", ".join(map(str, run.results.seeds))
+  common = sorted({*first.results.seeds} & {*second.results.seeds})
   unit = "groups of samples" if groups else "samples"
   lines = [
     f"{split}, {len(first.ids)} samples",
@@ -217,10 +217,9 @@ def _aligned(
 ) -> evaluators.Evaluation:
   """The second run with its samples in the order of the first."""
   pair = f"{first.workdir} and {second.workdir}"
-  if first.results["scheme"] != second.results["scheme"]:
+  if first.results.scheme != second.results.scheme:
     raise UserError(
-      f"{pair} have other metrics: {first.results['scheme']} and "
-      f"{second.results['scheme']}."
+      f"{pair} have other metrics: {first.results.scheme} and {second.results.scheme}."
     )
   if not np.array_equal(first.ids, second.ids):
     one, other = set(first.ids.tolist()), set(second.ids.tolist())
@@ -243,20 +242,20 @@ def _aligned(
   same = first.labels.shape == second.labels.shape
   if not same or not np.allclose(first.labels, second.labels, rtol=0, atol=1e-6):
     raise UserError(f"{pair} were evaluated with other labels for the same ids.")
-  names = first.results["class_names"], second.results["class_names"]
-  if names[0] != names[1]:
-    raise UserError(f"{pair} have other classes: {names[0]} and {names[1]}.")
+  for what, one, other in (
+    ("classes", first.results.class_names, second.results.class_names),
+    ("targets", first.results.target_names, second.results.target_names),
+  ):
+    if one != other:
+      raise UserError(f"{pair} have other {what}: {list(one)} and {list(other)}.")
   return second
 
 
 def _names(run: evaluators.Evaluation, names: Sequence[str]) -> list[str]:
-  known = list(run.results["metrics"])
+  known = list(run.results.metrics)
   for name in names:
     choose(name, known, f"{run.workdir}: metric")
-  if names:
-    return list(dict.fromkeys(names))
-  own = lambda name: name.partition("/")[0] in ("f1", "precision", "recall")
-  return [n for n in known if not own(n) and not n.endswith("by_prediction")]
+  return list(dict.fromkeys(names)) or [n for n in known if metrics.find(n).shown]
 
 
 def _beyond(p: float, where: str, reason: str) -> str:

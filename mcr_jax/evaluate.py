@@ -24,15 +24,15 @@ def main(argv: list[str]) -> None:
     ],
   )
   cli.prepare()
-  from mcr_jax import evaluators
+  from mcr_jax import evaluators, files
   from mcr_jax.runs.run import load_run
 
   run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
   results = run.evaluate(arguments.split, arguments.input)
   if arguments.json:
-    print(evaluators.to_json(results))
+    print(files.json_text(results.to_json(), indent=1))
     return
-  name = evaluators.stem(arguments.split, results)
+  name = evaluators.stem(arguments.split, results.checkpoint)
   print(evaluators.table(results, arguments.split))
   if arguments.input is None:
     print(f"\nwritten to {arguments.workdir}/eval/{name}.json, .csv, .npz")

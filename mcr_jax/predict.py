@@ -1,16 +1,13 @@
 """`python -m mcr_jax.predict`: one JSON line a sample, from a trained run."""
 
 import argparse
-import json
-import math
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mcr_jax import cli
+from mcr_jax import cli, evaluators, files
 from mcr_jax.errors import UserError
 
 
@@ -19,24 +16,16 @@ def lines(run, dataset) -> Iterator[str]:
 
   `prediction` is that of the seeds together, `seeds` that of each by its number. A
   regression gives numbers; classes give `class` beside the probability of each, and
-  two-way labels the probability of each label.
+  two-way labels the probability of each label. Several targets are told by name.
   """
-  from mcr_jax import evaluators
-
-  predictions = run.predict(dataset)
-  kind = np.zeros(1, np.float32 if run.shape.task == "regression" else np.int32)
-  if run.shape.task == "binary":
-    kind = np.zeros((1, run.shape.outputs[0]), np.int32)
-  together = evaluators.ensemble(predictions, kind)
+  spec, predictions = run.shape, run.predict(dataset)
+  together = evaluators.ensemble(predictions, spec.task, spec.class_names)
   for i, name in enumerate(dataset.ids):
-    seeds = {
-      str(seed): _plain(run.shape, predictions[s, i])
-      for s, seed in enumerate(run.seeds)
-    }
+    seeds = {seed: _plain(spec, predictions[s, i]) for s, seed in enumerate(run.seeds)}
     missing = [m for m, x in dataset.modalities.items() if not x.present[i]]
-    line = {"id": str(name), "prediction": _plain(run.shape, together[i])}
+    line = {"id": str(name), "prediction": _plain(spec, together[i])}
     line |= {"seeds": seeds} | ({"missing": missing} if missing else {})
-    yield json.dumps(_finite(line), allow_nan=False)
+    yield files.json_text(line)
 
 
 def main(argv: list[str]) -> None:
@@ -72,36 +61,41 @@ def main(argv: list[str]) -> None:
     for line in lines(run, dataset):
       print(line)
     return
-  partial = Path(f"{arguments.output}.partial")
-  try:
-    with open(partial, "w", encoding="utf-8") as file:
-      file.writelines(f"{line}\n" for line in lines(run, dataset))
-    os.replace(partial, arguments.output)
-  finally:
-    partial.unlink(missing_ok=True)
+  with (
+    files.replacing(arguments.output) as draft,
+    open(draft, "w", encoding="utf-8") as file,
+  ):
+    file.writelines(f"{line}\n" for line in lines(run, dataset))
 
 
-def _plain(shape, values: np.ndarray):
-  """A prediction (*outputs) as JSON."""
-  if shape.task == "regression":
-    return values.tolist()[0] if values.shape == (1,) else values.tolist()
-  odds = np.exp(values - values.max(-1, keepdims=True))
-  odds = odds / odds.sum(-1, keepdims=True)
-  names = shape.class_names or tuple(map(str, range(shape.outputs[0])))
-  odds = odds[..., 1] if shape.task == "binary" else odds
-  shares = dict(zip(names, map(float, odds), strict=True))
-  if shape.task == "binary":
-    return shares
-  return {"class": names[int(values.argmax())], "probability": shares}
+def _plain(spec, values: np.ndarray):
+  """A prediction (*outputs) as JSON can hold it."""
+  targets = spec.target_names or _numbered(spec.outputs[0])
+  if spec.task == "regression":
+    if values.shape == (1,):
+      return values[0]
+    return dict(zip(targets, values, strict=True)) if spec.target_names else values
+  shares = evaluators.shares(values, spec.task, spec.class_names)
+  if spec.task == "binary":
+    names = spec.class_names or targets
+    return dict(zip(names, shares[:, 1], strict=True))
+  if spec.task == "multitask":
+    classes = spec.class_names or [_numbered(spec.outputs[1])] * len(targets)
+    return {
+      target: _classes(names, odds[: len(names)])
+      for target, names, odds in zip(targets, classes, shares, strict=True)
+    }
+  return _classes(spec.class_names or targets, shares)
 
 
-def _finite(value):
-  """NaN and infinities, which JSON does not have, as None."""
-  if isinstance(value, dict):
-    return {key: _finite(item) for key, item in value.items()}
-  if isinstance(value, list):
-    return [_finite(item) for item in value]
-  return None if isinstance(value, float) and not math.isfinite(value) else value
+def _classes(names: Sequence[str], shares: np.ndarray) -> dict:
+  """The likeliest class, and the probability of each."""
+  odds = dict(zip(names, shares, strict=True))
+  return {"class": names[int(shares.argmax())], "probability": odds}
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+  return tuple(map(str, range(count)))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

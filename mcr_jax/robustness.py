@@ -10,19 +10,18 @@ takes away too: samples, steps and noise are drawn once.
 
 import argparse
 import dataclasses
-import os
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mcr_jax import cli, evaluators, visualize
+from mcr_jax import cli, evaluators, files, visualize
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset, Modality
-from mcr_jax.errors import UserError
+from mcr_jax.errors import UserError, choose
 from mcr_jax.evaluators import render
+from mcr_jax.metrics import scheme_of
 
 KINDS = {
   "drop": "share of samples without the modality",
@@ -31,15 +30,52 @@ KINDS = {
 }
 LOUDEST = 1e6  # times the deviation: nothing of the data is left
 LEVELS = (0.0, 0.1, 0.2, 0.4, 0.8)
-# What is shown of each scheme where no metric is asked for.
-METRICS = {
-  "sentiment": "mae",
-  "sims": "mae",
-  "regression": "mae",
-  "multiclass": "weighted_f1",
-  "binary": "mean_f1",
-}
 ALL = "all"
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+  """A metric at every level.
+
+  Attributes:
+    mean: (L,) over the seeds of the run.
+    std: (L,) over them.
+    seeds: (L, S) of each.
+  """
+
+  mean: tuple[float, ...]
+  std: tuple[float, ...]
+  seeds: tuple[tuple[float, ...], ...]
+
+  @classmethod
+  def of(cls, results: Sequence[evaluators.MetricResult]) -> "Curve":
+    """From the results at every level."""
+    return cls(*zip(*((x.mean, x.std, x.seeds) for x in results), strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """What a run scores on data that get worse.
+
+  Attributes:
+    split: whose data.
+    samples: of it.
+    kind: of the disturbance, a key of `KINDS`.
+    seed: of the disturbance.
+    seeds: of the run.
+    checkpoint: of the run.
+    levels: (L,) in order.
+    metrics: name -> modality or `all` -> curve.
+  """
+
+  split: str
+  samples: int
+  kind: str
+  seed: int
+  seeds: tuple[int, ...]
+  checkpoint: str
+  levels: tuple[float, ...]
+  metrics: Mapping[str, Mapping[str, Curve]]
 
 
 def disturbed(
@@ -85,7 +121,7 @@ def study(
   levels: Sequence[float | int] = LEVELS,
   metrics: Sequence[str] = (),
   seed: int = 0,
-) -> dict[str, Any]:
+) -> Study:
   """Every metric at every level, for each modality and for all together.
 
   Args:
@@ -95,11 +131,6 @@ def study(
     levels: of the disturbance.
     metrics: by name; one that suits the task where not given.
     seed: of the disturbance.
-
-  Returns:
-    `split`, `samples`, `kind`, `seed`, `seeds`, `levels` (L) and `metrics`: name ->
-    modality or `all` -> `mean` (L), `std` (L) over the seeds of the run, and `seeds`
-    (L, S).
   """
   _check(kind, levels)
   if seed < 0:
@@ -113,66 +144,65 @@ def study(
   groups = {name: [name] for name in dataset.modalities}
   groups |= {ALL: list(dataset.modalities)} if len(groups) > 1 else {}
   clean = run.summarise(dataset.labels, run.predict(dataset))
-  metrics = _known(clean, metrics or [METRICS[run.shape.scheme]])
-  curves = {metric: {group: [] for group in groups} for metric in metrics}
-  for group, names in groups.items():
-    for level in levels:
-      found = clean
-      if level:
-        worse = disturbed(dataset, names, kind, level, scale, seed=seed)
-        found = run.summarise(dataset.labels, run.predict(worse))
-      for metric in metrics:
-        curves[metric][group].append(found["metrics"][metric])
-  fields = ("mean", "std", "seeds")
-  return {
-    "split": split,
-    "samples": len(dataset),
-    "kind": kind,
-    "seed": seed,
-    "seeds": list(run.seeds),
-    "checkpoint": run.checkpoint,
-    "levels": levels,
-    "metrics": {
-      metric: {
-        group: {field: [score[field] for score in scores] for field in fields}
-        for group, scores in by_group.items()
+  names = _known(clean, metrics or [scheme_of(clean.scheme).headline])
+  found = {}
+  for group, modalities in groups.items():
+    worse = (
+      disturbed(dataset, modalities, kind, level, scale, seed=seed)
+      for level in levels
+      if level
+    )
+    found[group] = [clean] * (0 in levels)
+    found[group] += [run.summarise(dataset.labels, run.predict(x)) for x in worse]
+  return Study(
+    split=split,
+    samples=len(dataset),
+    kind=kind,
+    seed=seed,
+    seeds=tuple(run.seeds),
+    checkpoint=run.checkpoint,
+    levels=tuple(levels),
+    metrics={
+      name: {
+        group: Curve.of([results.metrics[name] for results in by_level])
+        for group, by_level in found.items()
       }
-      for metric, by_group in curves.items()
+      for name in names
     },
-  }
+  )
 
 
-def table(results: Mapping[str, Any]) -> str:
+def table(results: Study) -> str:
   """A row a modality, a column a level, each metric in a block of its own."""
-  seeds = len(results["seeds"])
+  seeds = len(results.seeds)
   lines = [
-    f"{results['split']}, {results['samples']} samples, {seeds} "
-    f"{'seed' if seeds == 1 else 'seeds'}; columns: {KINDS[results['kind']]}."
+    f"{results.split}, {results.samples} samples, {seeds} "
+    f"{'seed' if seeds == 1 else 'seeds'}; columns: {KINDS[results.kind]}."
   ]
-  for metric, groups in results["metrics"].items():
-    rows = [[metric, *(f"{level:g}" for level in results["levels"])]]
-    for group, scores in groups.items():
-      cells = zip(scores["mean"], scores["std"], strict=True)
+  for metric, groups in results.metrics.items():
+    rows = [[metric, *(f"{level:g}" for level in results.levels)]]
+    for group, curve in groups.items():
+      cells = zip(curve.mean, curve.std, strict=True)
       rows.append([group, *(_cell(mean, std) for mean, std in cells)])
     lines += ["", f"{metric}, {render.better(metric)} is better", render.columns(rows)]
   return "\n".join(lines)
 
 
-def figure(results: Mapping[str, Any]) -> "matplotlib.figure.Figure":
+def figure(results: Study) -> "matplotlib.figure.Figure":
   """The first metric against the level: a line a modality, a deviation around it."""
-  metric, groups = next(iter(results["metrics"].items()))
-  levels = results["levels"]
+  metric, groups = next(iter(results.metrics.items()))
+  levels = results.levels
   lines = {
     group: [
       {"epoch": level, metric: values}
-      for level, values in zip(levels, scores["seeds"], strict=True)
+      for level, values in zip(levels, curve.seeds, strict=True)
     ]
-    for group, scores in groups.items()
+    for group, curve in groups.items()
   }
-  drawn = visualize.curves(lines, metric, title=results["split"])
+  drawn = visualize.curves(lines, metric, title=results.split)
   axes = drawn.axes[0]
   axes.set_xticks(levels, [f"{level:g}" for level in levels])
-  axes.set_xlabel(KINDS[results["kind"]])
+  axes.set_xlabel(KINDS[results.kind])
   return drawn
 
 
@@ -207,13 +237,10 @@ def main(argv: list[str]) -> None:
     metrics=arguments.metric,
     seed=arguments.seed,
   )
-  stem = evaluators.stem(arguments.split, results)
+  stem = evaluators.stem(arguments.split, results.checkpoint)
   name = f"robustness_{arguments.kind}_{stem}.json"
   path = Path(arguments.workdir) / "eval" / name
-  path.parent.mkdir(exist_ok=True)
-  draft = path.with_name(f".{name}.{os.getpid()}")
-  draft.write_text(evaluators.to_json(results))
-  os.replace(draft, path)
+  files.write_json(path, results, indent=1)
   print(table(results))
   print(f"\nwritten to {path}")
   if arguments.plot:
@@ -237,8 +264,7 @@ def _scale(run, dataset: Dataset) -> Mapping[str, np.ndarray]:
 
 
 def _check(kind: str, levels: Sequence[float | int]) -> None:
-  if kind not in KINDS:
-    raise UserError(f"kind={kind!r}; right are {', '.join(map(repr, KINDS))}.")
+  choose(kind, KINDS, "kind")
   highest = LOUDEST if kind == "noise" else 1
   for level in levels:
     if not 0 <= level <= highest:
@@ -248,13 +274,8 @@ def _check(kind: str, levels: Sequence[float | int]) -> None:
     raise UserError("levels: none are given.")
 
 
-def _known(results: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-  for name in names:
-    if name not in results["metrics"]:
-      raise UserError(
-        f"The run has no metric {name!r}; it has {', '.join(results['metrics'])}."
-      )
-  return list(dict.fromkeys(names))
+def _known(results: evaluators.Results, names: Sequence[str]) -> list[str]:
+  return [choose(name, results.metrics, "metric") for name in dict.fromkeys(names)]
 
 
 def _cell(mean: float, std: float) -> str:

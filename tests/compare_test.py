@@ -29,7 +29,7 @@ def test_the_t_test_pairs_seeds_by_number():
   first = evaluation(NOISE, seeds=(0, 1, 2, 3, 4))
   second = evaluation(1.3 * NOISE[[3, 0, 1]] + 0.1, seeds=(8, 4, 2))
   (row,) = compare.compare(first, second, ["mae"], resamples=10)
-  mae = lambda run: run.results["metrics"]["mae"]["seeds"]
+  mae = lambda run: run.results.metrics["mae"].seeds
   want = scipy.stats.ttest_rel(
     [mae(first)[2], mae(first)[4]], [mae(second)[2], mae(second)[1]]
   )

@@ -1,5 +1,6 @@
 """One JSON line a sample: every seed, and all of them together."""
 
+import dataclasses
 import json
 import runpy
 import sys
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from mcr_jax import cli
+from mcr_jax.contract import Spec
 from mcr_jax.data import npz
 from mcr_jax.errors import UserError
 from mcr_jax.predict import lines
@@ -84,6 +86,50 @@ def test_two_way_labels_give_the_probability_of_each(trained, clips):
     np.testing.assert_allclose(list(line["prediction"].values()), mean, rtol=1e-5)
 
 
+@dataclasses.dataclass
+class Made:
+  """A run whose predictions are given."""
+
+  shape: Spec
+  values: np.ndarray
+  seeds: tuple[int, ...] = (1, 3)
+
+  def predict(self, _):
+    return self.values
+
+
+def test_labels_with_classes_of_their_own_are_told_by_target(clips):
+  data = npz.read(clips)
+  values = np.random.default_rng(0).normal(size=(2, len(data), 2, 3))
+  spec = Spec(
+    {"text": 1},
+    outputs=(2, 3),
+    task="multitask",
+    class_names=(("low", "high"), ("a", "b", "c")),
+    target_names=("warmth", "kind"),
+  )
+  for i, line in enumerate(map(json.loads, lines(Made(spec, values), data))):
+    warmth = line["seeds"]["3"]["warmth"]
+    high = 1 / (1 + np.exp(values[1, i, 0, 0] - values[1, i, 0, 1]))
+    assert warmth["probability"] == {
+      "low": pytest.approx(1 - high),
+      "high": pytest.approx(high),
+    }
+    assert warmth["class"] == ("high" if high > 0.5 else "low")
+    assert list(line["prediction"]["kind"]["probability"]) == ["a", "b", "c"]
+
+
+def test_numbers_of_targets_with_names_are_told_by_name(clips):
+  data = npz.read(clips)
+  values = np.random.default_rng(0).normal(size=(2, len(data), 2))
+  named = Spec({"text": 1}, outputs=(2,), target_names=("valence", "arousal"))
+  line = json.loads(next(lines(Made(named, values), data)))
+  assert line["seeds"]["1"] == dict(zip(named.target_names, values[0, 0], strict=True))
+  bare = Spec({"text": 1}, outputs=(2,))
+  line = json.loads(next(lines(Made(bare, values), data)))
+  assert line["prediction"] == pytest.approx(values[:, 0].mean(0).tolist())
+
+
 def test_what_is_not_finite_is_null(trained, clips, monkeypatch):
   run = trained("regression")
   data = run.read(clips)
@@ -123,7 +169,7 @@ def test_the_program_leaves_nothing_half_written(program, tmp_path, monkeypatch)
   def fail(*_):
     raise UserError("in the middle")
 
-  monkeypatch.setattr("mcr_jax.run.Run.predict", fail)
+  monkeypatch.setattr("mcr_jax.runs.run.Run.predict", fail)
   code, output = program("--output", tmp_path / "lines.jsonl")
   assert code == 2 and "in the middle" in output.err
   assert not list(tmp_path.iterdir())

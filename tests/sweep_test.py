@@ -101,8 +101,8 @@ def test_a_members_folder_is_a_finished_run(done):
   assert not (folder / "all" / together.FOLDER).exists()
   trained = load_run(place)
   assert trained.seeds == (0, 3) and trained.config.optim.lr == 3e-3
-  again = trained.evaluate("test", write=False)["metrics"]["mae"]
-  assert again["mean"] == pytest.approx(rows[1].scores["test"]["mae"]["mean"], abs=1e-5)
+  again = trained.evaluate("test", write=False).metrics["mae"]
+  assert again.mean == pytest.approx(rows[1].scores["test"]["mae"].mean, abs=1e-5)
 
 
 def test_a_point_that_diverges_is_set_aside(done):

@@ -1,11 +1,18 @@
 """From predictions of all seeds to results, tables and files."""
 
 from mcr_jax.evaluators.files import Evaluation, read, stem, write
-from mcr_jax.evaluators.render import csv_rows, table, to_json
-from mcr_jax.evaluators.summary import Results, ensemble, shares, summarise
+from mcr_jax.evaluators.render import csv_rows, table
+from mcr_jax.evaluators.summary import (
+  MetricResult,
+  Results,
+  ensemble,
+  shares,
+  summarise,
+)
 
 __all__ = [
   "Evaluation",
+  "MetricResult",
   "Results",
   "csv_rows",
   "ensemble",
@@ -14,6 +21,5 @@ __all__ = [
   "stem",
   "summarise",
   "table",
-  "to_json",
   "write",
 ]

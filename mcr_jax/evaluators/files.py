@@ -4,21 +4,18 @@ The results of another checkpoint than the best have files of their own,
 `eval/last_<split>.*`, and are read under that name only.
 """
 
-import contextlib
 import csv
 import dataclasses
-import hashlib
 import io
 import json
-import math
 import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from mcr_jax import files
 from mcr_jax.errors import UserError
 from mcr_jax.evaluators import render
 from mcr_jax.evaluators.summary import Results
@@ -45,9 +42,8 @@ class Evaluation:
   predictions: np.ndarray
 
 
-def stem(split: str, results: Results) -> str:
+def stem(split: str, checkpoint: str) -> str:
   """What the files of a split are called."""
-  checkpoint = results.get("checkpoint", "best")
   return split if checkpoint == "best" else f"{checkpoint}_{split}"
 
 
@@ -64,13 +60,12 @@ def write(
   Args:
     workdir: of the run.
     split: names the files, see `stem`.
-    results: of `summarise`; further entries are kept if JSON can hold them.
+    results: of `summarise`.
     ids: (N,).
     labels: (N,) or (N, K).
     predictions: (S, N, *outputs).
   """
   folder = Path(workdir) / "eval"
-  folder.mkdir(parents=True, exist_ok=True)
   archive = io.BytesIO()
   np.savez_compressed(
     archive,
@@ -80,14 +75,14 @@ def write(
   )
   text = io.StringIO(newline="")
   csv.writer(text, lineterminator="\n").writerows(render.csv_rows(results))
-  digest = hashlib.sha256(archive.getvalue()).hexdigest()
-  document = render.to_json({"split": split, **results, "predictions_sha256": digest})
+  name = stem(split, results.checkpoint)
+  files.write(folder / f"{name}.npz", archive.getvalue())
+  files.write(folder / f"{name}.csv", text.getvalue())
   # The JSON last: it names the archive that it belongs to.
-  name = stem(split, results)
-  _replace(folder / f"{name}.npz", archive.getvalue())
-  _replace(folder / f"{name}.csv", text.getvalue().encode())
   path = folder / f"{name}.json"
-  _replace(path, document.encode())
+  digest = files.digest([archive.getvalue()])
+  facts = {"split": split, **results.to_json(), "predictions_sha256": digest}
+  files.write_json(path, facts, indent=1)
   return path
 
 
@@ -111,50 +106,26 @@ def read(workdir: str | os.PathLike, name: str) -> Evaluation:
     raise UserError(f"{missing} does not exist; {again} first.")
   archive = path.with_suffix(".npz")
   try:
-    results = json.loads(path.read_text(encoding="utf-8"))
+    found = json.loads(path.read_text(encoding="utf-8"))
     data = archive.read_bytes()
-    whole = hashlib.sha256(data).hexdigest() == results["predictions_sha256"]
-    _ = results["scheme"], results["class_names"]
-    results["metrics"] = {
-      name: {field: _nan(value) for field, value in score.items()}
-      for name, score in results["metrics"].items()
-    }
-    for score in results["metrics"].values():
-      if len(score["seeds"]) != len(results["seeds"]) or "mean" not in score:
-        raise ValueError("a metric lacks its mean, or the value of a seed")
+    whole = files.digest([data]) == found["predictions_sha256"]
+    results = Results.from_json(found)
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise UserError(
       f"{error.filename if isinstance(error, OSError) else path} cannot be read "
       f"({type(error).__name__}: {error}); {again} again."
     ) from error
-  if (found := stem(split, results)) != name:
-    raise UserError(f"{path} holds the results of {found!r}; {again} again.")
+  if (held := stem(split, results.checkpoint)) != name:
+    raise UserError(f"{path} holds the results of {held!r}; {again} again.")
   if not whole:
     raise UserError(f"{archive} is not the file that {path} describes; {again} again.")
   try:
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
       ids, labels, predictions = (arrays[name] for name in _ARRAYS)
-    if predictions.shape[:2] != (len(results["seeds"]), len(ids)):
+    if predictions.shape[:2] != (len(results.seeds), len(ids)):
       raise ValueError(f"predictions of shape {predictions.shape}")
   except (ValueError, KeyError, zipfile.BadZipFile) as error:
     raise UserError(
       f"{archive} holds no predictions of a run ({error}); {again} again."
     ) from error
   return Evaluation(str(workdir), results, ids, labels, predictions)
-
-
-def _nan(value: Any) -> Any:
-  if isinstance(value, list):
-    return [_nan(item) for item in value]
-  return math.nan if value is None else value
-
-
-def _replace(path: Path, data: bytes) -> None:
-  temporary = path.with_name(f".{path.name}.{os.getpid()}")
-  try:
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
-  except BaseException:
-    with contextlib.suppress(OSError):
-      temporary.unlink()
-    raise

@@ -48,7 +48,8 @@ def bootstrap(
   labels: np.ndarray,
   names: Sequence[str],
   *,
-  class_names: Sequence[str] = (),
+  class_names: Sequence = (),
+  target_names: Sequence[str] = (),
   groups: np.ndarray | None = None,
   resamples: int = 10_000,
   seed: int = 0,
@@ -64,7 +65,8 @@ def bootstrap(
     second: (S2, N, *outputs) predictions of the same samples.
     labels: (N,) or (N, K).
     names: of the metrics.
-    class_names: of a classification.
+    class_names: of `metrics.compute`.
+    target_names: of the same.
     groups: (N,) numbers; samples of one number are drawn together.
     resamples: how many.
     seed: of the drawing.
@@ -72,9 +74,23 @@ def bootstrap(
   groups = np.arange(len(labels)) if groups is None else groups
   random = np.random.default_rng(seed)
   at_once = max(1, _NUMBERS_AT_ONCE // len(labels))
-  score = lambda run, weight: _mean_over_seeds(
-    scheme, run, labels, weight, names, class_names
-  )
+
+  def score(run: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
+    """The mean over seeds of every metric, (R,) for the weights (R, N)."""
+    seeds = [
+      metrics.weighted(
+        scheme,
+        one,
+        labels,
+        weight,
+        names=names,
+        class_names=class_names,
+        target_names=target_names,
+      )
+      for one in run
+    ]
+    return {name: np.mean([seed[name] for seed in seeds], axis=0) for name in names}
+
   parts = {name: [] for name in names}
   for start in range(0, resamples, at_once):
     weight = _weights(random, groups, min(at_once, resamples - start))
@@ -90,16 +106,6 @@ def _weights(random: np.random.Generator, groups: np.ndarray, count: int) -> np.
   drawn = random.integers(size, size=(count, size)) + np.arange(count)[:, None] * size
   times = np.bincount(drawn.reshape(-1), minlength=count * size).reshape(count, size)
   return times[:, groups].astype(np.float64)
-
-
-def _mean_over_seeds(
-  scheme, run, labels, weight, names, class_names
-) -> dict[str, np.ndarray]:
-  scores = [
-    metrics.weighted(scheme, one, labels, weight, names=names, class_names=class_names)
-    for one in run
-  ]
-  return {name: np.mean([score[name] for score in scores], axis=0) for name in names}
 
 
 def _interval(differences: np.ndarray) -> Bootstrap:

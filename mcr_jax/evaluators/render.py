@@ -1,41 +1,38 @@
-"""Results as text, as CSV rows and as JSON."""
+"""Results as text and as CSV rows."""
 
-import json
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from mcr_jax.evaluators.summary import Results
-from mcr_jax.metrics import higher_is_better, names_of
+from mcr_jax.evaluators.summary import MetricResult, Results
+from mcr_jax.metrics import find, higher_is_better, names_of
 
 
 def table(results: Results, split: str) -> str:
   """Everything a reader wants to know of one split, as lines of text."""
-  seeds = results["seeds"]
-  scores = results["metrics"]
-  overall = {name: score for name, score in scores.items() if not _of_class(name)}
+  seeds, scores = results.seeds, results.metrics
+  overall = {name: x for name, x in scores.items() if find(name).owner != "class"}
   over = ["mean", "std", "ensemble"] if len(seeds) > 1 else []
   head = ["", "better", *over, *(f"seed {seed}" for seed in seeds)]
   rows = [
     [
       name,
       better(name),
-      *(number(score[field]) for field in over),
-      *map(number, score["seeds"]),
+      *(number(getattr(score, field)) for field in over),
+      *map(number, score.seeds),
     ]
     for name, score in overall.items()
   ]
   parts = [
-    f"{split}: {_count(results['samples'], 'sample')}, {_count(len(seeds), 'seed')}",
+    f"{split}: {_count(results.samples, 'sample')}, {_count(len(seeds), 'seed')}",
     columns([head, *rows]),
   ]
-  if results["scheme"] == "multiclass":
+  if results.scheme == "multiclass":
     parts.append(_classes(results))
-  if results["confusion"] is not None:
+  if results.confusion is not None:
     parts.append(_confusion(results))
-  why = {name: score["reason"] for name, score in scores.items() if score["reason"]}
+  why = {name: score.reason for name, score in scores.items() if score.reason}
   parts.append(
     "\n".join([*(f"{n}: n/a, {r}." for n, r in why.items()), *notes(results, split)])
   )
@@ -44,44 +41,30 @@ def table(results: Results, split: str) -> str:
 
 def notes(results: Results, split: str) -> list[str]:
   """How to read the numbers, one sentence each."""
-  lines = list(results["notes"])
-  if results.get("checkpoint", "best") == "best":
+  lines = list(results.notes)
+  if results.checkpoint == "best":
     line = "Each seed's epoch was chosen on the validation split"
     lines.append(
       f"{line}, which this is: these numbers flatter."
       if split == "valid"
       else f"{line}."
     )
-  if len(results["seeds"]) > 1:
+  if len(results.seeds) > 1:
     lines.append("std: deviation over seeds, dividing by their number minus 1.")
     lines.append("ensemble: the score of the seeds' averaged predictions.")
-  if "acc2_has0" in results["metrics"]:
-    lines.append(
-      "has0: 0 counts as positive; non0: samples of label 0 are left out; positive: 0 "
-      "counts as negative."
-    )
-  if any(name.endswith("by_prediction") for name in results["metrics"]):
-    lines.append(
-      "by_prediction: F1 weighted by predicted support, only to compare with numbers "
-      "from the scripts of MulT and MISA."
-    )
-  return lines
+  of_names = dict.fromkeys(find(name).note for name in results.metrics)
+  return [*lines, *filter(None, of_names)]
 
 
 def csv_rows(results: Results) -> list[list[str]]:
   """A head and one row a metric; undefined values are empty, with their reason."""
   head = ["metric", "mean", "std", "ensemble"]
-  head += [f"seed_{seed}" for seed in results["seeds"]] + ["reason"]
+  head += [f"seed_{seed}" for seed in results.seeds] + ["reason"]
   exact = lambda value: "" if math.isnan(value) else repr(value)
   return [head] + [
-    [name, *map(exact, _cells(score)), score["reason"]]
-    for name, score in results["metrics"].items()
+    [name, *map(exact, _cells(score)), score.reason]
+    for name, score in results.metrics.items()
   ]
-
-
-def to_json(value: Any) -> str:
-  """Strict JSON: NaN, which JSON lacks, becomes null."""
-  return json.dumps(_plain(value), indent=1, allow_nan=False) + "\n"
 
 
 def better(name: str) -> str:
@@ -106,48 +89,32 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 def _classes(results: Results) -> str:
   """Mean and deviation over seeds of every class's scores."""
-  support = np.sum(results["confusion"], axis=1) if results["confusion"] else None
-  names = [
-    name.partition("/")[2] for name in results["metrics"] if name.startswith("f1/")
-  ]
+  support = np.sum(results.confusion, axis=1) if results.confusion else None
+  names = [name.partition("/")[2] for name in results.metrics if name.startswith("f1/")]
   rows = [["class", "precision", "recall", "f1", "samples"]]
   for c, name in enumerate(names):
-    scores = [results["metrics"][f"{m}/{name}"] for m in ("precision", "recall", "f1")]
-    count = "" if support is None else f"{support[c] // len(results['seeds'])}"
+    scores = [results.metrics[f"{m}/{name}"] for m in ("precision", "recall", "f1")]
+    count = "" if support is None else f"{support[c] // len(results.seeds)}"
     rows.append([name, *(_pair(score) for score in scores), count])
   return columns(rows)
 
 
 def _confusion(results: Results) -> str:
-  matrix = results["confusion"]
-  names = names_of(results["class_names"], len(matrix))
+  matrix = results.confusion
+  names = names_of(results.class_names or results.target_names, len(matrix))
   rows = [[name, *map(str, row)] for name, row in zip(names, matrix, strict=True)]
   title = "Confusion: true class in rows, predicted in columns, summed over seeds."
   return f"{title}\n{columns([['', *names], *rows])}"
 
 
-def _pair(score: dict[str, Any]) -> str:
-  spread = "" if math.isnan(score["std"]) else f" +- {score['std']:.4f}"
-  return number(score["mean"]) + spread
+def _pair(score: MetricResult) -> str:
+  spread = "" if math.isnan(score.std) else f" +- {score.std:.4f}"
+  return number(score.mean) + spread
 
 
-def _cells(score: dict[str, Any]) -> list[float]:
-  return [score["mean"], score["std"], score["ensemble"], *score["seeds"]]
-
-
-def _of_class(name: str) -> bool:
-  return name.startswith(("f1/", "precision/", "recall/"))
+def _cells(score: MetricResult) -> list[float]:
+  return [score.mean, score.std, score.ensemble, *score.seeds]
 
 
 def _count(count: int, noun: str) -> str:
   return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _plain(value: Any) -> Any:
-  if isinstance(value, dict):
-    return {key: _plain(item) for key, item in value.items()}
-  if isinstance(value, list | tuple):
-    return [_plain(item) for item in value]
-  if isinstance(value, np.generic | np.ndarray):
-    return _plain(value.tolist())
-  return None if isinstance(value, float) and not math.isfinite(value) else value

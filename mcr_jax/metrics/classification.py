@@ -131,6 +131,10 @@ def _of_one(name: str, function: Callable, definition: str, why: str) -> Metric:
   )
 
 
+BY_PREDICTION = (
+  "by_prediction: F1 weighted by predicted support, only to compare with numbers from "
+  "the scripts of MulT and MISA."
+)
 ACCURACY = Metric(
   "accuracy",
   accuracy,
@@ -195,6 +199,7 @@ TWO_WAY = (
     weighted_f1_by_prediction,
     "F1 of the two ways, weighted by how often each is predicted, as the scripts of "
     "MulT print it: a constant prediction scores far too well.",
+    note=BY_PREDICTION,
     legacy=True,
   ),
 )

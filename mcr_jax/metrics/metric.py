@@ -46,6 +46,11 @@ class Metric:
     """Whether it improves upwards."""
     return self.direction == "higher"
 
+  @property
+  def shown(self) -> bool:
+    """Whether a table has it where nobody asks: it is of no class, nor legacy."""
+    return self.owner != "class" and not self.legacy
+
   def named(self, owner: str) -> str:
     """Its name in results for one class, label or target."""
     return self.name.replace(f"<{self.owner}>", owner)

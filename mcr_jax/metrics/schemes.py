@@ -26,7 +26,7 @@ class Scheme:
     metrics: all of them, as a report lists them.
     headline: the name of the one that stands for all where there is room for one.
     score: (predictions (N, *outputs), labels, class names, target names) -> scores.
-    kind: of the labels, `float` or `int`.
+    task: of the data sets that it scores.
     axes: of the labels, as many as it may be.
     needs: the same in words.
   """
@@ -34,7 +34,7 @@ class Scheme:
   metrics: tuple[Metric, ...]
   headline: str
   score: Callable[..., Iterable[Score]]
-  kind: str
+  task: str
   axes: tuple[int, ...]
   needs: str
 
@@ -42,7 +42,7 @@ class Scheme:
     """Whether it can score such labels."""
     numbers = labels.dtype.kind == "f"
     axes = 1 if numbers and labels.shape[1:] == (1,) else labels.ndim
-    return numbers == (self.kind == "float") and axes in self.axes
+    return numbers == (self.task == "regression") and axes in self.axes
 
 
 def resolve(scheme: str, labels: np.ndarray, task: str = "") -> str:
@@ -216,7 +216,7 @@ _SCHEMES = {
     sentiment.METRICS,
     "mae",
     functools.partial(_flat, sentiment.METRICS),
-    "float",
+    "regression",
     (1,),
     "floats (N,)",
   ),
@@ -224,7 +224,7 @@ _SCHEMES = {
     sentiment.SIMS,
     "mae",
     functools.partial(_flat, sentiment.SIMS),
-    "float",
+    "regression",
     (1,),
     "floats (N,)",
   ),
@@ -232,18 +232,23 @@ _SCHEMES = {
     (*regression.METRICS, *_TARGET),
     "mae",
     _regression,
-    "float",
+    "regression",
     (1, 2),
     "floats (N,) or (N, K)",
   ),
   "binary": Scheme(
-    (*_MEAN_TWO_WAY, *_LABEL), "mean_f1", _binary, "int", (2,), "whole numbers (N, K)"
+    (*_MEAN_TWO_WAY, *_LABEL),
+    "mean_f1",
+    _binary,
+    "binary",
+    (2,),
+    "whole numbers (N, K)",
   ),
   "multiclass": Scheme(
     (*classification.METRICS, *classification.BY_CLASS),
     "weighted_f1",
     _multiclass,
-    "int",
+    "multiclass",
     (1,),
     "whole numbers (N,)",
   ),
@@ -251,7 +256,7 @@ _SCHEMES = {
     (*_MEAN_LEVELS, *_LEVEL),
     "mean_weighted_f1",
     _multitask,
-    "int",
+    "multitask",
     (2,),
     "whole numbers (N, K)",
   ),

@@ -154,8 +154,7 @@ def _signs(zero: str, which: str, why: str = "") -> tuple[Metric, ...]:
       "F1 of the two signs, weighted by how often each is predicted, as the scripts of "
       f"MulT and MISA print it: a constant prediction scores far too well; {which}.",
       why,
-      "by_prediction: F1 weighted by predicted support, only to compare with numbers "
-      "from the scripts of MulT and MISA.",
+      classification.BY_PREDICTION,
       legacy=True,
     ),
   )

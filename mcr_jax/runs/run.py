@@ -211,14 +211,15 @@ class Run:
 
   def summarise(self, labels: np.ndarray, predictions: np.ndarray):
     """The results of predictions (S, N, *outputs) against labels (N, ...)."""
-    results = evaluators.summarise(
+    return evaluators.summarise(
       self.shape.scheme,
       predictions,
       labels,
       self.shape.class_names,
       self.seeds,
+      target_names=self.shape.target_names,
+      checkpoint=self.checkpoint,
     )
-    return results | ({"checkpoint": "last"} if self.checkpoint == "last" else {})
 
   @functools.cached_property
   def _programs(self) -> Programs:

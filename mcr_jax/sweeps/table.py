@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from mcr_jax import evaluators, fields, metrics
 from mcr_jax.errors import UserError
-from mcr_jax.evaluators import render
+from mcr_jax.evaluators import MetricResult, render
 from mcr_jax.runs import writer
 from mcr_jax.runs.checkpoint import Checkpoints
 from mcr_jax.sweeps.points import Point
@@ -28,14 +28,14 @@ class Row:
     value: of the monitored metric on the validation split at each seed's best epoch,
       mean over seeds; NaN where it diverged.
     epochs: the best epoch of every seed.
-    scores: split -> metric -> results of `evaluators.summarise`.
+    scores: split -> metric -> its results.
     diverged: why it has no scores, or "".
   """
 
   point: Point
   value: float
   epochs: tuple[int, ...]
-  scores: dict[str, dict[str, Any]]
+  scores: dict[str, Mapping[str, MetricResult]]
   diverged: str = ""
 
 
@@ -55,7 +55,7 @@ def read(point: Point, workdir: Path, splits: Sequence[str] = ()) -> Row:
     return Row(point, math.nan, (), {}, str(message))
   epochs, values = _best(folder, f"valid/{point.config.train.monitor}")
   scores = {
-    split: evaluators.read(folder, split).results["metrics"]
+    split: evaluators.read(folder, split).results.metrics
     for split in splits or point.config.evals.splits
   }
   return Row(point, float(np.mean(np.array(values, float))), epochs, scores)
@@ -162,8 +162,8 @@ def _csv_rows(rows: Sequence[Row], chosen: Row | None) -> list[list[Any]]:
     line += [row.diverged, *(row.point.overrides.get(path, "") for path in paths)]
     line.append(_exact(row.value))
     for split, name in known:
-      score = row.scores.get(split, {}).get(name, {})
-      line += [_exact(score.get(part, math.nan)) for part in ("mean", "std")]
+      score = row.scores.get(split, {}).get(name)
+      line += [_exact(score.mean), _exact(score.std)] if score else ["", ""]
     lines.append(line)
   return lines
 
@@ -171,15 +171,14 @@ def _csv_rows(rows: Sequence[Row], chosen: Row | None) -> list[list[Any]]:
 def _metrics(rows: Sequence[Row], split: str, *, every: bool = False) -> list[str]:
   """Those of all rows; without `every`, none of a single class or for comparison."""
   names = dict.fromkeys(name for row in rows for name in row.scores.get(split, {}))
-  own = lambda name: name.partition("/")[0] in ("f1", "precision", "recall")
-  return [n for n in names if every or not (own(n) or n.endswith("by_prediction"))]
+  return [name for name in names if every or metrics.find(name).shown]
 
 
-def _pair(score: dict[str, Any] | None) -> str:
-  if score is None or math.isnan(score["mean"]):
+def _pair(score: MetricResult | None) -> str:
+  if score is None or math.isnan(score.mean):
     return "n/a"
-  spread = "" if math.isnan(score["std"]) else f" +- {score['std']:.3f}"
-  return render.number(score["mean"]) + spread
+  spread = "" if math.isnan(score.std) else f" +- {score.std:.3f}"
+  return render.number(score.mean) + spread
 
 
 def _exact(value: float) -> str:

@@ -36,6 +36,7 @@ class Shape:
   task: str
   class_names: tuple[str, ...]
   scheme: str
+  target_names: tuple[str, ...] = ()
 
   @classmethod
   def of(
@@ -62,7 +63,9 @@ class Shape:
   def from_json(cls, values: Mapping[str, Any]) -> "Shape":
     """What `to_json` made."""
     outputs, names = tuple(values["outputs"]), tuple(values["class_names"])
-    return cls(**{**values, "outputs": outputs, "class_names": names})
+    targets = tuple(values.get("target_names", ()))
+    own = {"outputs": outputs, "class_names": names, "target_names": targets}
+    return cls(**{**values, **own})
 
 
 def build_model(config: ConfigDict, shape: Shape) -> nn.Module:

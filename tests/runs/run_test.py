@@ -44,19 +44,18 @@ def classes(folder):
 def test_evaluating_from_disk_repeats_what_training_reported(loaded, split):
   reported = evaluators.read(loaded.workdir, split)
   found = loaded.evaluate(split, write=False)
-  assert found["samples"] == tiny.COUNTS[split] and found["seeds"] == [1, 3]
-  for name, score in reported.results["metrics"].items():
+  assert found.samples == tiny.COUNTS[split] and found.seeds == (1, 3)
+  for name, score in reported.results.metrics.items():
     for part in ("mean", "std", "seeds", "ensemble"):
-      np.testing.assert_allclose(
-        found["metrics"][name][part], score[part], rtol=1e-5, err_msg=name
-      )
+      one, other = (getattr(x, part) for x in (found.metrics[name], score))
+      np.testing.assert_allclose(one, other, rtol=1e-5, err_msg=name)
   again = loaded.predict(loaded.read().select(loaded.read().indices(split)))
   np.testing.assert_allclose(again, reported.predictions, rtol=1e-5, atol=1e-6)
 
 
 def test_the_kept_epoch_is_the_best_of_metrics_jsonl(loaded):
   rows = tiny.epochs(loaded.workdir)
-  mae = loaded.evaluate("valid", write=False)["metrics"]["mae"]["seeds"]
+  mae = loaded.evaluate("valid", write=False).metrics["mae"].seeds
   for seed, best in enumerate(rows[-1]["best/epoch"]):
     kept = rows[best - 1]["valid/mae"][seed]
     assert kept == pytest.approx(mae[seed], rel=1e-5)
@@ -96,8 +95,8 @@ def test_a_prediction_does_not_depend_on_its_batch(loaded):
 
 def test_the_last_checkpoint_is_another_one(loaded, trained):
   last = load_run(trained.workdir, checkpoint="last")
-  assert last.evaluate("test", write=False)["checkpoint"] == "last"
-  assert "checkpoint" not in loaded.evaluate("test", write=False)
+  assert last.evaluate("test", write=False).checkpoint == "last"
+  assert loaded.evaluate("test", write=False).checkpoint == "best"
   with pytest.raises(UserError, match="checkpoint='newest' is none of best, last"):
     load_run(trained.workdir, checkpoint="newest")
 
@@ -108,9 +107,9 @@ def test_the_last_checkpoint_has_files_of_its_own(trained, tmp_path):
   last = load_run(tmp_path / "run", checkpoint="last").evaluate("test")
   assert (tmp_path / "run" / "eval" / "test.json").read_bytes() == before
   found = evaluators.read(tmp_path / "run", "last_test").results
-  assert found["metrics"]["mae"] == last["metrics"]["mae"]
+  assert found.metrics["mae"] == last.metrics["mae"]
   best = evaluators.read(tmp_path / "run", "test").results
-  assert found["metrics"]["mae"] != best["metrics"]["mae"]
+  assert found.metrics["mae"] != best.metrics["mae"]
 
 
 def test_outputs_have_a_seed_axis(loaded):
@@ -128,7 +127,7 @@ def test_evaluating_leaves_files_and_another_data_set_does_not(
   shutil.rmtree(tmp_path / "run" / "eval")
   other = tiny.write(tmp_path, seed=5)
   results = run.evaluate("test", other)
-  assert results["samples"] == 11 and not (tmp_path / "run" / "eval").exists()
+  assert results.samples == 11 and not (tmp_path / "run" / "eval").exists()
   assert results != run.evaluate("test", write=False)
 
 
@@ -174,7 +173,7 @@ def test_labels_of_another_task_are_refused(loaded, classes, tmp_path):
     classes.evaluate("test", path)
   # Whole numbers can stand for a regression.
   labels = tiny.write(tmp_path, "multiclass")
-  assert loaded.evaluate("test", labels)["metrics"]["mae"]["mean"] > 0
+  assert loaded.evaluate("test", labels).metrics["mae"].mean > 0
 
 
 def test_a_checkpoint_of_another_model_is_refused(trained, tmp_path):

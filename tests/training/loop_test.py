@@ -215,7 +215,7 @@ def test_whole_numbers_may_be_regressed(tmp_path):
   config = tiny.config(path, data={"task": "regression"}, train={"epochs": 1})
   run = train(config, tmp_path / "run", verbose=False)
   assert run.shape.task == "regression" and run.shape.outputs == (1,)
-  assert run.evaluate("test")["metrics"]["mae"]["mean"] >= 0
+  assert run.evaluate("test").metrics["mae"].mean >= 0
 
 
 def end(monkeypatch, capfd, *arguments: str) -> tuple[int, str]:
