@@ -23,6 +23,7 @@ def validate(
   if len(dataset) == 0:
     raise UserError(f"{dataset.source}: there are no samples.")
   _check_text(dataset)
+  _check_columns(dataset)
   if not need_labels:
     _check_unique(dataset)
     return labels.usable(dataset)
@@ -62,6 +63,15 @@ def _check_modalities(dataset):
     if len(modality) != len(dataset):
       raise UserError(
         f"{dataset.source}: {name} has {len(modality)} samples, there are "
+        f"{len(dataset)} ids."
+      )
+
+
+def _check_columns(dataset):
+  for name, column in dataset.columns.items():
+    if len(column) != len(dataset):
+      raise UserError(
+        f"{dataset.source}: {name!r} has {len(column)} entries, there are "
         f"{len(dataset)} ids."
       )
 

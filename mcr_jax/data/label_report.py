@@ -16,11 +16,12 @@ def readable(dataset: Dataset) -> Dataset:
   if splits is not None and splits.shape != (len(dataset),):
     splits = None
   if labels is not None:
-    labels = np.asarray(labels)
+    checked, labels = usable(dataset), np.asarray(labels)
     numbers = labels.dtype.kind == "f" and labels.size
-    if not (numbers and labels.ndim in (1, 2) and len(labels) == len(dataset)):
-      dataset = usable(dataset)
-      labels = dataset.labels
+    shaped = labels.ndim in (1, 2) and len(labels) == len(dataset)
+    # Numbers of which some are not finite are worth a look.
+    if checked.labels is not None or not (numbers and shaped):
+      dataset, labels = checked, checked.labels
   return dataclasses.replace(dataset, splits=splits, labels=labels)
 
 
@@ -51,6 +52,9 @@ def lines(dataset: Dataset) -> list[str]:
     ]
   if labels.ndim == 2:
     width = labels.shape[1]
+    if dataset.task == "multitask":
+      return _multitask(dataset, splits)
+    names = names or list(dataset.target_names)
     names = names if len(names) == width else [f"label {i}" for i in range(width)]
     means = lambda i, rows: f"{labels[rows, i].mean():.3f}"
     shown = [f"{name}: mean" for name in names]
@@ -60,6 +64,19 @@ def lines(dataset: Dataset) -> list[str]:
   counts = lambda i, rows: f"{(labels[rows] == i).sum():,}"
   shown = [f"{i} {name}:" for i, name in enumerate(names)]
   return [f"Labels: {classes} classes", *_table(shown, splits, counts)]
+
+
+def _multitask(dataset, splits):
+  """The classes of every label; a label without a name has its number."""
+  width = dataset.labels.shape[1]
+  targets = dataset.target_names or [f"label {i}" for i in range(width)]
+  text = [f"Labels: {width} a sample, with classes of their own"]
+  for target, names in enumerate(dataset.class_names):
+    own = dataset.labels[:, target]
+    counts = lambda i, rows, own=own: f"{(own[rows] == i).sum():,}"
+    shown = [f"{targets[target]} {i} {name}:" for i, name in enumerate(names)]
+    text += _table(shown, splits, counts)
+  return text
 
 
 def _table(names, splits, value):
@@ -85,8 +102,9 @@ def count(number: int | np.integer, word: str) -> str:
 
 def _by_split(dataset):
   if dataset.splits is None:
-    return [("all", np.arange(len(dataset)))]
-  groups = [(split, dataset.indices(split)) for split in SPLITS]
+    return [("all", np.flatnonzero(dataset.labelled))]
+  known = dataset.labelled
+  groups = [(x, np.flatnonzero((dataset.splits == x) & known)) for x in SPLITS]
   return [(split, rows) for split, rows in groups if len(rows)]
 
 

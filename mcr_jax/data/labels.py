@@ -72,6 +72,11 @@ def check(dataset: Dataset) -> Dataset:
     raise UserError(f"{source}: no sample has a label.")
   if missing.any():
     labels = np.where(missing.reshape(-1, *[1] * (labels.ndim - 1)), 0, labels)
+    if dataset.label_mask is None:
+      dataset = dataset.noted(
+        f"{missing.sum():,} of {count:,} utterances have no label: they are context of "
+        "their dialogue."
+      )
   dataset = dataclasses.replace(
     dataset, labels=labels, label_mask=~missing if missing.any() else None
   )

@@ -14,6 +14,7 @@ from mcr_jax.data import synthetic
 from mcr_jax.data.checks import validate
 from mcr_jax.data.labels import as_task
 from mcr_jax.data.schema import SPLITS, TASKS, Dataset, Modality, canonical, chunks
+from mcr_jax.data.units import Units
 from mcr_jax.errors import UserError, choose
 
 # Of the `data` group: what `load` reads, and what is for the trainer alone.
@@ -78,12 +79,9 @@ def open_any(
   return readers.read(path, align=align, features=dict(features) if features else None)
 
 
-def lengths_of(dataset: Dataset, splits: Iterable[str] | None = None) -> dict[str, int]:
-  """The longest sequence of every modality, at least 1, of all or some splits."""
-  rows = np.ones(len(dataset), bool)
-  if splits is not None:
-    rows = np.isin(dataset.splits, list(splits))
-  longest = lambda modality: int(modality.lengths[rows].max(initial=1))
+def lengths_of(dataset: Dataset) -> dict[str, int]:
+  """The longest sequence of every modality, at least 1."""
+  longest = lambda modality: int(modality.lengths.max(initial=1))
   return {name: longest(modality) for name, modality in dataset.modalities.items()}
 
 
@@ -99,8 +97,14 @@ def check_fits(dataset: Dataset, lengths: Mapping[str, int]) -> None:
       )
 
 
-def digest(dataset: Dataset) -> str:
-  """SHA-256 of all that a run can depend on: the same for every file layout."""
+def digest(dataset: Dataset, columns: Iterable[str] = ()) -> str:
+  """SHA-256 of all that a run can depend on: the same for every file layout.
+
+  Args:
+    dataset: checked.
+    columns: what its batches hold beside features and labels, as `Units.columns` names
+      it. A run that reads no column does not depend on any.
+  """
   sha = hashlib.sha256()
 
   def add(name, array):
@@ -131,6 +135,12 @@ def digest(dataset: Dataset) -> str:
       values = modality.values[rows]
       values = values if real.all() else values[real]
       sha.update(np.ascontiguousarray(values).data if values.size else b"")
+  if read := [name for name in columns if name != "index"]:
+    units = Units.of(dataset, "dialogue" if "turn" in read else "utterance")
+    add("members", units.members)
+    found = units.columns(dataset)
+    for name in read:
+      add(f"columns.{name}", found[name])
   return sha.hexdigest()
 
 

@@ -1,7 +1,8 @@
 """The feature file: arrays in an .npz, named as in the README's section on data.
 
-`id` (N,), `split` (N,), `label` (N,) or (N, K), optional `class_names`, and per
-modality one of
+`id` (N,), `split` (N,), `label` (N,) or (N, K), optional `class_names` (of K labels
+with classes of their own (K, C), shorter rows filled with ""), optional `label_names`
+(K,), the optional columns of `mcr_jax.data.columns`, and per modality one of
 
 - vectors `<m>` (N, D), with `<m>_mask` (N,) where some are missing;
 - padded sequences `<m>` (N, T, D) with `<m>_mask` (N, T), True on real steps;
@@ -17,11 +18,12 @@ import os
 
 import numpy as np
 
-from mcr_jax.data import archive, memory
-from mcr_jax.data.schema import Dataset, Modality, canonical
+from mcr_jax.data import archive, columns, memory
+from mcr_jax.data.labels import NO_CLASS, as_task
+from mcr_jax.data.schema import Dataset, Modality, canonical, infer_task
 from mcr_jax.errors import UserError
 
-OWN_KEYS = ("id", "weight", "class_names")
+OWN_KEYS = ("id", "weight", "class_names", "label_names")
 OWN_PREFIXES = ("split", "label")
 PARTS = ("_mask", "_offsets")
 
@@ -32,7 +34,12 @@ def read(path: str | os.PathLike) -> Dataset:
   ids = _strings(path, "id", _get(path, arrays, "id"))
   if len(ids) == 0:
     raise UserError(f"{path}: 'id' is empty; a feature file needs samples.")
-  keys = [k for k, x in arrays.items() if _is_modality(k, x)]
+  named = {
+    k: columns.column(k, x, len(ids), str(path))
+    for k, x in arrays.items()
+    if columns.is_column(k, x)
+  }
+  keys = [k for k, x in arrays.items() if k not in named and _is_modality(k, x)]
   _check_parts(path, arrays, keys)
   modalities = {}
   for key in keys:
@@ -47,31 +54,44 @@ def read(path: str | os.PathLike) -> Dataset:
       f"{path} holds no modality, only {', '.join(arrays)}. Add features such as "
       "'text' (N, D), or (N, T, D) with 'text_mask'."
     )
-  used = {"id", "split", "label", "class_names", *keys}
+  used = {"id", "split", "label", "class_names", "label_names", *named, *keys}
   used |= {key + part for key in keys for part in PARTS}
   extras = {k: x for k, x in arrays.items() if k not in used}
-  names = arrays.get("class_names", ())
+  classes, multitask = _class_names(path, arrays.get("class_names", ()))
+  targets = np.asarray(arrays.get("label_names", ()), str)
   return Dataset(
     ids=ids,
     modalities=modalities,
     splits=_strings(path, "split", arrays["split"]) if "split" in arrays else None,
     labels=arrays.get("label"),
-    class_names=tuple(_strings(path, "class_names", np.asarray(names, str))),
+    class_names=classes,
     source=str(path),
     notes=tuple(note for k, x in extras.items() if (note := _unused(k, x))),
     extras=extras,
+    columns=named,
+    task="multitask" if multitask else "",
+    target_names=tuple(_strings(path, "label_names", targets)),
   )
 
 
 def write(path: str | os.PathLike, dataset: Dataset) -> None:
   """Writes a feature file, uncompressed so that it can be memory-mapped."""
+  if dataset.labels is not None and dataset.task != infer_task(dataset.labels):
+    dataset = as_task(dataset, "auto")
   arrays = {"id": dataset.ids}
   if dataset.splits is not None:
     arrays["split"] = dataset.splits
   if dataset.labels is not None:
-    arrays["label"] = dataset.labels
-  if dataset.class_names:
+    arrays["label"] = _labels(dataset)
+  if dataset.task == "multitask":
+    wide = max(map(len, dataset.class_names))
+    rows = [[*x, *[""] * (wide - len(x))] for x in dataset.class_names]
+    arrays["class_names"] = np.asarray(rows, str)
+  elif dataset.class_names:
     arrays["class_names"] = np.asarray(dataset.class_names, str)
+  if dataset.target_names:
+    arrays["label_names"] = np.asarray(dataset.target_names, str)
+  arrays |= {name: x.values for name, x in dataset.columns.items()}
   for name, modality in dataset.modalities.items():
     arrays[name] = modality.values
     if not modality.vector:
@@ -101,6 +121,24 @@ def _unused(key, array):
   else:
     why = "features have 2 or 3 dimensions; one number a sample is (N, 1)"
   return f"{key!r} {array.shape} is not used as a modality: {why}."
+
+
+def _class_names(path, names) -> tuple[tuple, bool]:
+  """Names of classes, and whether they are those of several labels."""
+  names = np.asarray(names)
+  if names.ndim != 2 or names.dtype.kind not in "US":
+    return tuple(_strings(path, "class_names", names.astype(str))), False
+  rows = [_strings(path, "class_names", row).tolist() for row in names]
+  return tuple(tuple(x for x in row if x) for row in rows), True
+
+
+def _labels(dataset) -> np.ndarray:
+  """The labels as `labels.check` reads them, with a mark where there is none."""
+  labels = np.asarray(dataset.labels)
+  if dataset.label_mask is None:
+    return labels
+  mask = dataset.label_mask.reshape(-1, *[1] * (labels.ndim - 1))
+  return np.where(mask, labels, np.nan if labels.dtype.kind == "f" else NO_CLASS)
 
 
 def _get(path, arrays, key):

@@ -40,6 +40,12 @@ def draw(dataset: Dataset, path: str | os.PathLike) -> None:
 
 def _labels(dataset, axis):
   labels, names = np.asarray(dataset.labels), list(dataset.class_names)
+  if dataset.task == "multitask":
+    # A bar for every class of every label: as if each were a yes or no.
+    labels = np.concatenate(
+      [labels[:, [k]] == np.arange(len(own)) for k, own in enumerate(names)], 1
+    )
+    names = [name for own in names for name in own]
   groups = [("all", np.arange(len(dataset)))]
   if dataset.splits is not None:
     groups = [(x, dataset.indices(x)) for x in SPLITS if (dataset.splits == x).any()]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from mcr_jax.data.checks import validate
+from mcr_jax.data.columns import describe
 from mcr_jax.data.label_report import count, histogram, lines, readable
 from mcr_jax.data.schema import SPLITS, Dataset, Modality, chunks
 from mcr_jax.errors import UserError
@@ -95,6 +96,7 @@ def write(
     lines(dataset)
     if given_labels is None or dataset.labels is not None
     else [f"Labels: {OF_NO_USE}"],
+    _columns(dataset),
     _modalities(dataset),
     *[_lengths(name, x) for name, x in dataset.modalities.items() if not x.vector],
     _values(scans),
@@ -120,6 +122,11 @@ def _splits(dataset):
   known = [*SPLITS, *sorted(set(dataset.splits.tolist()) - set(SPLITS))]
   counts = collections.Counter(dataset.splits.tolist())
   return ["Splits: " + ", ".join(f"{x} {counts[x]:,}" for x in known)]
+
+
+def _columns(dataset):
+  lines = describe(dataset.columns)
+  return ["Columns:", *(f"  {line}" for line in lines)] if lines else []
 
 
 def _modalities(dataset):
@@ -179,10 +186,13 @@ def _ids(dataset):
     leaks = shared(dataset.ids, dataset.splits)
     if leaks:
       lines.append(f"LEAK: {count(len(leaks), 'id')} in two splits ({_some(leaks)}).")
-    apart = shared(videos(dataset.ids), dataset.splits)
+    names = videos(dataset.ids)
+    if "video_id" in dataset.columns:
+      names = list(map(str, dataset.columns["video_id"].values))
+    apart = shared(names, dataset.splits)
     if apart and len(apart) > len(leaks):
       lines.append(
-        f"Remark: the clips of {len(apart)} of {len(set(videos(dataset.ids)))} videos "
+        f"Remark: the clips of {len(apart)} of {len(set(names))} videos "
         f"are in two splits ({_some(apart)}); a model may know the speaker."
       )
   return lines or ["Ids: all different, none in two splits."]
@@ -211,7 +221,7 @@ def choices(dataset: Dataset, field: str) -> list[str]:
   kinds = {"label": "biuf", "split": "US"}[field]
   return [
     key
-    for key, array in dataset.extras.items()
+    for key, array in dataset.choices.items()
     if key.startswith(field)
     and not key.endswith("_names")
     and array.dtype.kind in kinds

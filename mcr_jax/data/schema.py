@@ -307,7 +307,7 @@ class Dataset:
   @property
   def choices(self) -> dict[str, np.ndarray]:
     """Every further array of the file by name, whatever it is for."""
-    return {**self.extras, **{name: x.values for name, x in self.columns.items()}}
+    return {**{name: x.values for name, x in self.columns.items()}, **self.extras}
 
   def select(self, indices: np.ndarray) -> "Dataset":
     """Only some samples, in the order of `indices`."""

@@ -80,9 +80,13 @@ def test_constant_and_broken_columns_are_found():
   assert report.scan(modality).nonfinite.tolist() == [0, 0, 2, 0]
 
 
-@pytest.mark.parametrize("kind", ["classes", "binary", "none"])
+@pytest.mark.parametrize("kind", ["classes", "binary", "multitask", "none"])
 def test_every_kind_of_label_is_described_and_drawn(tmp_path, kind, capsys):
-  labels = {"classes": np.arange(8) % 3, "binary": np.eye(4, dtype=int)[[0, 1] * 4]}
+  labels = {
+    "classes": np.arange(8) % 3,
+    "binary": np.eye(4, dtype=int)[[0, 1] * 4],
+    "multitask": np.stack([np.arange(8) % 2, np.arange(8) % 3], 1),
+  }
   dataset = Dataset(
     ids=np.array([f"v{i}" for i in range(8)]),
     modalities={
@@ -90,7 +94,11 @@ def test_every_kind_of_label_is_described_and_drawn(tmp_path, kind, capsys):
     },
     splits=np.array(["train"] * 4 + ["test"] * 4) if kind != "none" else None,
     labels=labels.get(kind),
-    class_names=("x", "y", "z") if kind == "classes" else (),
+    class_names={
+      "classes": ("x", "y", "z"),
+      "multitask": (("no", "yes"), ("x", "y", "z")),
+    }.get(kind, ()),
+    task="multitask" if kind == "multitask" else "",
   )
   npz.write(tmp_path / "x.npz", dataset)
   text = inspected(
@@ -99,6 +107,7 @@ def test_every_kind_of_label_is_described_and_drawn(tmp_path, kind, capsys):
   words = {
     "classes": "0 x: train 2, test 1",
     "binary": "label 1: mean train 0.500, test 0.500",
+    "multitask": "label 1 2 z: train 1, test 1",
     "none": "Labels: none",
   }
   assert words[kind] in text

@@ -180,11 +180,6 @@ def test_longer_sequences_are_cut_where_the_config_says_so(file, dataset):
   )
 
 
-def test_lengths_can_be_those_of_some_splits(dataset):
-  train = dataset.select(dataset.indices("train"))
-  assert lengths_of(dataset, ["train"]) == lengths_of(train)
-
-
 @pytest.mark.parametrize(
   "config, message",
   [

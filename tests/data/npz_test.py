@@ -89,7 +89,7 @@ def test_writing_and_reading_gives_the_same_data_set(file, tmp_path):
     ("weight", np.ones((4, 3)), "the name is taken"),
     ("label_face", np.ones((4, 3)), "begins with 'label' is a choice for data.label"),
     ("splits", np.ones((4, 3)), "begins with 'split' is a choice for data.split"),
-    ("speaker", np.array(list("abcd")), "features are numbers"),
+    ("words", np.array(list("abcd")), "features are numbers"),
   ],
 )
 def test_what_looks_like_features_and_is_not_read_is_noted(file, key, array, why):

@@ -93,7 +93,7 @@ def test_noise_as_padding_is_cut_by_the_stated_lengths(tmp_path, corpus):
 def test_sims_labels_of_each_modality_can_be_chosen(tmp_path, corpus):
   content = writers.mmsa_content(corpus, unimodal=True)
   dataset = readers.read(writers.dump(tmp_path / "x", content))
-  np.testing.assert_allclose(dataset.extras["label_A"], corpus.labels / 2, rtol=1e-6)
+  np.testing.assert_allclose(dataset.choices["label_A"], corpus.labels / 2, rtol=1e-6)
   assert "label_T, label_A, label_V" in " ".join(dataset.notes)
 
 

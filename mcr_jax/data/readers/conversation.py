@@ -2,10 +2,12 @@
 
 A tuple of dicts keyed by dialogue, in an order that each project has its own of; every
 utterance has one vector a modality. The emotions are numbered differently by each.
+Speakers are names, or rows with a 1 at the speaker's number.
 """
 
 import numpy as np
 
+from mcr_jax.data.columns import column
 from mcr_jax.data.readers import sequences, values
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
@@ -57,6 +59,13 @@ def read(content: tuple, source: str) -> Dataset:
   extras = {}
   if "sentiment" in places:
     extras = _sentiment(content[places["sentiment"]], keys, counts, labels, source)
+  columns = {
+    "dialogue_id": np.repeat([str(key)[:100] for key in keys], counts),
+    "turn": np.concatenate([np.arange(n) for n in counts]),
+  }
+  speakers = _speakers(content[1], keys, counts)
+  if speakers is not None:
+    columns["speaker"] = speakers
   valid = f"{len(groups['valid'])} of {len(train)} training dialogues"
   return Dataset(
     ids=_ids(content[0], keys, counts, source),
@@ -69,8 +78,10 @@ def read(content: tuple, source: str) -> Dataset:
       f"The layout is {layout}'s; classes {', '.join(emotions)}.",
       f"The file has no validation split: the last {valid} became it.",
       *(f"{name}: one vector an utterance." for name in modalities),
+      *["Its speakers are not one an utterance: not used."] * (speakers is None),
     ),
     extras=extras,
+    columns={k: column(k, x, sum(counts), source) for k, x in columns.items()},
   )
 
 
@@ -139,6 +150,27 @@ def _classes(table, keys, counts, names, source) -> np.ndarray:
       f"{len(names) - 1}."
     )
   return labels
+
+
+def _speakers(table, keys, counts) -> np.ndarray | None:
+  """(utterances,) names or numbers, where every utterance has one."""
+  found = []
+  for key, count in zip(keys, counts, strict=True):
+    own = table.get(key)
+    own = own.tolist() if isinstance(own, np.ndarray) else own
+    if not isinstance(own, (list, tuple)) or len(own) != count:
+      return None
+    found += own
+  if all(isinstance(x, (list, tuple, np.ndarray)) for x in found):
+    try:
+      rows = values.numbers(found, "the speakers")
+    except UserError:
+      return None
+    one = rows.ndim == 2 and ((rows == 0) | (rows == 1)).all()
+    return rows.argmax(1) if one and (rows.sum(1) == 1).all() else None
+  if all(isinstance(x, (str, int)) for x in found):
+    return values.strings([str(x)[:100] for x in found], "the speakers")
+  return None
 
 
 def _sentiment(table, keys, counts, emotions, source) -> dict[str, np.ndarray]:

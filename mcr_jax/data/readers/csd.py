@@ -13,6 +13,7 @@ import re
 
 import numpy as np
 
+from mcr_jax.data.columns import by_video
 from mcr_jax.data.readers import sequences, values
 from mcr_jax.data.schema import SPLITS, Dataset, Modality, canonical
 from mcr_jax.errors import UserError
@@ -67,7 +68,16 @@ def read(
   splits = _splits(ids, files[0].parent / "splits.csv")
   if splits is None:
     notes.append("The files name no splits; splits.csv (id, split) beside them does.")
-  return Dataset(ids, modalities, splits, main, (), source, tuple(notes), extras)
+  return Dataset(
+    ids,
+    modalities,
+    splits,
+    main,
+    source=source,
+    notes=tuple(notes),
+    extras=extras,
+    columns=_columns(samples) if labels else {},
+  )
 
 
 def _load(files) -> tuple[dict[str, dict[str, Entry]], list[str]]:
@@ -215,6 +225,13 @@ def _labels(labels, samples, source) -> tuple[np.ndarray, dict[str, np.ndarray]]
     return (table[:, 0] if table.shape[1] == 1 else table), {}
   extras = {f"label_{name}": table[:, i] for i, name in enumerate(MOSEI) if i}
   return table[:, 0], {**extras, "label_emotions": table[:, 1:]}
+
+
+def _columns(samples):
+  """Segments are the turns of their video, in the order of their times."""
+  names = values.strings([video for _, video, _ in samples], "the videos")
+  starts = [0.0 if cut is None else float(cut[0]) for _, _, cut in samples]
+  return by_video(names, np.array(starts))
 
 
 def _splits(ids, path) -> np.ndarray | None:

@@ -3,7 +3,9 @@
 Columns `id`, `split`, `label`, and one a modality with the name of a file, relative to
 the table's folder: (T, D) steps or a vector (D,). An empty cell means that the clip
 lacks the modality. `split` and `label` may be absent for prediction. Labels are numbers
-with a point (regression), integers (classes) or words (classes by name).
+with a point (regression), integers (classes) or words (classes by name). The columns of
+`mcr_jax.data.columns` may be there; with `dialogue_id` an empty label is that of an
+utterance which is only context.
 """
 
 import csv
@@ -12,9 +14,11 @@ import pathlib
 
 import numpy as np
 
+from mcr_jax.data import columns as named_columns
 from mcr_jax.data import memory
+from mcr_jax.data.labels import NO_CLASS
 from mcr_jax.data.readers import npy, sequences, values
-from mcr_jax.data.schema import Dataset, canonical
+from mcr_jax.data.schema import Column, Dataset, canonical
 from mcr_jax.errors import UserError
 
 OWN = ("id", "split", "label")
@@ -41,6 +45,11 @@ def read(path: str | os.PathLike) -> Dataset:
   columns = _columns(path)
   ids = columns.pop("id")
   splits, labels = columns.pop("split", None), columns.pop("label", None)
+  named = {
+    key: columns.pop(key)
+    for key in list(columns)
+    if key in named_columns.ROLES and not any(x.endswith(".npy") for x in columns[key])
+  }
   modalities, notes = {}, []
   for key, cells in columns.items():
     name = canonical(key)
@@ -56,11 +65,20 @@ def read(path: str | os.PathLike) -> Dataset:
     notes.append(f"{name}: {len(files)} files" + f", missing in {lost}." * bool(lost))
   if not modalities:
     raise UserError(f"{path} has no column of .npy files beside {', '.join(OWN)}.")
-  labels, classes = _labels(labels, path)
+  labels, classes = _labels(labels, path, context="dialogue_id" in named)
   if splits is not None:
     splits = values.strings([values.SPLIT_NAMES.get(x, x) for x in splits], str(path))
   ids = values.strings(ids, f"{path}: 'id'")
-  return Dataset(ids, modalities, splits, labels, classes, str(path), tuple(notes))
+  return Dataset(
+    ids,
+    modalities,
+    splits,
+    labels,
+    classes,
+    str(path),
+    tuple(notes),
+    columns={key: _column(key, x, labels, classes, path) for key, x in named.items()},
+  )
 
 
 def _table_file(path) -> pathlib.Path:
@@ -112,20 +130,71 @@ def _inside(path, cell) -> pathlib.Path:
   return file
 
 
-def _labels(cells, path):
+def _labels(cells, path, *, context):
+  """(N,) numbers or classes, and the names of the classes.
+
+  Args:
+    cells: of the column, None where there is no such column.
+    path: for messages.
+    context: whether an utterance may have none.
+  """
   if cells is None:
     return None, ()
-  if "" in cells:
+  if "" in cells and not context:
     raise UserError(
       f"{path}: row {cells.index('') + 2} has no label; leave out the row, or "
       "the whole column for prediction."
     )
-  for kind in (int, float):
+  known = [cell for cell in cells if cell]
+  for kind, dtype, nothing in ((int, np.int64, NO_CLASS), (float, np.float32, np.nan)):
     try:
-      dtype = np.int64 if kind is int else np.float32
-      return np.array([kind(cell) for cell in cells], dtype), ()
+      return np.array([kind(x) if x else nothing for x in cells], dtype), ()
     except (ValueError, OverflowError):
       continue
-  classes = sorted(set(cells))
+  classes = sorted(set(known))
   values.strings(classes, f"{path}: 'label'")
-  return np.array([classes.index(cell) for cell in cells]), tuple(classes)
+  return _numbered(cells, classes), tuple(classes)
+
+
+def _numbered(cells, classes):
+  number = {name: i for i, name in enumerate(classes)} | {"": NO_CLASS}
+  return np.array([number[cell] for cell in cells])
+
+
+def _column(key, cells, labels, classes, path) -> Column:
+  """One of the named columns; labels by modality are of the kind of the labels."""
+  if key not in named_columns.MODALITIES:
+    if "" in cells:
+      raise UserError(f"{path}: row {cells.index('') + 2} has no {key!r}.")
+    found = values.strings(cells, f"{path}: {key!r}")
+    if key == "turn":
+      found = _parsed(key, cells, int, None, path)
+  elif classes:
+    for row, cell in enumerate(cells, 2):
+      if cell and cell not in classes:
+        raise UserError(
+          f"{path}: {key!r} of row {row} is {cell[:80]!r}; the labels are "
+          f"{', '.join(classes)}."
+        )
+    found = _numbered(cells, classes)
+  elif labels is not None and labels.dtype.kind == "i":
+    found = _parsed(key, cells, int, NO_CLASS, path)
+  else:
+    found = _parsed(key, cells, float, np.nan, path)
+  return named_columns.column(key, found, len(cells), str(path))
+
+
+def _parsed(key, cells, kind, nothing, path) -> np.ndarray:
+  numbers = []
+  for row, cell in enumerate(cells, 2):
+    try:
+      numbers.append(kind(cell) if cell else nothing)
+    except ValueError:
+      right = "a whole number" if kind is int else "a number"
+      raise UserError(
+        f"{path}: {key!r} of row {row} is {cell[:80]!r}; right is {right}."
+      ) from None
+  try:
+    return np.array(numbers, np.int64 if kind is int else np.float32)
+  except OverflowError:
+    raise UserError(f"{path}: {key!r} holds a number that is too large.") from None

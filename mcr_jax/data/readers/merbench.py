@@ -12,6 +12,7 @@ import zlib
 
 import numpy as np
 
+from mcr_jax.data.columns import column
 from mcr_jax.data.readers import npy, sequences, values
 from mcr_jax.data.schema import Dataset, canonical
 from mcr_jax.errors import UserError
@@ -25,7 +26,7 @@ KINDS = {
   "vision": "vision visual video clip eva02 manet emonet resnet senet msceleb imagenet "
   "dino openface facet face",
 }
-MELD_NAMES = re.compile(r"(train|val|test)_dia\d+_utt\d+")
+MELD_NAMES = re.compile(r"((?:train|val|test)_dia\d+)_utt(\d{1,9})")
 # As MERBench numbers them, unlike everybody else.
 MELD = ("anger", "joy", "sadness", "neutral", "disgust", "fear", "surprise")
 FREE_BYTES, MAX_EXPANSION = 64 << 20, 100
@@ -67,8 +68,26 @@ def read(path: str | os.PathLike, features: dict[str, str] | None = None) -> Dat
     notes.append("The labels name no splits.")
   labels, classes, extras = _labels([x for _, c in corpora for x in c.values()], names)
   return Dataset(
-    ids, modalities, splits, labels, classes, str(path), tuple(notes), extras
+    ids,
+    modalities,
+    splits,
+    labels,
+    classes,
+    str(path),
+    tuple(notes),
+    extras,
+    _columns(names, str(path)),
   )
+
+
+def _columns(names, source):
+  """Dialogue and turn, which the names of MELD's utterances say."""
+  found = [MELD_NAMES.fullmatch(name) for name in names]
+  if not all(found):
+    return {}
+  dialogues, turns = zip(*(x.groups() for x in found), strict=True)
+  columns = {"dialogue_id": np.array(dialogues), "turn": np.array(turns, np.int64)}
+  return {k: column(k, x, len(names), source) for k, x in columns.items()}
 
 
 def _label_file(path) -> pathlib.Path:

@@ -5,11 +5,13 @@ Also what MMSA-FET writes for one clip: the modalities alone, (T, D) each.
 
 import numpy as np
 
+from mcr_jax.data.columns import column, videos
 from mcr_jax.data.readers import splits, values
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
 
 MARKS = ("regression_labels", "classification_labels", "text_bert", "raw_text")
+MODALITY_LABELS = {f"label_{m}": f"regression_labels_{m}" for m in "TAV"}
 FORMAT = "MMSA's"
 
 
@@ -36,6 +38,11 @@ def read(content: dict, source: str) -> Dataset:
     notes.append(f"text_bert holds token ids, which need a text encoder: {use}.")
   ids, more = splits.ids(found, source)
   labels, names, extras = _labels(found, source)
+  by_modality = {
+    key: column(key, x, len(ids), source)
+    for key, x in extras.items()
+    if key in MODALITY_LABELS
+  }
   if extras:
     notes.append(f"Other labels: {', '.join(x for x in extras if 'names' not in x)}.")
   return Dataset(
@@ -46,7 +53,8 @@ def read(content: dict, source: str) -> Dataset:
     class_names=names,
     source=source,
     notes=(*notes, *more),
-    extras=extras,
+    extras={key: x for key, x in extras.items() if key not in by_modality},
+    columns=videos(ids) | by_modality,
   )
 
 
@@ -73,7 +81,7 @@ def _labels(found, source):
   """The labels, their class names, and all other kinds of labels."""
   flat = lambda key: _flat(splits.column(found, key, source), key, source)
   main = flat("regression_labels")
-  others = {f"label_{m}": flat(f"regression_labels_{m}") for m in "TAV"}
+  others = {key: flat(theirs) for key, theirs in MODALITY_LABELS.items()}
   others = {key: x for key, x in others.items() if x is not None}
   classes = flat("classification_labels")
   if classes is None:

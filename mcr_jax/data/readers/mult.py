@@ -5,6 +5,7 @@ Sentiment is (N, 1, 1); IEMOCAP's emotions are (N, 4, 2), "no" or "yes" of each.
 
 import numpy as np
 
+from mcr_jax.data.columns import videos
 from mcr_jax.data.readers import splits, values
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
@@ -35,6 +36,7 @@ def read(content: dict, source: str) -> Dataset:
     class_names=names,
     source=source,
     notes=(*notes, *more),
+    columns=videos(ids),
   )
 
 
