@@ -113,7 +113,8 @@ def describe(columns: Mapping[str, Column]) -> list[str]:
       text = f"{values.min(initial=0):,} to {values.max(initial=0):,}"
     else:
       counts = np.unique(values, return_counts=True)[1]
-      few, many = counts.min(initial=0), counts.max(initial=0)
-      text = f"{len(counts):,} different, of {few:,} to {many:,} utterances"
+      text = f"{len(counts):,} different"
+      if len(counts):
+        text += f", of {counts.min():,} to {counts.max():,} utterances"
     lines.append(f"{name}: {text}")
   return lines
