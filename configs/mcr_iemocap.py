@@ -23,7 +23,7 @@ from configs import common
 def get_config(arg: str = "") -> mlc.ConfigDict:
   c = mlc.ConfigDict()
   c.seeds = (0, 1, 2, 3, 4)
-  c.data = dict(name="iemocap", task="binary", aligned=True, buckets=2)
+  c.data = dict(task="binary", buckets=2)
   c.data.modalities = ("text", "vision", "audio")
   c.data.nonfinite = "zero"
   c.data.lengths = dict(text=20, vision=20, audio=20)
@@ -39,5 +39,5 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
 
 def unaligned(c: mlc.ConfigDict) -> None:
   lengths = dict(text=20, vision=500, audio=400)
-  common.set_fields(c, "data", aligned=False, buckets=6, lengths=lengths)
+  common.set_fields(c, "data", buckets=6, lengths=lengths)
   c.model.remat = True  # of sequences this long the activations are the memory

@@ -13,7 +13,7 @@ from configs import common
 def get_config(arg: str = "") -> mlc.ConfigDict:
   c = mlc.ConfigDict()
   c.seeds = (0, 1, 2)
-  c.data = dict(name="synthetic")
+  c.data = dict(path="synthetic")
   c.model = dict(name="mcr", width=32, heads=4, num_layers=1)
   for name in ("embed", "attention", "relu", "residual", "output"):
     c.model[f"{name}_dropout"] = 0.1

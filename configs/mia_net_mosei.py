@@ -19,7 +19,4 @@ from configs import mia_net_mosi
 
 
 def get_config(arg: str = "") -> mlc.ConfigDict:
-  c = mia_net_mosi.get_config(arg)
-  if c.data.name == "mosi":
-    c.data.name = "mosei"
-  return c
+  return mia_net_mosi.get_config(arg)

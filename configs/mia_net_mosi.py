@@ -29,7 +29,7 @@ from configs import common
 def get_config(arg: str = "") -> mlc.ConfigDict:
   c = mlc.ConfigDict()
   c.seeds = (0, 1, 2, 3, 4)
-  c.data = dict(name="mosi", modalities=("text", "audio", "vision"))
+  c.data = dict(modalities=("text", "audio", "vision"))
   c.model = dict(name="mia_net", channels=4)
   c.loss = dict(name="l1", gamma=0.3)
   c.optim = dict(name="adam", lr=1.7e-5, clip=0.0)

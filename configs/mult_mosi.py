@@ -18,7 +18,7 @@ from configs import common
 def get_config(arg: str = "") -> mlc.ConfigDict:
   c = mlc.ConfigDict()
   c.seeds = (0, 1, 2, 3, 4)
-  c.data = dict(name="mosi", aligned=True, buckets=3, nonfinite="zero")
+  c.data = dict(buckets=3, nonfinite="zero")
   c.data.modalities = ("text", "vision", "audio")
   c.data.lengths = dict(text=50, vision=50, audio=50)
   c.model = dict(name="mult", width=40, heads=10, layers=4, kernel=3)
@@ -32,5 +32,5 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
 
 def unaligned(c: mlc.ConfigDict) -> None:
   lengths = dict(text=50, vision=500, audio=375)
-  common.set_fields(c, "data", aligned=False, buckets=6, lengths=lengths)
+  common.set_fields(c, "data", buckets=6, lengths=lengths)
   c.model.remat = True  # of sequences this long the activations are the memory

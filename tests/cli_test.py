@@ -81,7 +81,7 @@ def parse(*argv: str, **more):
 def test_flags_and_overrides_are_told_apart():
   arguments = parse(
     "--config", "a.py:quick", "--config.train.epochs", "3", "--workdir=w",
-    "--config.mesh.data", "-1", "--config.data.aligned", "--resume",
+    "--config.mesh.data", "-1", "--config.data.normalize", "--resume",
     "--noconfig.data.trim", "--config.data.path=x y",
   )  # fmt: skip
   assert (arguments.config, arguments.workdir) == ("a.py:quick", "w")
@@ -89,7 +89,7 @@ def test_flags_and_overrides_are_told_apart():
   assert arguments.overrides == [
     "--config.train.epochs=3",
     "--config.mesh.data=-1",
-    "--config.data.aligned",
+    "--config.data.normalize",
     "--noconfig.data.trim",
     "--config.data.path=x y",
   ]

@@ -47,7 +47,7 @@ def test_a_file_lies_on_top_of_the_defaults(write):
 
 def test_the_argument_of_a_file_chooses_a_variant(write):
   path = write(FILE)
-  assert configs.load(path + ":quick").data.name == "synthetic"
+  assert configs.load(path + ":quick").data.path == "synthetic"
   with refused("mine.py, line 9", "quik", "quick"):
     configs.load(path + ":quik")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mcr_jax import config as configs
-from mcr_jax import flops, losses
+from mcr_jax import flops, losses, models
 from mcr_jax.errors import UserError
 from mcr_jax.training import setup
 
@@ -41,7 +41,7 @@ PARAMETERS = {
 def variants(name):
   """What may stand after the colon of a config file, as the file itself says it."""
   with pytest.raises(UserError) as told:
-    configs.load(f"{FOLDER / name}:?")
+    configs.load(f"{FOLDER / name}:,?")
   return str(told.value).rpartition("known: ")[2].split(", ")
 
 
@@ -50,7 +50,7 @@ OTHERS = [
   for file in FILES
   for name in (file, *(f"{file}:{v}" for v in variants(file) if v != "quick"))
   if name not in PARAMETERS
-]
+] + [f"own.py:{model}" for model in models.NAMES]
 
 
 def count(config):
@@ -86,5 +86,5 @@ def test_every_other_config_and_variant_builds_its_model(name):
 @pytest.mark.parametrize("name", FILES)
 def test_every_config_has_a_quick_variant_on_synthetic_data(name):
   config = configs.load(f"{FOLDER / name}:quick")
-  assert config.data.name == "synthetic" and not config.data.path
+  assert config.data.path == "synthetic"
   assert config.train.epochs <= 5 and len(config.seeds) <= 2

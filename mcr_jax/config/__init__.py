@@ -7,10 +7,12 @@ each one clear error. Plain dicts serve wherever a config does.
 
 from mcr_jax.config.completion import complete, default
 from mcr_jax.config.loading import for_model, load
+from mcr_jax.config.old import check_unfinished, saved
 from mcr_jax.config.overrides import override
 from mcr_jax.config.plain import difference, flatten, from_json, plain, to_json
 
 __all__ = [
+  "check_unfinished",
   "complete",
   "default",
   "difference",
@@ -20,5 +22,6 @@ __all__ = [
   "load",
   "override",
   "plain",
+  "saved",
   "to_json",
 ]

@@ -19,9 +19,9 @@ from mcr_jax.errors import UserError, choose
 
 # Of the `data` group: what `load` reads, and what is for the trainer alone.
 KEYS = (
-  *("path", "name", "synthetic", "task", "modalities", "label", "split", "align"),
+  *("path", "synthetic", "task", "modalities", "label", "split", "align"),
   *("features", "nonfinite", "lengths", "overlong"),
-  *("aligned", "normalize", "clip", "buckets", "trim", "placement", "pipeline"),
+  *("normalize", "clip", "buckets", "trim", "placement", "pipeline"),
   *("modality_dropout", "seed"),
   *("unit", "folds", "fold", "fold_by", "fold_repeats", "fold_shuffle"),
   *("fold_stratify", "fold_seeds"),
@@ -39,10 +39,10 @@ def load(
 
   Args:
     config: a path, or a mapping such as the `data` group, with any of
-      path: a file or folder of any known format, or a list of .csd files;
-      align, features: see `readers.read`;
-      name: "synthetic" for the synthetic data when there is no path;
-      synthetic: arguments of `synthetic.make`;
+      path: a file or folder of any known format, a list of .csd files, or "synthetic"
+        for the synthetic data;
+      align, features: see `readers.read`; "text" aligns the synthetic data, too;
+      synthetic: further arguments of `synthetic.make`;
       task: see `labels.as_task`;
       modalities: names in order; () means all, in the order of the file;
       label, split: arrays of the file to use instead of its own;
@@ -160,21 +160,29 @@ def _check_config(config):
 
 
 def _open(config, own):
-  if path := config.get("path", ""):
+  path = config.get("path", "")
+  if path == "synthetic":
+    return _synthetic(config)
+  if path:
     options = {"align": config.get("align") or None, "features": config.get("features")}
     if not own and isinstance(path, str | os.PathLike):
       options = _that_apply(path, options)
     return open_any(path, **options)
-  name = config.get("name", "")
-  if name == "synthetic":
-    try:
-      return synthetic.make(**dict(config.get("synthetic", {})))
-    except TypeError as error:
-      raise UserError(f"data.synthetic: {error}.") from None
   raise UserError(
-    f"data.path is empty and data.name is {name!r}: give the path of a feature file, "
-    "or the name 'synthetic' for the synthetic data."
+    f"data.path={path!r} must be that of a feature file, or 'synthetic' for the "
+    "synthetic data."
   )
+
+
+def _synthetic(config):
+  task, align = config.get("task", "auto"), config.get("align", "")
+  choose(align or "", ("", "text"), "data.align of the synthetic data")
+  given = {"task": task} if task != "auto" else {}
+  given |= {"seed": config.get("seed", 0), "aligned": align == "text"}
+  try:
+    return synthetic.make(**given | dict(config.get("synthetic", {})))
+  except TypeError as error:
+    raise UserError(f"data.synthetic: {error}.") from None
 
 
 def _that_apply(path, options):

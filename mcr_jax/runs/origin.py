@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mcr_jax.config.old import FORMAT
 from mcr_jax.data.load import check_fits, digest
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset
@@ -73,6 +74,7 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
   if pretrained and config.data.normalize:
     notes.append(f"Features are normalised by the statistics of {pretrained.workdir}.")
   facts = {
+    "format": FORMAT,
     **describe(),
     "data": {"digest": own, "source": dataset.source, "notes": notes},
     "shape": shape.to_json(),

@@ -45,7 +45,7 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
     raise UserError(f"checkpoint={checkpoint!r} is none of {', '.join(KINDS)}.")
   facts = workspace.facts(workdir)
   try:
-    config = configs.from_json((workdir / "config.json").read_text("utf-8"))
+    config = configs.saved((workdir / "config.json").read_text("utf-8"), facts)
     shape = setup.Shape.from_json(facts["shape"])
   except FileNotFoundError as error:
     raise UserError(f"{workdir} holds no run: {error.filename} is missing.") from None

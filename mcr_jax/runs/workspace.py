@@ -57,8 +57,11 @@ def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
       )
     _check_writable(workdir)
     return "new"
+  known = facts(workdir)
+  if not known.get("finished"):
+    configs.check_unfinished(workdir, known)
   try:
-    before = configs.from_json(saved.read_text("utf-8"))
+    before = configs.saved(saved.read_text("utf-8"), known)
   except (ValueError, OSError) as error:
     raise UserError(f"{saved} cannot be read ({error}).") from error
   changes = configs.difference(before, config)
@@ -68,7 +71,7 @@ def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
       f"{workdir} holds a run with another config ({'; '.join(changes)}): choose "
       "another --workdir, or set the fields back."
     )
-  if facts(workdir).get("finished"):
+  if known.get("finished"):
     return "finished"
   if not resume:
     raise UserError(

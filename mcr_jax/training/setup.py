@@ -97,10 +97,7 @@ def check(config: ConfigDict) -> None:
 
 def read_data(config: ConfigDict) -> Dataset:
   """The checked data set of a config."""
-  group = fields.plain(config.data)
-  task = "regression" if group["task"] == "auto" else group["task"]
-  synthetic = {"seed": group["seed"], "task": task, "aligned": group["aligned"]}
-  return load(group | {"synthetic": synthetic})
+  return load(fields.plain(config.data))
 
 
 def shapes(config: ConfigDict, shape: Shape) -> dict[str, tuple[int, ...]]:

@@ -42,13 +42,13 @@ def with_values(dataset, name, change):
 
 
 def test_a_path_is_all_that_is_needed(file, dataset):
-  for config in (file, str(file), {"path": str(file), "name": "synthetic"}):
+  for config in (file, str(file), {"path": str(file)}):
     assert digest(load(config)) == digest(dataset)
 
 
 def test_a_config_dict_loads_the_synthetic_data(dataset):
   config = ml_collections.ConfigDict(
-    {"path": "", "name": "synthetic", "synthetic": {"samples": SAMPLES}}
+    {"path": "synthetic", "synthetic": {"samples": SAMPLES}}
   )
   assert digest(load(config)) == digest(dataset)
 
@@ -183,8 +183,8 @@ def test_longer_sequences_are_cut_where_the_config_says_so(file, dataset):
 @pytest.mark.parametrize(
   "config, message",
   [
-    ({}, "data.path is empty and data.name is ''"),
-    ({"name": "mosi"}, "data.path is empty and data.name is 'mosi'"),
+    ({}, "data.path=''.*'synthetic'"),
+    ({"align": "audio"}, "data.align.*'audio'.*text"),
     ({"nonfinite": "drop"}, "data.nonfinite='drop'; right are 'error', 'zero'"),
     ({"overlong": "cut"}, "data.overlong='cut'; right are 'error', 'truncate'"),
     ({"modalities": ("text", "L")}, "data.modalities names one twice: text, text"),
@@ -199,8 +199,8 @@ def test_longer_sequences_are_cut_where_the_config_says_so(file, dataset):
 )
 def test_a_mistake_in_the_config_is_named(config, message):
   small = {"synthetic": {"samples": SAMPLES}}
-  if config and "name" not in config:
-    config = {"name": "synthetic", **small, **config}
+  if config:
+    config = {"path": "synthetic", **small, **config}
   with pytest.raises(UserError, match=message):
     load(config)
 
@@ -269,7 +269,7 @@ def test_reading_data_imports_neither_jax_nor_tensorflow():
   program = """
 import sys
 from mcr_jax.data import load
-load({"name": "synthetic", "synthetic": {"samples": (16, 16, 16)}})
+load({"path": "synthetic", "synthetic": {"samples": (16, 16, 16)}})
 print([name for name in ("jax", "tensorflow", "h5py") if name in sys.modules])
 """
   answer = subprocess.run(

@@ -10,7 +10,7 @@ from mcr_jax.runs import workspace
 from mcr_jax.runs.writer import Writer
 from tests.training import tiny
 
-FACTS = {"seeds": [1, 3], "shape": {}, "data": {"digest": "0"}}
+FACTS = {"format": 2, "seeds": [1, 3], "shape": {}, "data": {"digest": "0"}}
 
 
 @pytest.fixture
@@ -83,16 +83,32 @@ def test_what_a_cut_off_start_leaves_is_no_run(workdir, config):
 
 
 def test_damaged_files_are_named(workdir, config):
-  begin(workdir, config, finished=False)
+  begin(workdir, config, finished=True)
+  (workdir / "config.json").write_text("{")
+  with pytest.raises(UserError, match=r"config.json cannot be read"):
+    workspace.status(workdir, config, True)
   (workdir / "run.json").write_text('{"seeds": [1')
   with pytest.raises(UserError, match=r"run.json is damaged"):
     workspace.status(workdir, config, True)
   (workdir / "run.json").unlink()
   with pytest.raises(UserError, match=r"run.json is missing"):
     workspace.status(workdir, config, True)
-  (workdir / "config.json").write_text("{")
-  with pytest.raises(UserError, match=r"config.json cannot be read"):
-    workspace.status(workdir, config, True)
+
+
+@pytest.mark.parametrize(("number", "version"), [(None, "0.1.0"), (3, "9.9")])
+def test_only_its_own_version_goes_on_with_an_unfinished_run(
+  workdir, config, number, version
+):
+  begin(workdir, config, finished=False, format=number, versions={"mcr_jax": version})
+  for resume in (False, True):
+    with pytest.raises(UserError, match=f"unfinished.*{version}.*format 2"):
+      workspace.status(workdir, config, resume)
+
+
+def test_a_run_of_a_later_version_is_not_guessed_at(workdir, config):
+  begin(workdir, config, finished=True, format=3, versions={"mcr_jax": "9.9"})
+  with pytest.raises(UserError, match="later mcr_jax, 9.9"):
+    workspace.status(workdir, config, False)
 
 
 def test_a_folder_is_trained_in_by_one_at_a_time(tmp_path):

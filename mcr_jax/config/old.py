@@ -1,0 +1,65 @@
+"""The config of a run that an earlier version left in its workdir.
+
+Format 1, of version 0.1.0, named the synthetic data by `data.name` and `data.aligned`,
+had MCR's switches as "on" and "off", and a `loss.gamma` in every model.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mcr_jax.config.completion import complete, defaults
+from mcr_jax.config.plain import from_json, plain
+from mcr_jax.errors import UserError
+
+FORMAT = 2  # of a workdir, in its run.json, where 0.1.0 wrote none
+
+
+def saved(text: str, facts: Mapping[str, Any]) -> ConfigDict:
+  """The locked config of a run, in the fields of this version.
+
+  Args:
+    text: of its config.json.
+    facts: of its run.json.
+
+  Raises:
+    UserError: it is none, or of a later version.
+  """
+  values = plain(from_json(text))
+  number = facts.get("format") or 1
+  if number > FORMAT:
+    raise UserError(
+      f"The run is of a later mcr_jax, {_version(facts)} (format {number}); this one "
+      f"reads formats up to {FORMAT}."
+    )
+  return complete(_of_format_1(values) if number == 1 else values)
+
+
+def check_unfinished(workdir: Any, facts: Mapping[str, Any]) -> None:
+  """Raises UserError where only another version can go on with a run."""
+  number = facts.get("format") or 1
+  if number != FORMAT:
+    raise UserError(
+      f"{workdir} holds an unfinished run of mcr_jax {_version(facts)} (format "
+      f"{number}), and this one writes format {FORMAT}: go on with that version, or "
+      "train anew in another --workdir."
+    )
+
+
+def _version(facts: Mapping[str, Any]) -> str:
+  return facts.get("versions", {}).get("mcr_jax", "of unknown version")
+
+
+def _of_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
+  model, loss, data = (dict(values[group]) for group in ("model", "loss", "data"))
+  name, aligned = data.pop("name"), data.pop("aligned")
+  if not data["path"] and name == "synthetic":
+    data |= {"path": "synthetic", "align": "text" if aligned else ""}
+  known = defaults(model)
+  for field, value in model.items():
+    if isinstance(known["model"].get(field), bool):
+      model[field] = {"on": True, "off": False}.get(value, value)
+  if not known["loss"]["gamma"]:
+    loss["gamma"] = 0.0
+  return {**values, "data": data, "model": model, "loss": loss}
