@@ -1,5 +1,7 @@
 """Metrics against scikit-learn and SciPy, and where they are undefined."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -344,6 +346,8 @@ def test_a_report_has_the_metrics_of_its_scheme_and_each_is_found_by_its_name(sc
   assert metrics.scheme_of(scheme).headline in {metric.name for metric in known}
   for metric in known:
     assert metric.direction in ("higher", "lower") and metric.definition.endswith(".")
+    for other in re.findall("`(.+?)`", metric.definition):
+      assert other in {m.name for m in known} - {metric.name}
 
 
 def test_every_definition_is_listed_once_and_only_here():

@@ -1,6 +1,7 @@
 """All metrics by the names that results, monitors and tables use."""
 
 import functools
+import itertools
 
 from mcr_jax.errors import UserError, nearest
 from mcr_jax.metrics import schemes
@@ -9,16 +10,14 @@ from mcr_jax.metrics.metric import Metric
 LOSS = "loss"  # of the task; a monitor like the metrics, but no metric of predictions
 
 
-@functools.cache
 def definitions(scheme: str = "") -> list[Metric]:
   """The metrics of a scheme, in the order of its reports; of all schemes without one.
 
-  Two schemes may give one name to the same, which is listed once.
+  A metric of several schemes is listed once.
   """
   names = [scheme] if scheme else schemes.SCHEMES[1:]
-  return list(
-    dict.fromkeys(m for name in names for m in schemes.scheme_of(name).metrics)
-  )
+  metrics = (schemes.scheme_of(name).metrics for name in names)
+  return list(dict.fromkeys(itertools.chain.from_iterable(metrics)))
 
 
 def find(name: str) -> Metric:
@@ -27,17 +26,12 @@ def find(name: str) -> Metric:
   Raises:
     UserError: no metric has this name.
   """
-  known = definitions()
-  # "f1/mae" is the F1 of a class "mae" before it is the MAE of a target "f1".
-  ordered = sorted(known, key=lambda metric: ("", "class").count(metric.owner) == 0)
   for tried in (name, name.partition("/")[2]):
-    for metric in ordered:
+    for metric in _by_precedence():
       if metric.matches(tried):
         return metric
-  raise UserError(
-    f"No metric is named {name!r}."
-    f"{nearest(name.split('/')[-1], [m.name for m in known])}"
-  )
+  known = [metric.name for metric in definitions()]
+  raise UserError(f"No metric is named {name!r}.{nearest(name.split('/')[-1], known)}")
 
 
 def higher_is_better(name: str) -> bool:
@@ -47,3 +41,10 @@ def higher_is_better(name: str) -> bool:
     UserError: no metric has this name.
   """
   return name.split("/")[-1] != LOSS and find(name).higher
+
+
+@functools.cache
+def _by_precedence() -> tuple[Metric, ...]:
+  """`f1/mae` is the F1 of a class "mae" before it is the MAE of a target "f1"."""
+  order = ("", "class", "label", "target").index
+  return tuple(sorted(definitions(), key=lambda metric: order(metric.owner)))

@@ -140,7 +140,7 @@ def _regression(predictions, labels, class_names, target_names) -> Iterable[Scor
 
 
 def _binary(predictions, labels, class_names, target_names) -> Iterable[Score]:
-  owners = names_of(target_names or class_names, labels.shape[1])
+  owners = names_of(class_names or target_names, labels.shape[1])
   pair = predictions.argmax(axis=-1), labels
   return [
     *(Score(metric, *pair, owners) for metric in _MEAN_TWO_WAY),
@@ -201,10 +201,11 @@ def _means(metrics: Iterable[Metric], owner: str) -> tuple[Metric, ...]:
 
 _TARGET = tuple(
   dataclasses.replace(
-    metric,
-    definition=f"Of one of several targets; `{metric.name}` is then their plain mean.",
+    one, definition=f"Of one of several targets; `{metric.name}` is their plain mean."
   )
-  for metric in _of_one(regression.METRICS, "target")
+  for metric, one in zip(
+    regression.METRICS, _of_one(regression.METRICS, "target"), strict=True
+  )
 )
 _LABEL = _of_one(classification.TWO_WAY, "label")
 _MEAN_TWO_WAY = _means(classification.TWO_WAY, "label")
