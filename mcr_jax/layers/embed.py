@@ -17,6 +17,18 @@ def sinusoids(length: int, width: int) -> np.ndarray:
   return np.where(np.arange(width) % 2 == 0, np.sin(angles), np.cos(angles))
 
 
+def convolve(
+  x: Float[Array, "B T F"], kernel: Float[Array, "W F D"]
+) -> Float[Array, "B T D"]:
+  """Along time, of the same length, with zeros beyond the ends."""
+  size, steps = len(kernel), x.shape[1]
+  # As matrix products over shifted views: a tenth of the widths that convolution
+  # routines are made for, and a product is fast on every backend.
+  before = (size - 1) // 2
+  padded = jnp.pad(x, ((0, 0), (before, size - 1 - before), (0, 0)))
+  return sum(padded[:, i : i + steps] @ kernel[i] for i in range(size))
+
+
 class TemporalEmbedding(nn.Module):
   """1-D temporal convolution to `width`, then sinusoidal positions.
 
@@ -41,11 +53,7 @@ class TemporalEmbedding(nn.Module):
       (self.kernel, features, self.width),
     )
     x, kernel = nn.dtypes.promote_dtype(keep(x, mask), kernel, dtype=self.dtype)
-    # As matrix products over shifted views: a tenth of the widths that convolution
-    # routines are made for, and a product is fast on every backend.
-    before = (self.kernel - 1) // 2
-    padded = jnp.pad(x, ((0, 0), (before, self.kernel - 1 - before), (0, 0)))
-    z = sum(padded[:, i : i + steps] @ kernel[i] for i in range(self.kernel))
+    z = convolve(x, kernel)
     if self.use_bias:
       z = z + broadcast_left(
         self.param("bias", nn.initializers.zeros, (self.width,)), z

@@ -10,9 +10,9 @@ from mcr_jax.layers.dropout import Dropout, Rate
 
 
 def output_layer(
-  x: Float[Array, "B D"], outputs: tuple[int, ...], dropout: Rate, train: bool
-) -> Float[Array, "B *O"]:
-  """Dropout, then the layer `output` of the module that calls this, in float32.
+  x: Float[Array, "*B D"], outputs: tuple[int, ...], dropout: Rate, train: bool
+) -> Float[Array, "..."]:
+  """(*B, *outputs): dropout, then the caller's layer `output`, in float32 or wider.
 
   It starts at zero. Thousands of features are read here and some hundred samples
   train it: random weights in directions that no sample has would stay as noise in
@@ -27,4 +27,4 @@ def output_layer(
   )
   y = dense(x)
   y = y.astype(jnp.promote_types(y.dtype, jnp.float32))
-  return y.reshape(-1, *outputs)
+  return y.reshape(*x.shape[:-1], *outputs)
