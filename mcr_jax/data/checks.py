@@ -8,14 +8,14 @@ from mcr_jax.errors import UserError
 
 
 def validate(
-  dataset: Dataset, need_labels: bool = True, splits: tuple[str, ...] = SPLITS
+  dataset: Dataset, need_labels: bool = True, splits: tuple[str, ...] | None = SPLITS
 ) -> Dataset:
   """Checks a data set, with labels in their final types.
 
   Args:
     need_labels: for training and evaluation; for prediction, labels and splits may be
       absent or useless.
-    splits: those that must have samples.
+    splits: those that must have samples; None where the data set needs no splits.
   Raises:
     UserError: the first thing that is wrong, with its value and what is right.
   """
@@ -28,15 +28,16 @@ def validate(
     _check_unique(dataset)
     return labels.usable(dataset)
   for key, value in (("label", dataset.labels), ("split", dataset.splits)):
-    if value is None:
+    if value is None and (key == "label" or splits is not None):
       raise UserError(
         f"{dataset.source} has no {key!r}, which training and evaluation need; only "
         "predict does without."
       )
-  _check_splits(dataset, splits)
+  if splits is not None:
+    _check_splits(dataset, splits)
   _check_unique(dataset)
   dataset = labels.check(dataset)
-  _check_labelled(dataset, splits)
+  _check_labelled(dataset, splits or ())
   return dataset
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mcr_jax.data import synthetic
+from mcr_jax.data import folds, synthetic
 from mcr_jax.data.checks import validate
 from mcr_jax.data.labels import as_task
 from mcr_jax.data.schema import SPLITS, TASKS, Dataset, Modality, canonical, chunks
@@ -48,7 +48,10 @@ def load(
       label, split: arrays of the file to use instead of its own;
       nonfinite: "error", or "zero" to replace NaN and inf in features;
       lengths: modality -> longest sequence;
-      overlong: "error", or "truncate" to cut longer sequences at the end.
+      overlong: "error", or "truncate" to cut longer sequences at the end;
+      folds, fold, fold_by and so on: see `folds.split`. Of the file's own splits
+        nothing is left: with the number of a fold there are those of that fold, with
+        fold=-1 none.
     for_training: whether labels and splits are needed; False for prediction.
     splits: those that must have samples.
     widths: modality -> features a step, to stand in for modalities that the file
@@ -62,7 +65,12 @@ def load(
   dataset = _choose_arrays(_open(config, own), config, for_training)
   dataset = _of_task(dataset, config.get("task", "auto"), for_training)
   dataset = _choose_modalities(dataset, config.get("modalities", ()), widths or {})
-  dataset = validate(dataset, for_training, splits)
+  divided = own and config.get("folds", 0)
+  if divided:
+    dataset = dataclasses.replace(dataset, splits=None)
+  dataset = validate(dataset, for_training, None if divided else splits)
+  if divided and (number := config.get("fold", -1)) >= 0:
+    dataset = folds.split(dataset, config)[number]
   dataset = impute_nonfinite(dataset, config.get("nonfinite", "error"))
   return _limit(dataset, config.get("lengths", {}), config.get("overlong", "error"))
 
