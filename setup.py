@@ -1,11 +1,20 @@
-"""Packaging: a light core, and extras for what not everybody needs."""
+"""Packaging: a light core, extras for what not everybody needs, and kernels for CPUs.
 
+The kernels are optional: where no C++17 compiler or no jaxlib is found while building,
+they are left out, and the package says so (`mcr_jax.native.status`).
+"""
+
+import importlib.util
+import os
 import re
 import shutil
+import sysconfig
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
+from setuptools.errors import CompileError
 
 ROOT = Path(__file__).parent
 VERSION = re.search(
@@ -65,6 +74,56 @@ class BuildWithConfigs(build_py):
         self.copy_file(str(file), str(copy))
 
 
+SOURCES = "mcr_jax/native/src"
+OPTIMISED = ["-std=c++17", "-O3", "-fno-math-errno", "-ffp-contract=fast"]
+QUIET = ["-fvisibility=hidden", "-w", "-g0"]
+# Instruction sets beside that which every processor of the kind has.
+X86 = {
+  "avx2": ["-mavx2", "-mfma"],
+  "avx512": [f"-mavx512{x}" for x in ("f", "bw", "vl", "dq")] + ["-mfma"],
+}
+
+
+class Kernels(build_ext):
+  """Compiles every file for the instruction set that its name says.
+
+  Python's own headers are not needed: the library is loaded by `ctypes`, and one serves
+  every Python.
+  """
+
+  def build_extension(self, extension):
+    jaxlib = importlib.util.find_spec("jaxlib")
+    if jaxlib is None:
+      raise CompileError("the kernels need the headers of jaxlib")
+    include = [str(Path(jaxlib.submodule_search_locations[0], "include"))]
+    objects = []
+    for source in extension.sources:
+      flags = X86.get(Path(source).stem.removeprefix("attention_"), [])
+      objects += self.compiler.compile(
+        [source],
+        output_dir=self.build_temp,
+        include_dirs=include,
+        extra_postargs=[*OPTIMISED, *QUIET, *flags],
+        depends=extension.depends,
+      )
+    path = self.get_ext_fullpath(extension.name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    self.compiler.link_shared_object(objects, path, target_lang="c++")
+
+
+def kernels() -> Extension:
+  """The library of this platform: what it is built for, not where."""
+  x86 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
+  names = ["calls", "attention_portable", *(f"attention_{x}" for x in X86 if x86)]
+  return Extension(
+    "mcr_jax.native._kernels",
+    [f"{SOURCES}/{name}.cc" for name in names],
+    depends=[str(path) for path in Path(SOURCES).glob("*.h")],
+    py_limited_api=True,
+    optional=True,
+  )
+
+
 setup(
   name="mcr_jax",
   version=VERSION,
@@ -75,7 +134,9 @@ setup(
   python_requires=">=3.11",
   packages=find_packages(include=["mcr_jax", "mcr_jax.*"]),
   package_data={"mcr_jax": ["py.typed"]},
-  cmdclass={"build_py": BuildWithConfigs},
+  ext_modules=[kernels()],
+  cmdclass={"build_py": BuildWithConfigs, "build_ext": Kernels},
+  options={"bdist_wheel": {"py_limited_api": "cp311"}},
   install_requires=CORE,
   extras_require={
     "data": DATA,

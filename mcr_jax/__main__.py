@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from mcr_jax import cli
+from mcr_jax import cli, native
 from mcr_jax.errors import choose
 
 FIRST = ("train", "evaluate", "predict", "sweep")
@@ -44,6 +44,7 @@ def main(argv: list[str]) -> None:
   from mcr_jax.config import files
 
   print("  " + ", ".join(files.shipped()))
+  print(f"\nKernels for CPUs, compiled ahead of time: native: {native.installed()}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcr_jax import native
 from mcr_jax.errors import UserError
 from mcr_jax.ops import attention
 from mcr_jax.ops.attention import attend, attention_weights, blocked, library
@@ -122,8 +123,12 @@ def some(implementation, monkeypatch):
   return jax.jit(functools.partial(attend, **options))
 
 
+needs_native = pytest.mark.skipif(
+  not native.status().available, reason=f"native: {native.status()}"
+)
 each = pytest.mark.parametrize(
-  "implementation", ["literal", "dense", "blocked", "pallas"]
+  "implementation",
+  ["literal", "dense", "blocked", "pallas", pytest.param("native", marks=needs_native)],
 )
 
 
@@ -146,6 +151,35 @@ def test_what_stands_in_padding_reaches_neither_output_nor_gradients(
   )
   clean, dirty = run(key, value, bias), run(*map(spoil, (key, value, bias)))
   jax.tree.map(np.testing.assert_array_equal, clean, dirty)
+
+
+@each
+@pytest.mark.parametrize("junk", [np.nan, 1e30])
+def test_padding_among_the_queries_reads_zeros_and_reaches_nothing(
+  implementation, junk, monkeypatch
+):
+  function = some(implementation, monkeypatch)
+  query, key, value, _ = single()
+  query_mask = np.random.default_rng(0).random((B, Q)) < 0.6
+  shown = query_mask[..., None, None]
+
+  @jax.jit
+  def run(query):
+    def loss(query, key, value):
+      mask = jnp.asarray(query_mask)
+      read = function(query, key, value, query_mask=mask)
+      # What a padded query read may meet NaN later.
+      return jnp.where(shown, jnp.square(read), 0).sum(), read
+
+    return jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(query, key, value)
+
+  (clean, read), gradients = run(query)
+  (dirty, _), others = run(jnp.where(shown, query, junk))
+  assert clean == dirty
+  jax.tree.map(np.testing.assert_array_equal, gradients, others)
+  assert not np.where(shown, 0, read).any() and not np.where(shown, 0, others[0]).any()
+  every = function(query, key, value)
+  np.testing.assert_allclose(read, np.where(shown, every, 0), rtol=1e-5, atol=1e-6)
 
 
 @each
@@ -359,7 +393,7 @@ def test_cudnn_says_what_it_cannot_do(call, reason):
 def test_an_unknown_implementation_is_answered_with_the_known_ones():
   query, key, value, _ = single()
   with pytest.raises(
-    UserError, match="'flash' is none of auto, literal, dense, blocked, cudnn, pallas"
+    UserError, match="'flash' is none of auto, literal, dense, blocked, native, cudnn"
   ):
     attend(query, key, value, scale=1.0, implementation="flash")
 
@@ -375,7 +409,7 @@ def test_stored_attention_keeps_one_array_of_scores(dropout):
 
 
 @pytest.mark.parametrize("rate", [1.0, jnp.float32(1.0)], ids=["static", "traced"])
-@pytest.mark.parametrize("implementation", ["literal", "dense", "blocked"])
+@each
 def test_where_all_is_dropped_zeros_are_read(implementation, rate):
   all_of_it = DROPOUT._replace(rate=rate)
   options = dict(scale=SCALE, dropout=all_of_it, implementation=implementation)

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
-from mcr_jax.ops.attention import blocked, dense, fused, library, literal
+from mcr_jax.native import fallbacks
+from mcr_jax.ops.attention import blocked, dense, fused, library, literal, native
 from mcr_jax.ops.dropout import Dropout
 
-IMPLEMENTATIONS = ("auto", "literal", "dense", "blocked", "cudnn", "pallas")
+IMPLEMENTATIONS = ("auto", "literal", "dense", "blocked", "native", "cudnn", "pallas")
 
 # Scores in a block, by measurement (benchmarks/attention.py): on a CPU the arrays of a
 # block share second-level caches of 1 to 2 MB a core.
@@ -30,6 +31,7 @@ def attend(
   value: Float[Array, "B K H E"],
   mask: Bool[Array, "B K"] | None = None,
   *,
+  query_mask: Bool[Array, "B Q"] | None = None,
   bias: Float[Array, "B K"] | None = None,
   scale: float,
   dropout: Dropout | None = None,
@@ -37,17 +39,33 @@ def attend(
 ) -> Float[Array, "B Q H E"]:
   """Every query reads the values of the keys that exist, by softmax of its scores.
 
-  A sample without keys reads zeros. What stands under the mask, NaN included, reaches
-  neither the output nor a gradient. `bias` is added to the scores of a key, for all
-  heads and queries. Dropout falls on the weights, after the softmax, by the indices
-  (sample, head, query, key), of which `dropout` may know the last two better.
+  A sample without keys reads zeros, and so does a query that `query_mask` says is
+  padding. What stands under a mask, NaN included, reaches neither the output nor a
+  gradient. `bias` is added to the scores of a key, for all heads and queries. Dropout
+  falls on the weights, after the softmax, by the indices (sample, head, query, key), of
+  which `dropout` may know the last two better.
 
-  "pallas" is for tiny heads, and leaves wider ones to "auto".
+  "pallas" is for tiny heads, and leaves wider ones to "auto"; so does "native" with
+  calls that its kernels do not have, and counts them in `mcr_jax.native.fallbacks`.
   """
   if implementation not in IMPLEMENTATIONS:
     known = ", ".join(IMPLEMENTATIONS)
     raise UserError(f"attention implementation {implementation!r} is none of {known}.")
+  if implementation == "native":
+    lacking = native.lacks(query, key, value)
+    if not lacking:
+      return native.attend(query, key, value, mask, query_mask, bias, scale, dropout)
+    fallbacks[lacking] += 1
+    implementation = "auto"
+  if query_mask is not None:
+    query = _keep(query, query_mask)
   key, value, bias = _without_padding(mask, key, value, bias)
+  read = _attend(query, key, value, mask, bias, scale, dropout, implementation)
+  return read if query_mask is None else _keep(read, query_mask)
+
+
+def _attend(query, key, value, mask, bias, scale, dropout, implementation):
+  """What every query reads, where padding is zero already."""
   platform = jax.default_backend()
   batch, queries, heads, features = query.shape
   if implementation == "pallas" and max(features, value.shape[-1]) > fused.MOST:
@@ -103,6 +121,11 @@ def _without_padding(mask, key, value, bias):
   """Zeroes what must not be seen; a product with it would still carry a NaN."""
   if mask is None:
     return key, value, bias
-  clean = lambda x: jnp.where(mask[..., None, None], x, jnp.zeros((), x.dtype))
-  key, value = clean(key), None if value is None else clean(value)
+  key = _keep(key, mask)
+  value = None if value is None else _keep(value, mask)
   return key, value, None if bias is None else jnp.where(mask, bias, 0.0)
+
+
+def _keep(x, mask):
+  """`x` (B, T, H, D) on real steps, zero elsewhere."""
+  return jnp.where(mask[..., None, None], x, jnp.zeros((), x.dtype))

@@ -1,0 +1,51 @@
+"""Why the kernels are not there, when they are not."""
+
+import jax.numpy as jnp
+import pytest
+
+from mcr_jax import native
+from mcr_jax.errors import UserError
+from mcr_jax.ops.attention import attend
+
+LIBRARY = sorted(native.FOLDER.glob(f"{native.LIBRARY}*.so"))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+  """Where the library is looked for, instead of in the package."""
+  monkeypatch.setattr(native, "FOLDER", tmp_path)
+  forget()
+  yield tmp_path
+  monkeypatch.undo()
+  forget()
+
+
+def forget():
+  native._loaded.cache_clear()
+  native._registered.cache_clear()
+
+
+def test_without_a_library_the_reason_is_the_compiler(folder):
+  assert not native.status().available
+  assert str(native.status()).startswith("no (it was not built")
+  assert native.instructions() == ()
+
+
+def test_a_file_that_is_no_library_is_not_loaded(folder):
+  (folder / "_kernels.abi3.so").write_bytes(b"no library")
+  assert "damaged" in native.status().why
+
+
+@pytest.mark.skipif(not LIBRARY, reason="the library was not built")
+def test_half_of_a_library_is_not_loaded(folder):
+  whole = LIBRARY[0].read_bytes()
+  (folder / LIBRARY[0].name).write_bytes(whole[: len(whole) // 2])
+  assert "damaged" in native.status().why
+
+
+def test_asking_for_what_is_not_there_is_the_users_mistake(folder):
+  x = jnp.ones((1, 2, 1, 4))
+  with pytest.raises(UserError, match="'native'.*Use 'auto'"):
+    attend(x, x, x, scale=1.0, implementation="native")
+  with pytest.raises(UserError, match="avx2"):
+    native.use("avx2")
