@@ -13,6 +13,7 @@ import collections
 import ctypes
 import dataclasses
 import functools
+import hashlib
 from pathlib import Path
 
 from mcr_jax.errors import UserError
@@ -94,13 +95,16 @@ def _loaded() -> tuple[tuple[str, ...], dict] | str:
   paths = sorted(FOLDER.glob(f"{LIBRARY}*.so")) + sorted(FOLDER.glob(f"{LIBRARY}*.pyd"))
   if not paths:
     return "it was not built, for want of a C++17 compiler or jaxlib's headers"
+  whole = paths[0].read_bytes()
+  if hashlib.sha256(whole[:-32]).digest() != whole[-32:]:
+    return f"{paths[0].name} is damaged: it is not what the installation built"
   try:
     library = ctypes.CDLL(str(paths[0]))
     targets = {name: getattr(library, name) for name in TARGETS}
     library.mcr_jax_instructions.restype = ctypes.c_char_p
     found = tuple(library.mcr_jax_instructions().decode().split())
   except (OSError, AttributeError) as error:
-    return f"{paths[0].name} is damaged or for another processor ({_line(error)})"
+    return f"{paths[0].name} is for another system ({_line(error)})"
   return found, targets
 
 

@@ -1,5 +1,7 @@
 """Why the kernels are not there, when they are not."""
 
+import hashlib
+
 import jax.numpy as jnp
 import pytest
 
@@ -34,6 +36,13 @@ def test_without_a_library_the_reason_is_the_compiler(folder):
 def test_a_file_that_is_no_library_is_not_loaded(folder):
   (folder / "_kernels.abi3.so").write_bytes(b"no library")
   assert "damaged" in native.status().why
+
+
+def test_a_library_for_another_system_is_not_loaded(folder):
+  strange = b"\x7fELF" + bytes(range(200))
+  whole = strange + hashlib.sha256(strange).digest()
+  (folder / "_kernels.abi3.so").write_bytes(whole)
+  assert "for another system" in native.status().why
 
 
 @pytest.mark.skipif(not LIBRARY, reason="the library was not built")
