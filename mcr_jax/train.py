@@ -16,6 +16,11 @@ def main(argv: list[str]) -> None:
       "python -m mcr_jax.train --config mcr_mosi --workdir runs/mosi"
       " --config.data.path=mosi.npz --resume",
     ],
+    extra=lambda parser: parser.add_argument(
+      "--attention-may-change",
+      action="store_true",
+      help="resume also where the native kernels that the run began with are missing",
+    ),
   )
   from mcr_jax import config as configs
 
@@ -25,7 +30,12 @@ def main(argv: list[str]) -> None:
   from mcr_jax.training.loop import train
 
   distributed.join(arguments.coordinator)
-  train(config, arguments.workdir, resume=arguments.resume)
+  train(
+    config,
+    arguments.workdir,
+    resume=arguments.resume,
+    attention_may_change=arguments.attention_may_change,
+  )
 
 
 if __name__ == "__main__":

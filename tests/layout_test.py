@@ -28,7 +28,7 @@ ALLOWED = {
   "training.optim": {"types", "errors"},
   "runs.trees": {"types", "errors", "files"},
   "runs.checkpoint": {"types", "errors", "files", "runs.trees"},
-  "runs.writer": {"types", "errors", "files"},
+  "runs.writer": {"types", "errors", "files", "native"},
   "training.progress": {"types", "errors"},
   "hosts.signals": {"types", "errors"},
   "training.selection": {"types", "errors"},

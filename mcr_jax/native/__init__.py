@@ -27,6 +27,7 @@ fallbacks: collections.Counter[str] = collections.Counter()
 """Calls, counted while tracing, that the kernels could not serve, by reason."""
 
 _chosen: str | None = None
+_withheld = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,11 @@ class Status:
 def status() -> Status:
   """Whether the kernels are there; the first call makes them known to JAX."""
   found = _registered()
-  return Status(None, found) if isinstance(found, str) else Status(_chosen or found[0])
+  if isinstance(found, str):
+    return Status(None, found)
+  if _withheld:
+    return Status(None, "the run that is resumed began without")
+  return Status(_chosen or found[0])
 
 
 def installed() -> Status:
@@ -68,11 +73,33 @@ def use(name: str | None) -> None:
   Raises:
     UserError: the kernels or this set cannot be used here.
   """
-  global _chosen
+  global _chosen, _withheld
   if name is not None and name not in instructions():
     known = ", ".join(instructions()) or f"none: {status().why}"
     raise UserError(f"native instruction set {name!r} is not to be had here ({known}).")
-  _chosen = name
+  _chosen, _withheld = name, False
+
+
+def hold(before: str, run: object) -> None:
+  """Computes as a run did that is resumed, or refuses by name.
+
+  Args:
+    before: what its run.json says of the kernels, `str(status())`.
+    run: its folder, for the message.
+
+  Raises:
+    UserError: what it used is not to be had here.
+  """
+  global _withheld
+  _withheld = before.startswith("no")
+  if not _withheld and before != str(status()):
+    if before not in instructions():
+      raise UserError(
+        f"{run} computes attention by native kernels for {before!r}, which are not to "
+        f"be had here (native: {status()}). --attention-may-change goes on with what "
+        "is, and rounds otherwise from there on."
+      )
+    use(before)
 
 
 def require() -> str:

@@ -11,9 +11,10 @@ import jax
 from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
-from mcr_jax import files
+from mcr_jax import files, native
 from mcr_jax.errors import UserError
 from mcr_jax.hosts import distributed
+from mcr_jax.ops.attention import MAY_BE_NATIVE
 from mcr_jax.runs import writer
 
 # Where a run computes is not what it computes: these may change at a resume.
@@ -31,12 +32,21 @@ MUTABLE_ON_RESUME = (
 WRITTEN_BEFORE_CONFIG = ("run.json", "normalization.npz")
 
 
-def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
+def status(
+  workdir: Path,
+  config: ConfigDict,
+  resume: bool,
+  *,
+  attention_may_change: bool = False,
+) -> str:
   """`new`, `resume` or `finished`; anything else is the user's mistake.
 
+  A run that is resumed goes on with the native kernels that it began with, or without,
+  unless its attention may change.
+
   Raises:
-    UserError: the folder holds another run, an unfinished one without `resume`, or
-      files that are no run's.
+    UserError: the folder holds another run, an unfinished one without `resume` or by
+      kernels that are not to be had here, or files that are no run's.
   """
   try:
     str(workdir.absolute()).encode()
@@ -78,6 +88,9 @@ def status(workdir: Path, config: ConfigDict, resume: bool) -> str:
       f"{workdir} holds an unfinished run of this config: go on with --resume, or "
       "choose another --workdir."
     )
+  attention = config.model.get("attention")
+  if attention in MAY_BE_NATIVE and "native" in known and not attention_may_change:
+    native.hold(known["native"], workdir)
   _check_writable(workdir)
   return "resume"
 

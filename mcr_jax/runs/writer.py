@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mcr_jax import files
+from mcr_jax import files, native
 from mcr_jax.errors import DamagedCheckpoint, UserError
 
 PACKAGES = ("mcr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -235,7 +235,7 @@ def check_epochs(entries: Sequence[Mapping[str, Any]], epoch: int, path: Path) -
 
 
 def describe() -> dict[str, Any]:
-  """Versions, devices, command line and time, for run.json."""
+  """Versions, devices, kernels, command line and time, for run.json."""
   devices = jax.devices()
   return {
     "versions": {"python": platform.python_version(), **_versions()},
@@ -246,6 +246,7 @@ def describe() -> dict[str, Any]:
       "processes": jax.process_count(),
     },
     "machine": platform.platform(),
+    "native": str(native.status()),
     "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
   }

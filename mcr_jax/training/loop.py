@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mcr_jax import allocator, evaluators, losses
+from mcr_jax import allocator, evaluators, losses, native
 from mcr_jax import config as configs
 from mcr_jax.data import schedule as schedules
 from mcr_jax.data.schema import SPLITS
@@ -36,7 +36,12 @@ from mcr_jax.training.validation import Validation
 
 @distributed.together()
 def train(
-  config: ConfigDict, workdir: str | Path, *, resume: bool = False, verbose: bool = True
+  config: ConfigDict,
+  workdir: str | Path,
+  *,
+  resume: bool = False,
+  attention_may_change: bool = False,
+  verbose: bool = True,
 ) -> Run:
   """Trains all seeds of a config, evaluates the best of each, and returns the run.
 
@@ -44,6 +49,7 @@ def train(
     config: see `mcr_jax.config`; incomplete ones are completed with the defaults.
     workdir: folder of the run; a finished run of the same config is only loaded.
     resume: go on with an unfinished run.
+    attention_may_change: also where its native kernels are not to be had.
     verbose: print a line an epoch and the final tables.
 
   Raises:
@@ -52,7 +58,9 @@ def train(
     Interrupted: SIGINT or SIGTERM, after a checkpoint.
   """
   config, workdir = configs.complete(config), Path(workdir)
-  status = workspace.status(workdir, config, resume)
+  status = workspace.status(
+    workdir, config, resume, attention_may_change=attention_may_change
+  )
   distributed.check_same(
     config=configs.to_json(config), state_of_the_workdir=f"{workdir} {status}"
   )
@@ -176,7 +184,8 @@ class Trainer:
         (number,) = distributed.largest(self.signals.number or 0)
         if number:
           self._stop(number, "Only evaluations are missing")
-    self.writer.write_facts(self.facts | {"finished": True})
+    ending = {"native_fallbacks": dict(native.fallbacks), "finished": True}
+    self.writer.write_facts(self.facts | ending)
     self.writer.close()
     distributed.wait("the files of the run are whole")
     return run

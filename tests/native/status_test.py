@@ -58,3 +58,16 @@ def test_asking_for_what_is_not_there_is_the_users_mistake(folder):
     attend(x, x, x, scale=1.0, implementation="native")
   with pytest.raises(UserError, match="avx2"):
     native.use("avx2")
+
+
+@pytest.mark.skipif(len(native.instructions()) < 2, reason="needs two instruction sets")
+def test_a_run_that_is_resumed_holds_its_instruction_set_or_its_want_of_one():
+  best, other = native.instructions()[:2]
+  try:
+    native.hold(other, "runs/x")
+    assert native.status().instructions == other
+    native.hold("no (it was not built)", "runs/x")
+    assert not native.status().available
+  finally:
+    native.use(None)
+  assert native.status().instructions == best

@@ -43,6 +43,23 @@ def test_an_unfinished_run_needs_resume(workdir, config):
   assert workspace.status(workdir, config, True) == "resume"
 
 
+def test_a_run_goes_on_with_the_kernels_that_it_began_with(workdir, config):
+  config.model = {"name": "mult", "attention": "native"}
+  config = configs.complete(config)
+  begin(workdir, config, finished=False, native="sse9")
+  with pytest.raises(UserError, match="'sse9'.*--attention-may-change"):
+    workspace.status(workdir, config, True)
+  found = workspace.status(workdir, config, True, attention_may_change=True)
+  assert found == "resume"
+
+
+def test_a_run_that_used_no_kernels_does_not_miss_them(workdir, config):
+  config.model = {"name": "mult", "attention": "dense"}
+  config = configs.complete(config)
+  begin(workdir, config, finished=False, native="sse9")
+  assert workspace.status(workdir, config, True) == "resume"
+
+
 def test_a_finished_run_stays_as_it_is(workdir, config):
   begin(workdir, config, finished=True)
   for resume in (False, True):

@@ -10,6 +10,8 @@ from mcr_jax.ops.attention import blocked, dense, fused, library, literal, nativ
 from mcr_jax.ops.dropout import Dropout
 
 IMPLEMENTATIONS = ("auto", "literal", "dense", "blocked", "native", "cudnn", "pallas")
+# Choices that may compute by native kernels, which round as their instruction set does.
+MAY_BE_NATIVE = ("native",)
 
 # Scores in a block, by measurement (benchmarks/attention.py): on a CPU the arrays of a
 # block share second-level caches of 1 to 2 MB a core.
