@@ -45,7 +45,7 @@ def test_long_axes_are_labelled_every_few_steps():
 
 
 def test_a_matrix_must_fit_its_labels():
-  with pytest.raises(UserError, match=r"\(3, 7\) does not fit 2 row labels and 7"):
+  with pytest.raises(UserError, match=r"\(3, 7\) .* 2 row .* 7 column"):
     visualize.attention(np.ones((Q, K)), ["a", "b"], range(K))
 
 
@@ -80,7 +80,7 @@ def test_curves_of_one_number_an_epoch_have_no_band():
 
 def test_a_run_without_the_metric_says_what_it_has():
   rows = [{"epoch": 1, "valid/loss": [1.0]}]
-  with pytest.raises(UserError, match="'a' has no 'valid/mae' .* it has valid/loss"):
+  with pytest.raises(UserError, match="'a' .*'valid/mae'.* valid/loss"):
     visualize.curves({"a": rows}, "valid/mae")
 
 
@@ -110,5 +110,5 @@ def test_depth_has_a_panel_for_each_score():
 
 def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
   monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-  with pytest.raises(UserError, match=r"pip install 'mcr_jax\[viz\]'"):
+  with pytest.raises(UserError, match=r"mcr_jax\[viz\]"):
     visualize.confusion(np.eye(2), ["a", "b"])

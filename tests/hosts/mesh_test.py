@@ -90,23 +90,23 @@ def test_a_mesh_takes_the_devices_it_names():
 
 
 @pytest.mark.parametrize(
-  ("sizes", "message"),
+  ("sizes", "named"),
   [
     ((-1, -1), "both -1"),
-    ((0, 1), "at least 1"),
-    ((3, 2), r"3 x 2 = 6"),
-    ((3, -1), r"does not fit 4 device"),
+    ((0, 1), "'seed': 0"),
+    ((3, 2), "= 6"),
+    ((3, -1), "4 device"),
   ],
 )
-def test_a_mesh_that_does_not_fit_is_refused(sizes, message):
-  with pytest.raises(UserError, match=message):
+def test_a_mesh_that_does_not_fit_is_refused(sizes, named):
+  with pytest.raises(UserError, match=named):
     meshes.make(*sizes)
 
 
 def test_seeds_that_a_mesh_cannot_share_are_refused(file, tmp_path):
-  with pytest.raises(UserError, match=r"mesh.seed=4 must divide the 2 seeds"):
+  with pytest.raises(UserError, match="mesh.seed=4 .* 2 seeds"):
     run(file, tmp_path, tiny.CONCAT, seed=4)
-  with pytest.raises(UserError, match="one after another"):
+  with pytest.raises(UserError, match="mesh.seed=2"):
     run(file, tmp_path, tiny.CONCAT, seed=2, seeds_by="map")
   assert not list(tmp_path.iterdir())
 

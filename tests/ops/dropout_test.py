@@ -126,5 +126,5 @@ def test_dropout_keeps_the_dtype():
 
 @pytest.mark.parametrize("rate", [-0.1, 1.5])
 def test_a_rate_outside_zero_and_one_is_refused_with_its_value(rate):
-  with pytest.raises(UserError, match=f"rate is {rate}; it must lie between 0 and 1"):
+  with pytest.raises(UserError, match=f"rate.* {rate}"):
     dropout(jnp.ones(3), rate, jnp.uint32(0))
