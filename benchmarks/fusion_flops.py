@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcr_jax import cli, flops, models
+from mcr_jax.contract import Spec
 from mcr_jax.ops import kernels
 
 CONVENTION = """\
@@ -135,24 +136,19 @@ def build(method, case, size, **fields):
   name, own = METHODS[method]
   names = tuple(f"m{i}" for i in range(len(CASES[case])))
   fields = fields if name == "mia_net" else {}
-  lengths = tuple((m, 1) for m in names)
-  model = models.build(name, modalities=names, lengths=lengths, **own, **fields)
-  batch = {"weight": jax.ShapeDtypeStruct((size,), jnp.float32)}
-  for m, width in zip(names, CASES[case], strict=True):
-    batch[m] = jax.ShapeDtypeStruct((size, 1, width), jnp.float32)
-    batch[f"{m}_mask"] = jax.ShapeDtypeStruct((size, 1), bool)
-  init = lambda key, batch: model.init(key, batch)
-  return model, jax.eval_shape(init, jax.random.key(0), batch), batch
+  spec = Spec(dict.fromkeys(names, 1), dict(zip(names, CASES[case], strict=True)))
+  model, batch = models.build(name, spec, **own, **fields), spec.example(size)
+  return model, jax.eval_shape(model.init, jax.random.key(0), batch), batch
 
 
 def run(model, variables, batch, args):
   """Times and memory of a prediction and of a training step, a sample."""
 
   def loss(params, state, batch):
-    (predictions, out), _ = model.apply(
+    output, _ = model.apply(
       {"params": params, **state}, batch, train=True, mutable=list(state)
     )
-    return jnp.abs(predictions).mean() + out.get("regularization", 0.0)
+    return jnp.abs(output.predictions).mean() + sum(output.losses.values())
 
   random = np.random.default_rng(0)
   fill = lambda s: jnp.asarray(
@@ -161,11 +157,12 @@ def run(model, variables, batch, args):
     else 0.02 * random.standard_normal(s.shape, np.float32)
   )
   variables, batch = jax.tree.map(fill, (variables, batch))
-  batch["weight"] = jnp.ones(args.batch)
+  batch = batch.replace(weight=jnp.ones(args.batch))
   state = {name: tree for name, tree in variables.items() if name != "params"}
   state = jax.tree.map(jnp.ones_like, state)
   variables = {"params": variables["params"], **state}
-  predict = jax.jit(lambda v, b: model.apply(v, b)[0]).lower(variables, batch).compile()
+  predict = jax.jit(lambda v, b: model.apply(v, b).predictions)
+  predict = predict.lower(variables, batch).compile()
   train = jax.jit(jax.value_and_grad(loss))
   train = train.lower(variables["params"], state, batch).compile()
   assert np.isfinite(predict(variables, batch)).all()

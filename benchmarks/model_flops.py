@@ -12,9 +12,9 @@ import json
 import pathlib
 
 import jax
-import jax.numpy as jnp
 
 from mcr_jax import flops, models
+from mcr_jax.contract import Spec
 
 WIDTHS = {"text": 300, "vision": 35, "audio": 74}
 EMOTIONS = (4, 2)
@@ -101,15 +101,9 @@ def row(label, corpus, setting, steps, longest, counted):
   """One row: the mean over the shapes in `counted` of a model that admits `longest`."""
   name, fields = MODELS[label](corpus)
   outputs = EMOTIONS if corpus == "iemocap" else (1,)
-  lengths = tuple(zip(WIDTHS, longest, strict=True))
+  lengths = dict(zip(WIDTHS, longest, strict=True))
   # Attention in blocks computes some scores twice and pads the last block.
-  model = models.build(
-    name,
-    modalities=tuple(WIDTHS),
-    lengths=lengths,
-    outputs=outputs,
-    **fields,
-  )
+  model = models.build(name, Spec(lengths, WIDTHS, outputs), **fields)
   variables = jax.eval_shape(model.init, jax.random.key(0), batch(longest))
   forward = [flops.count_model(model, variables, batch(n)) for n in counted]
   training = [flops.count_training(model, variables, batch(n)) for n in counted]
@@ -135,11 +129,7 @@ def row(label, corpus, setting, steps, longest, counted):
 
 def batch(steps):
   """The shapes of one sample."""
-  shapes = {"weight": jax.ShapeDtypeStruct((1,), jnp.float32)}
-  for (m, width), n in zip(WIDTHS.items(), steps, strict=True):
-    shapes[m] = jax.ShapeDtypeStruct((1, n, width), jnp.float32)
-    shapes[f"{m}_mask"] = jax.ShapeDtypeStruct((1, n), bool)
-  return shapes
+  return Spec(dict(zip(WIDTHS, steps, strict=True)), WIDTHS).example(1)
 
 
 HEAD = (

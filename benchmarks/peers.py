@@ -61,17 +61,14 @@ class Ours:
 
     from benchmarks import shapes
     from mcr_jax import config, models
+    from mcr_jax.contract import Spec
     from mcr_jax.hosts import mesh as meshes
     from mcr_jax.training.programs import Programs
 
     self.config = config.complete(
       {"seeds": (0,), "model": {"name": "mcr", **fields}, "optim": {"clip": 0.0}}
     )
-    self.model = models.build(
-      **{"name": "mcr", **fields},
-      modalities=shapes.MODALITIES,
-      lengths=tuple(longest.items()),
-    )
+    self.model = models.build("mcr", Spec(longest), **fields)
     self.programs = Programs(self.model, self.config, meshes.make(1, 1))
     hyper = {"optim.lr": np.full(1, 1e-3, np.float32)}
     example = shapes.batch(2, longest)
@@ -127,6 +124,7 @@ def mcr_pair(longest, heads=10, literal=False):
 
   from benchmarks import shapes
   from benchmarks.torch_models.mcr import mcr
+  from mcr_jax.contract import Batch
 
   ours = Ours(longest, width=40, heads=heads, num_layers=3, remat=_long(longest))
   host = ours.jax.tree.map(lambda x: np.array(x[0]), ours.state.params)
@@ -136,7 +134,7 @@ def mcr_pair(longest, heads=10, literal=False):
   )
   steps = shapes.lengths(4, longest)
   check = shapes.batch(4, longest, steps)
-  mine = np.asarray(ours.model.apply({"params": host}, check)[0])
+  mine = np.asarray(ours.model.apply({"params": host}, Batch.of(check)).predictions)
   with torch.no_grad():
     other = forward(tensors(check)).numpy()
   worst = np.abs(mine - other).max() / np.abs(mine).max()

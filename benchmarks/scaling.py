@@ -37,6 +37,7 @@ given = os.environ.get("XLA_FLAGS", "")
 os.environ["XLA_FLAGS"] = f"{given} --xla_force_host_platform_device_count=8".strip()
 
 from mcr_jax import allocator
+from mcr_jax.contract import Batch, Spec
 
 allocator.keep_freed_memory()
 
@@ -173,9 +174,8 @@ def measure(axes, arguments, rows):
   seeds, shards = mesh.shape["seed"], mesh.shape["data"]
   size = arguments.batch * shards
   batch = shapes.batch(size, shapes.ALIGNED)
-  lengths = tuple(shapes.ALIGNED.items())
   settings = config.complete({"seeds": (0,), "model": MCR, "optim": {"clip": 0.0}})
-  model = models.build(**MCR, modalities=tuple(shapes.ALIGNED), lengths=lengths)
+  model = models.build(spec=Spec(shapes.ALIGNED), **MCR)
   programs = Programs(model, settings, mesh)
   hyper = {"optim.lr": np.full(seeds, 1e-3, np.float32)}
   hyper["loss.gamma"] = np.full(seeds, 0.3, np.float32)
@@ -225,13 +225,13 @@ def paper():
     fields, longest, size = step_time.CASES[name]
     batch = step_time.vectors(size) if longest is None else shapes.batch(size, longest)
     names = [m for m in batch if f"{m}_mask" in batch]
-    lengths = tuple((m, batch[m].shape[1]) for m in names)
-    model = models.build(**fields, modalities=tuple(names), lengths=lengths)
+    lengths = {m: batch[m].shape[1] for m in names}
+    model = models.build(spec=Spec(lengths), **fields)
     few = {k: v[:2] for k, v in batch.items()}
-    variables = jax.jit(model.init)(jax.random.key(0), few)
+    variables = jax.jit(model.init)(jax.random.key(0), Batch.of(few))
     params = sum(x.size for x in jax.tree.leaves(variables["params"]))
-    flop = flops.count_training(model, variables, batch).flops
-    exponentials = step_time.exponentials(model, size, dict(lengths))
+    flop = flops.count_training(model, variables, Batch.of(batch)).flops
+    exponentials = step_time.exponentials(model, size, lengths)
     read = sum(batch[m].nbytes for m in names)
     moved = 7 * 4 * params + read
     gradient, chips = 4 * params, NODE * NODES

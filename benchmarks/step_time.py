@@ -21,6 +21,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
 from mcr_jax import allocator
+from mcr_jax.contract import Batch, Spec
 
 allocator.keep_freed_memory()
 
@@ -88,15 +89,15 @@ def measure(name, fields, longest, size, repeats, most):
   """One row, printed and returned."""
   batch = vectors(size) if longest is None else shapes.batch(size, longest)
   names = [m for m in batch if f"{m}_mask" in batch]
-  lengths = tuple((m, batch[m].shape[1]) for m in names)
+  lengths = {m: batch[m].shape[1] for m in names}
   settings = config.complete({"seeds": (0,), "model": fields, "optim": {"clip": 0.0}})
-  model = models.build(**fields, modalities=tuple(names), lengths=lengths)
+  model = models.build(spec=Spec(lengths), **fields)
   programs = Programs(model, settings, meshes.make(1, 1))
   hyper = {"optim.lr": np.full(1, 1e-3, np.float32), "loss.gamma": np.full(1, 0.3)}
   state = programs.create({k: v[:2] for k, v in batch.items()}, (0,), hyper)
   params = jax.tree.map(lambda x: x[0], state.params)
   variables = {"params": params, **jax.tree.map(lambda x: x[0], state.stats)}
-  counts = flops.count_training(model, variables, batch)
+  counts = flops.count_training(model, variables, Batch.of(batch))
   placed = jax.device_put({k: v[None] for k, v in batch.items()})
 
   began = time.perf_counter()
@@ -117,7 +118,7 @@ def measure(name, fields, longest, size, repeats, most):
   bounds = {
     "flops": counts.flops / most.flops,
     "bytes": moved / most.bytes,
-    "exponentials": exponentials(model, size, dict(lengths)) / most.exponentials,
+    "exponentials": exponentials(model, size, lengths) / most.exponentials,
   }
   floor = max(bounds.values())
   low, median, high = np.percentile(times, [10, 50, 90])
@@ -141,9 +142,9 @@ def measure(name, fields, longest, size, repeats, most):
 
 def check(model, variables, batch):
   """The prediction equals that of literal attention."""
-  few = {k: v[:2] for k, v in batch.items()}
-  right = jax.jit(model.clone(attention="literal").apply)(variables, few)[0]
-  here = jax.jit(model.apply)(variables, few)[0]
+  few = Batch.of({k: v[:2] for k, v in batch.items()})
+  right = jax.jit(model.clone(attention="literal").apply)(variables, few).predictions
+  here = jax.jit(model.apply)(variables, few).predictions
   np.testing.assert_allclose(here, right, rtol=2e-4, atol=2e-5)
 
 

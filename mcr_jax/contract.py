@@ -23,8 +23,20 @@ from jaxtyping import PyTree
 from mcr_jax.data.schema import Column
 from mcr_jax.field import field
 
-__all__ = ["Batch", "Card", "Column", "Model", "Output", "Spec", "field", "flatten"]
+__all__ = [
+  "Batch",
+  "Card",
+  "Column",
+  "Intermediates",
+  "Model",
+  "Output",
+  "Spec",
+  "field",
+  "flatten",
+]
 
+# What is worth drawing, by name; a dict in it holds what belongs together.
+Intermediates = dict[str, Any]
 DTYPES = ("", "float32", "bfloat16", "float16", "float64")
 # Patterns of parameter paths, a/b/c: the last fully connected layer of a model, and
 # what weight decay leaves alone, which is biases and the scales of norms.

@@ -14,10 +14,12 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
+
+from mcr_jax.contract import Batch, Model
 
 # Where a primitive keeps the program that it calls, one argument for one argument.
 CALLED = ("jaxpr", "call_jaxpr", "fun_jaxpr")
@@ -89,19 +91,19 @@ def count(fn: Callable, *args: Any) -> Counts:
   return counts
 
 
-def count_model(model: Any, variables: Any, batch: Mapping) -> Counts:
+def count_model(model: Model, variables: Any, batch: Batch) -> Counts:
   """A model's predictions for one batch; its scopes without the model's own name.
 
   A model that has a choice of attention is counted on the literal one, as are those of
   the next function: what an implementation does besides is not the model's.
   """
   model = _literal(model)
-  counts = count(lambda v, b: model.apply(v, b)[0], variables, batch)
+  counts = count(lambda v, b: model.apply(v, b).predictions, variables, batch)
   return _without_root(counts, type(model).__name__)
 
 
-def count_training(model: Any, variables: Any, batch: Mapping) -> Counts:
-  """Predictions, penalty and the gradient for all parameters, for one batch.
+def count_training(model: Model, variables: Any, batch: Batch) -> Counts:
+  """Predictions, losses of the model and all gradients, for one batch.
 
   What is computed again in the backward pass is in `flops`, and alone in `recomputed`.
   """
@@ -109,20 +111,20 @@ def count_training(model: Any, variables: Any, batch: Mapping) -> Counts:
   state = {name: tree for name, tree in variables.items() if name != "params"}
 
   def loss(params, state, batch):
-    (predictions, out), _ = model.apply(
+    output, _ = model.apply(
       {"params": params, **state},
       batch,
       train=True,
       rngs={"dropout": jax.random.key(0)},
       mutable=list(state),
     )
-    return predictions.sum() + out.get("regularization", 0.0)
+    return output.predictions.sum() + sum(x.sum() for x in output.losses.values())
 
   counts = count(jax.value_and_grad(loss), variables["params"], state, batch)
   return _without_root(counts, type(model).__name__)
 
 
-def _literal(model: Any) -> Any:
+def _literal(model: Model) -> Model:
   return model.clone(attention="literal") if hasattr(model, "attention") else model
 
 

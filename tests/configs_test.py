@@ -3,11 +3,11 @@
 import pathlib
 
 import jax
-import numpy as np
 import pytest
 
 from mcr_jax import config as configs
 from mcr_jax import flops, losses, models
+from mcr_jax.contract import Spec
 from mcr_jax.errors import UserError
 from mcr_jax.training import setup
 
@@ -50,7 +50,7 @@ OTHERS = [
   for file in FILES
   for name in (file, *(f"{file}:{v}" for v in variants(file) if v != "quick"))
   if name not in PARAMETERS
-] + [f"own.py:{model}" for model in models.NAMES]
+] + [f"own.py:{model}" for model in models.names()]
 
 
 def count(config):
@@ -61,15 +61,11 @@ def count(config):
   task = "regression" if config.data.task == "auto" else config.data.task
   outputs = TASKS.get(task, (7,))
   losses.resolve(config.loss.name, task)
-  shape = setup.Shape(lengths, widths, outputs, task, (), "auto")
-  model = setup.build_model(config, shape)
-  batch = {"weight": jax.ShapeDtypeStruct((2,), np.float32)}
-  for m, steps in lengths.items():
-    batch[m] = jax.ShapeDtypeStruct((2, steps, widths[m]), np.float32)
-    batch[f"{m}_mask"] = jax.ShapeDtypeStruct((2, steps), bool)
+  spec = Spec(lengths, widths, outputs, task)
+  model, batch = setup.build_model(config, spec), spec.example()
   variables = jax.eval_shape(model.init, jax.random.key(0), batch)
-  predictions, _ = jax.eval_shape(model.apply, variables, batch)
-  assert predictions.shape == (2, *outputs)
+  output = jax.eval_shape(model.apply, variables, batch)
+  assert output.predictions.shape == (2, *outputs)
   return flops.parameters(variables["params"])
 
 

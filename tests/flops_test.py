@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from mcr_jax import flops, models
+from mcr_jax.contract import Spec
 
 A = jnp.ones((5, 3))
 B = jnp.ones((3, 7))
@@ -119,13 +120,9 @@ def test_devices_of_a_mesh_are_added_up():
 
 
 def build(widths, **fields):
-  names = tuple(f"m{i}" for i in range(len(widths)))
-  model = models.build("mia_net", modalities=names, **fields)
-  batch = {}
-  for name, width in zip(names, widths, strict=True):
-    batch[name] = jax.ShapeDtypeStruct((1, 1, width), jnp.float32)
-    batch[f"{name}_mask"] = jax.ShapeDtypeStruct((1, 1), bool)
-  batch["weight"] = jax.ShapeDtypeStruct((1,), jnp.float32)
+  widths = {f"m{i}": width for i, width in enumerate(widths)}
+  spec = Spec(dict.fromkeys(widths, 1), widths)
+  model, batch = models.build("mia_net", spec, **fields), spec.example(1)
   return model, jax.eval_shape(model.init, jax.random.key(0), batch), batch
 
 
@@ -163,7 +160,7 @@ def test_scopes_are_the_modules_whatever_was_done_to_them():
   names = {scope.split("/")[0] for scope in variables["params"]}
   assert set(flops.count_model(model, variables, batch).by_module()) == names
   several = flops.count(
-    jax.vmap(lambda v, b: model.apply(v, b)[0], in_axes=(None, 0)),
+    jax.vmap(lambda v, b: model.apply(v, b).predictions, in_axes=(None, 0)),
     variables,
     jax.tree.map(lambda s: jax.ShapeDtypeStruct((2, *s.shape), s.dtype), batch),
   )

@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks import peaks, shapes, step_time
 from benchmarks.gpu import together
 from mcr_jax import config, flops, models
+from mcr_jax.contract import Batch, Spec
 from mcr_jax.hosts import mesh as meshes
 from mcr_jax.training.programs import Programs
 
@@ -92,11 +93,11 @@ def prepare(fields, longest, size, seeds):
   """The step of one config."""
   batch = step_time.vectors(size) if longest is None else shapes.batch(size, longest)
   names = [m for m in batch if f"{m}_mask" in batch]
-  lengths = tuple((m, batch[m].shape[1]) for m in names)
+  lengths = {m: batch[m].shape[1] for m in names}
   settings = config.complete(
     {"seeds": tuple(range(seeds)), "model": fields, "optim": {"clip": 0.0}}
   )
-  model = models.build(**fields, modalities=tuple(names), lengths=lengths)
+  model = models.build(spec=Spec(lengths), **fields)
   programs = Programs(model, settings, meshes.make(1, 1))
   hyper = {"optim.lr": np.full(seeds, 1e-3), "loss.gamma": np.full(seeds, 0.3)}
   hyper = {name: x.astype(np.float32) for name, x in hyper.items()}
@@ -104,7 +105,7 @@ def prepare(fields, longest, size, seeds):
   state = programs.create(few, tuple(range(seeds)), hyper)
   first = lambda tree: jax.tree.map(lambda x: x[0], tree)
   variables = {"params": first(state.params), **first(state.stats)}
-  counts = flops.count_training(model, variables, batch)
+  counts = flops.count_training(model, variables, Batch.of(batch))
   spread = lambda x: np.broadcast_to(x, (seeds, *x.shape))
   placed = jax.device_put({k: spread(v) for k, v in batch.items()})
   weights = sum(x.size for x in jax.tree.leaves(variables["params"]))
@@ -116,7 +117,7 @@ def prepare(fields, longest, size, seeds):
     seeds * counts.flops,
     # Parameters, moments and gradients once each, and the inputs.
     seeds * 4 * (7 * weights + sum(batch[k].size for k in names)),
-    seeds * step_time.exponentials(model, size, dict(lengths)),
+    seeds * step_time.exponentials(model, size, lengths),
   )
 
 

@@ -11,7 +11,6 @@ from mcr_jax.ops.attention import attention_weights as weights
 from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.dropout import Positions
 from mcr_jax.ops.norm import standardize
-from mcr_jax.types import Outputs
 
 
 class LayerNorm(nn.Module):
@@ -88,7 +87,7 @@ class MultiHeadAttention(nn.Module):
     train: bool,
     positions: Positions | None = None,
     memory_positions: Positions | None = None,
-  ) -> tuple[Float[Array, "B Q D"], Outputs]:
+  ) -> tuple[Float[Array, "B Q D"], dict[str, Array]]:
     width = x.shape[-1]
     project = lambda name: Project(
       self.heads, width, self.use_bias, dtype=self.dtype, name=name
@@ -175,7 +174,7 @@ class EncoderLayer(nn.Module):
     *,
     train: bool,
     positions: Positions | None = None,
-  ) -> tuple[Float[Array, "B T D"], Outputs]:
+  ) -> tuple[Float[Array, "B T D"], dict[str, Array]]:
     normed = LayerNorm(name="norm")(x)
     read, out = MultiHeadAttention(
       self.heads,

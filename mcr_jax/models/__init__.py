@@ -1,67 +1,61 @@
-"""The models by name: one module a paper, each with one `Model`."""
+"""The models by name: every module of this package, each with one class `Model`."""
 
 import dataclasses
-import difflib
+import functools
 import importlib
+import pkgutil
+from typing import Any
 
-import flax.linen as nn
+from mcr_jax.contract import Model, Spec
+from mcr_jax.errors import UserError, choose, nearest
 
-from mcr_jax.errors import UserError
-
-NAMES = (
-  "mcr",
-  "mia_net",
-  "mult",
-  "concat",
-  "tfn",
-  "lmf",
-  "cim",
-  "mha",
-  "transformer",
-  "ct",
-)
-# What the data decides; everything else is a field of config.model.
-GIVEN = ("modalities", "lengths", "outputs", "parent", "name")
+# What the data decides, and what Flax adds; everything else is a field of config.model.
+GIVEN = ("spec", "parent", "name")
 
 
-def load(name: str) -> type[nn.Module]:
+@functools.cache
+def names() -> tuple[str, ...]:
+  """All models, in alphabetical order: the modules that lie here."""
+  found = (module.name for module in pkgutil.iter_modules(__path__))
+  return tuple(sorted(name for name in found if not name.startswith("_")))
+
+
+def load(name: str) -> type[Model]:
   """The class of a model; an unknown name is answered with the nearest one."""
-  if name not in NAMES:
-    near = difflib.get_close_matches(str(name), NAMES, n=1, cutoff=0.0)[0]
-    raise UserError(
-      f"There is no model {name!r}; the nearest is {near!r}. Known: {', '.join(NAMES)}."
-    )
+  choose(name, names(), "model.name")
   return importlib.import_module(f"mcr_jax.models.{name}").Model
 
 
-def fields(name: str) -> dict[str, object]:
+def fields(name: str) -> dict[str, Any]:
   """The fields of a model that a config may set, with their defaults."""
-  default = lambda field: (
-    field.default
-    if field.default is not dataclasses.MISSING
-    else field.default_factory()
-  )
-  return {
-    field.name: default(field)
-    for field in dataclasses.fields(load(name))
-    if field.name not in GIVEN
-  }
+  return {field.name: field.default for field in _fields(name)}
 
 
-def build(name: str, **values) -> nn.Module:
-  """A model; an unknown field is answered with the nearest one.
+def build(name: str, spec: Spec, **values: Any) -> Model:
+  """A model for data of a `spec`.
 
   Args:
-    name: one of `NAMES`.
+    name: one of `names()`.
+    spec: what the data decides.
     **values: fields of its `Model`; lists become tuples.
+
+  Raises:
+    UserError: the model has no such field; the message has the nearest one.
   """
-  known = [f.name for f in dataclasses.fields(load(name)) if f.name not in GIVEN[3:]]
+  known = fields(name)
   for field in values:
     if field not in known:
-      near = difflib.get_close_matches(field, known, n=1, cutoff=0.0)[0]
       raise UserError(
-        f"The model {name!r} has no field {field!r}; the nearest is {near!r}. "
+        f"The model {name!r} has no field {field!r}.{nearest(field, known)} "
         f"Known: {', '.join(known)}."
       )
-  freeze = lambda v: tuple(map(freeze, v)) if isinstance(v, list | tuple) else v
-  return load(name)(**{field: freeze(value) for field, value in values.items()})
+  values = {field: _frozen(value) for field, value in values.items()}
+  return load(name)(spec, **values)
+
+
+def _fields(name: str) -> list[dataclasses.Field]:
+  return [field for field in dataclasses.fields(load(name)) if field.name not in GIVEN]
+
+
+def _frozen(value: Any) -> Any:
+  return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value

@@ -18,17 +18,18 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mcr_jax import contract
+from mcr_jax.contract import Batch, Card, Output
 from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Rate
 from mcr_jax.layers.output import output_layer
 from mcr_jax.layers.views import Views
 from mcr_jax.ops import fusion
-from mcr_jax.types import Batch, Outputs
 
 PAIRS = ("all", "main")
 
 
-class Model(nn.Module):
+class Model(contract.Model):
   """Inter-modal attention on views of vectors.
 
   Fields:
@@ -38,9 +39,14 @@ class Model(nn.Module):
     positions: views of a vector.
   """
 
-  modalities: tuple[str, ...]
-  lengths: tuple[tuple[str, int], ...] = ()
-  outputs: tuple[int, ...] = (1,)
+  card = Card(
+    "CIM",
+    "Akhtar et al.: Multi-task Learning for Multi-modal Emotion Recognition and "
+    "Sentiment Analysis, NAACL 2019",
+    kind="reconstruction",
+    reads="vectors",
+  )
+
   pairs: str = "all"
   main: str = ""
   width: int = 1024
@@ -49,12 +55,11 @@ class Model(nn.Module):
   dtype: str = ""
 
   @nn.compact
-  def __call__(
-    self, batch: Batch, *, train: bool = False
-  ) -> tuple[Float[Array, "B *O"], Outputs]:
+  def __call__(self, batch: Batch, *, train: bool = False) -> Output:
     views, present = {}, {}
     for name in self.modalities:
-      vector, present[name] = fusion.pooled(batch, name, self.dtype)
+      x, mask = batch.x[name], batch.mask[name]
+      vector, present[name] = fusion.pooled(x, mask, self.dtype)
       views[name] = Views(self.positions, self.width, name=f"view_{name}")(vector)
     parts = []
     for one, other in self.chosen():
@@ -64,7 +69,8 @@ class Model(nn.Module):
     joined = jnp.concatenate(parts or [views[self.modalities[0]]], -1)
     x = nn.relu(nn.Dense(self.width, dtype=joined.dtype, name="join")(joined))
     x = x.mean(-2)
-    return output_layer(x, self.outputs, self.dropout, train), {"features": x}
+    predictions = output_layer(x, self.outputs, self.dropout, train)
+    return Output(predictions, intermediates={"features": x})
 
   def chosen(self) -> list[tuple[str, str]]:
     if self.pairs not in PAIRS:

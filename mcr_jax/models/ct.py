@@ -20,10 +20,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from mcr_jax.contract import Batch, Card, Intermediates
 from mcr_jax.errors import UserError
 from mcr_jax.models import mha
 from mcr_jax.models.transformer import Transformer
-from mcr_jax.types import Batch, Outputs
 
 PAIRS = ("main", "all")
 
@@ -35,9 +35,17 @@ class Model(mha.Model):
     pairs: "main" for those of the main modality, or "all".
   """
 
+  card = Card(
+    "CT",
+    "Tsai et al.: Multimodal Transformer for Unaligned Multimodal Language Sequences, "
+    "ACL 2019, as extended in the paper of MIA-Net",
+    kind="reconstruction",
+    reads="vectors",
+  )
+
   pairs: str = "main"
 
-  def parts(self, batch: Batch, train: bool) -> tuple[list[Array], Outputs]:
+  def parts(self, batch: Batch, train: bool) -> tuple[list[Array], Intermediates]:
     if self.pairs not in PAIRS:
       raise UserError(f"pairs={self.pairs!r} is none of {', '.join(PAIRS)}.")
     if self.pairs == "main" or len(self.modalities) == 1:

@@ -13,35 +13,39 @@ not its text, the rank-one parts are weighted. A missing modality gives its 1 on
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
+from mcr_jax import contract
+from mcr_jax.contract import Batch, Card, Output
 from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Rate
 from mcr_jax.layers.output import output_layer
 from mcr_jax.ops import fusion
-from mcr_jax.types import Batch, Outputs
 
 
-class Model(nn.Module):
+class Model(contract.Model):
   """Low-rank fusion of vectors; sequences are averaged over their real steps first."""
 
-  modalities: tuple[str, ...]
-  lengths: tuple[tuple[str, int], ...] = ()
-  outputs: tuple[int, ...] = (1,)
+  card = Card(
+    "LMF",
+    "Liu, Shen, Lakshminarasimhan, Liang, Zadeh, Morency: Efficient Low-rank "
+    "Multimodal Fusion with Modality-Specific Factors, ACL 2018",
+    reads="vectors",
+  )
+
   width: int = 1024
   rank: int = 4
   dropout: Rate = 0.0
   dtype: str = ""
 
   @nn.compact
-  def __call__(
-    self, batch: Batch, *, train: bool = False
-  ) -> tuple[Float[Array, "B *O"], Outputs]:
+  def __call__(self, batch: Batch, *, train: bool = False) -> Output:
     if self.rank < 1:
       raise UserError(f"rank={self.rank}; it must be at least 1.")
     vectors, factors = [], []
     for name in self.modalities:
-      vector = fusion.with_one(fusion.pooled(batch, name, self.dtype)[0])
+      x, _ = fusion.pooled(batch.x[name], batch.mask[name], self.dtype)
+      vector = fusion.with_one(x)
       shape = (self.rank, vector.shape[-1], self.width)
       factor = self.param(f"factor_{name}", draw, shape, len(self.modalities))
       vectors.append(vector)
@@ -52,7 +56,8 @@ class Model(nn.Module):
     parts = fusion.low_rank(vectors, factors)
     x = jnp.einsum("r,rbd->bd", weight.astype(parts.dtype), parts)
     x = nn.relu(x + bias.astype(x.dtype)[None])
-    return output_layer(x, self.outputs, self.dropout, train), {"features": x}
+    predictions = output_layer(x, self.outputs, self.dropout, train)
+    return Output(predictions, intermediates={"features": x})
 
 
 def draw(key: Array, shape: tuple[int, int, int], modalities: int) -> Array:

@@ -17,15 +17,16 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mcr_jax import contract
+from mcr_jax.contract import Batch, Card, Intermediates, Output
 from mcr_jax.layers.dropout import Rate
 from mcr_jax.layers.output import output_layer
 from mcr_jax.layers.transformer import LayerNorm, MultiHeadAttention
 from mcr_jax.layers.views import Views
 from mcr_jax.ops import fusion
-from mcr_jax.types import Batch, Outputs
 
 
-class Model(nn.Module):
+class Model(contract.Model):
   """Multi-head attention on views of vectors; sequences are averaged over real steps.
 
   Fields:
@@ -36,9 +37,14 @@ class Model(nn.Module):
     heads: heads of every attention.
   """
 
-  modalities: tuple[str, ...]
-  lengths: tuple[tuple[str, int], ...] = ()
-  outputs: tuple[int, ...] = (1,)
+  card = Card(
+    "MHA",
+    "Vaswani et al.: Attention Is All You Need, 2017, as compared in the paper of "
+    "MIA-Net",
+    kind="reconstruction",
+    reads="vectors",
+  )
+
   main: str = ""
   auxiliaries: tuple[str, ...] = ()
   width: int = 1024
@@ -48,16 +54,15 @@ class Model(nn.Module):
   dtype: str = ""
 
   @nn.compact
-  def __call__(
-    self, batch: Batch, *, train: bool = False
-  ) -> tuple[Float[Array, "B *O"], Outputs]:
+  def __call__(self, batch: Batch, *, train: bool = False) -> Output:
     parts, out = self.parts(batch, train)
     joined = jnp.concatenate(parts, -1)
     x = nn.relu(nn.Dense(self.width, dtype=joined.dtype, name="join")(joined))
     out["features"] = x = x.mean(-2)
-    return output_layer(x, self.outputs, self.dropout, train), out
+    predictions = output_layer(x, self.outputs, self.dropout, train)
+    return Output(predictions, intermediates=out)
 
-  def parts(self, batch: Batch, train: bool) -> tuple[list[Array], Outputs]:
+  def parts(self, batch: Batch, train: bool) -> tuple[list[Array], Intermediates]:
     """What is concatenated, each (B, T, width)."""
     main, auxiliaries = fusion.main_and_auxiliaries(
       self.modalities, self.main, self.auxiliaries
@@ -73,7 +78,7 @@ class Model(nn.Module):
 
   def views(self, batch: Batch, name: str):
     """The positions of a modality, and a mask of them: all, or none if it misses."""
-    vector, present = fusion.pooled(batch, name, self.dtype)
+    vector, present = fusion.pooled(batch.x[name], batch.mask[name], self.dtype)
     views = Views(self.positions, self.width, name=f"view_{name}")(vector)
     return views, jnp.broadcast_to(present[:, None], views.shape[:2])
 
@@ -85,7 +90,7 @@ class Model(nn.Module):
     memory: Float[Array, "B T D"],
     present: Bool[Array, "B T"],
     train: bool,
-  ) -> tuple[Float[Array, "B T D"], Outputs]:
+  ) -> tuple[Float[Array, "B T D"], Intermediates]:
     """What the main modality makes of one auxiliary; models/{transformer,ct}.py differ.
 
     Args:

@@ -23,11 +23,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mcr_jax import contract
+from mcr_jax.contract import Batch, Card, Intermediates, Output
 from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.layers.output import output_layer
 from mcr_jax.ops import fusion, kernels
-from mcr_jax.types import Batch, Outputs
 
 KERNELS = ("regularized", "psd")
 EPSILON = 1e-5
@@ -165,7 +166,7 @@ class Module(nn.Module):
     weight: Float[Array, "B"],
     *,
     train: bool,
-  ) -> tuple[Float[Array, "B C Q"], Outputs]:
+  ) -> tuple[Float[Array, "B C Q"], Intermediates]:
     channels = main.shape[1]
     w = Kernel(self.kernel == "psd", name="kernel")(channels)
     cast = w.astype(main.dtype)
@@ -198,7 +199,7 @@ class FeedForward(nn.Module):
     return nn.Dense(features, dtype=x.dtype, kernel_init=zeros, name="output")(hidden)
 
 
-class Model(nn.Module):
+class Model(contract.Model):
   """MIA-Net on vectors; sequences are averaged over their real steps first.
 
   Fields:
@@ -213,14 +214,20 @@ class Model(nn.Module):
       not know which is which: what is read from an auxiliary modality depends on its
       columns as a set until their biases tell them apart, which takes many steps if
       they start at zero.
-    kernel: "regularized" (a free W and `out["regularization"]`) or "psd" (L L^T).
+    kernel: "regularized" (a free W and the loss `regularization`) or "psd" (L L^T).
     implementation: how similarities are held, see ops.kernels.read_columns.
     dropout: on the hidden features of the feed-forward network and before the output.
   """
 
-  modalities: tuple[str, ...]
-  lengths: tuple[tuple[str, int], ...] = ()
-  outputs: tuple[int, ...] = (1,)
+  card = Card(
+    "MIA-Net",
+    "Li, Zhang, Chen, Chen: MIA-Net, Multi-Modal Interactive Attention Network for "
+    "Multi-Modal Affective Analysis, IEEE Transactions on Affective Computing",
+    reads="vectors",
+    losses={"regularization": 1.0},
+    joint="regularization",
+  )
+
   main: str = ""
   auxiliaries: tuple[str, ...] = ()
   made: tuple[str, ...] = ()
@@ -234,29 +241,34 @@ class Model(nn.Module):
   dtype: str = ""
 
   @nn.compact
-  def __call__(
-    self, batch: Batch, *, train: bool = False
-  ) -> tuple[Float[Array, "B *O"], Outputs]:
+  def __call__(self, batch: Batch, *, train: bool = False) -> Output:
     self.check()
     main, auxiliaries = fusion.main_and_auxiliaries(
       self.modalities, self.main, self.auxiliaries
     )
-    x, _ = fusion.pooled(batch, main, self.dtype)
-    out: Outputs = {}
+    x, _ = self.pooled(batch, main)
+    out, losses = {}, {}
     if auxiliaries or self.made:
-      x = self.improve(x, main, auxiliaries, batch, out, train)
-    out["features"] = x
-    return output_layer(x, self.outputs, self.dropout, train), out
+      x, out = self.improve(x, main, auxiliaries, batch, train)
+      if train and self.kernel == "regularized":
+        count = len(auxiliaries) + len(self.made)
+        every = jnp.stack([out[f"W_{n}"] for n in range(count)])
+        losses["regularization"] = kernels.regularization(every)
+    predictions = output_layer(x, self.outputs, self.dropout, train)
+    return Output(predictions, losses, intermediates={**out, "features": x})
 
-  def improve(self, x, main, auxiliaries, batch, out, train):
+  def pooled(self, batch, name):
+    return fusion.pooled(batch.x[name], batch.mask[name], self.dtype)
+
+  def improve(self, x, main, auxiliaries, batch, train):
     """The stack of modules between two residual connections (Eq. 11-12)."""
     start = (self.column_scale, self.column_bias)
     lift = lambda name, vector: Lift(self.channels, start, name=f"lift_{name}")(vector)
-    weight = batch["weight"] if "weight" in batch else jnp.ones(len(x))
     first = features = lift(main, x)
+    out = {}
     count = len(auxiliaries)
     for n, name in enumerate((*auxiliaries, *self.made)):
-      vector, present = fusion.pooled(batch, name, self.dtype)
+      vector, present = self.pooled(batch, name)
       if n >= count:
         dense = nn.Dense(vector.shape[-1], dtype=vector.dtype, name=f"make_{name}")
         vector, name = dense(vector), f"made_{name}"
@@ -264,15 +276,12 @@ class Model(nn.Module):
         self.kernel_size, self.kernel, self.implementation, name=f"module_{n}"
       )
       features, drawn = module(
-        features, lift(name, vector), present, weight, train=train
+        features, lift(name, vector), present, batch.weight, train=train
       )
       out |= {f"{key}_{n}": value for key, value in drawn.items()}
-    if self.kernel == "regularized":
-      every = jnp.stack([out[f"W_{n}"] for n in range(count + len(self.made))])
-      out["regularization"] = kernels.regularization(every)
     residual = first + features
     improved = residual + FeedForward(self.dropout, name="ffn")(residual, train=train)
-    return improved.reshape(len(x), -1)
+    return improved.reshape(len(x), -1), out
 
   def check(self):
     if self.kernel not in KERNELS:

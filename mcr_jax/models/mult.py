@@ -31,6 +31,8 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
 
+from mcr_jax import contract
+from mcr_jax.contract import Batch, Card, Intermediates, Output
 from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.layers.embed import TemporalEmbedding, sinusoids
@@ -46,7 +48,6 @@ from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.masking import keep
 from mcr_jax.ops.norm import standardize
 from mcr_jax.ops.pooling import POOLINGS
-from mcr_jax.types import Batch, Outputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Layer(nn.Module):
     memory: Float[Array, "B K D"] | None,
     mask: Bool[Array, "B K"],
     train: bool,
-  ) -> tuple[Float[Array, "B Q D"], Outputs]:
+  ) -> tuple[Float[Array, "B Q D"], Intermediates]:
     """`memory` comes without mean and variance; `mask` says which steps it has."""
     s = self.settings
     norm = LayerNorm(name="attention_norm")
@@ -112,7 +113,7 @@ class Transformer(nn.Module):
     mask: Bool[Array, "B K"],
     *,
     train: bool,
-  ) -> tuple[Float[Array, "B Q D"], Outputs]:
+  ) -> tuple[Float[Array, "B Q D"], Intermediates]:
     s = self.settings
     stack = nn.scan(
       nn.remat(Layer, static_argnums=(4,)) if s.remat else Layer,
@@ -126,17 +127,17 @@ class Transformer(nn.Module):
     # Statistics are taken once; the norms of the layers differ in scale and bias only.
     memory = None if memory is None else standardize(memory)
     x, stacked = stack(x, memory, mask, train)
-    out = {f"layer_{i}/{k}": v[i] for k, v in stacked.items() for i in range(len(v))}
+    out = {
+      f"layer_{i}": jax.tree.map(lambda v, i=i: v[i], stacked)
+      for i in range(self.layers)
+    }
     return LayerNorm(name="norm")(x), out
 
 
-class Model(nn.Module):
+class Model(contract.Model):
   """Every modality reads every other, then itself.
 
   Attributes:
-    modalities: names, in the order of sources and of joining.
-    lengths: (name, longest length) of every modality; no parameter depends on it.
-    outputs: the shape of a prediction.
     width: features of a crossmodal transformer.
     heads: of every attention.
     layers: of a crossmodal transformer.
@@ -150,9 +151,12 @@ class Model(nn.Module):
       what stacking costs. The parameters are the same either way.
   """
 
-  modalities: tuple[str, ...]
-  lengths: tuple[tuple[str, int], ...] = ()
-  outputs: tuple[int, ...] = (1,)
+  card = Card(
+    "MulT",
+    "Tsai, Bai, Liang, Kolter, Morency, Salakhutdinov: Multimodal Transformer for "
+    "Unaligned Multimodal Language Sequences, ACL 2019",
+  )
+
   width: int = 30
   heads: int = 5
   layers: int = 5
@@ -171,14 +175,12 @@ class Model(nn.Module):
   scan_layers: bool = False
 
   @nn.compact
-  def __call__(
-    self, batch: Batch, *, train: bool = False
-  ) -> tuple[Float[Array, "B ..."], Outputs]:
+  def __call__(self, batch: Batch, *, train: bool = False) -> Output:
     self._check()
     dtype, out = jnp.dtype(self.dtype) if self.dtype else None, {}
     given = {f: getattr(self, f) for f in Settings.__dataclass_fields__}
-    batch = jax.tree.map(jnp.asarray, dict(batch))
-    masks = {m: batch[f"{m}_mask"] for m in self.modalities}
+    batch = jax.tree.map(jnp.asarray, batch)
+    masks = {m: batch.mask[m] for m in self.modalities}
     remat = recomputes(self.remat, masks)
     settings = Settings(**given | {"dtype": dtype, "remat": remat})
     streams = {
@@ -190,7 +192,7 @@ class Model(nn.Module):
         dropout=self.embed_dropout,
         dtype=dtype,
         name=f"embed_{m}",
-      )(batch[m], masks[m], train=train)
+      )(batch.x[m], masks[m], train=train)
       for m in self.modalities
     }
     pooled = []
@@ -199,20 +201,20 @@ class Model(nn.Module):
       for s in [m for m in self.modalities if m != t] or [t]:
         name = f"cross_{t}_{s}"
         transformer = Transformer(settings, self.layers, name=name)
-        read, seen = transformer(streams[t], streams[s], masks[s], train=train)
+        read, out[name] = transformer(streams[t], streams[s], masks[s], train=train)
         reads.append(keep(read, masks[t]))
-        out |= {f"{name}/{k}": v for k, v in seen.items()} | {name: reads[-1]}
+        out[name]["read"] = reads[-1]
       x = self._position(jnp.concatenate(reads, -1), train)
       depth = self.self_layers or max(3, self.layers)
       transformer = Transformer(settings, depth, name=f"self_{t}")
-      x, seen = transformer(x, None, masks[t], train=train)
-      out |= {f"self_{t}/{k}": v for k, v in seen.items()}
-      out[f"self_{t}"] = keep(x, masks[t])
+      x, out[f"self_{t}"] = transformer(x, None, masks[t], train=train)
+      out[f"self_{t}"]["read"] = keep(x, masks[t])
       pooled.append(POOLINGS[self.pooling](x, masks[t]))
     head = Head(math.prod(self.outputs), self.output_dropout, dtype, name="head")
     predictions = head(jnp.concatenate(pooled, -1), train=train)
     wide = jnp.promote_types(predictions.dtype, jnp.float32)
-    return predictions.reshape(-1, *self.outputs).astype(wide), out
+    predictions = predictions.reshape(-1, *self.outputs).astype(wide)
+    return Output(predictions, intermediates=out)
 
   def _position(self, x, train):
     """p(x) of the joined results, which are wider than the embeddings."""

@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mcr_jax.contract import Card, Intermediates
 from mcr_jax.layers.dropout import Rate
 from mcr_jax.layers.transformer import (
   EncoderLayer,
@@ -23,7 +24,6 @@ from mcr_jax.layers.transformer import (
   MultiHeadAttention,
 )
 from mcr_jax.models import mha
-from mcr_jax.types import Outputs
 
 
 class Transformer(nn.Module):
@@ -40,7 +40,7 @@ class Transformer(nn.Module):
     mask: Bool[Array, "B K"],
     *,
     train: bool,
-  ) -> tuple[Float[Array, "B Q D"], Outputs]:
+  ) -> tuple[Float[Array, "B Q D"], Intermediates]:
     rate = self.dropout
     memory, _ = EncoderLayer(
       self.heads, rate, rate, rate, dtype=x.dtype, name="encoder"
@@ -56,6 +56,14 @@ class Transformer(nn.Module):
 
 class Model(mha.Model):
   """Transformers on views of vectors."""
+
+  card = Card(
+    "Transformer",
+    "Vaswani et al.: Attention Is All You Need, 2017, as compared in the paper of "
+    "MIA-Net",
+    kind="reconstruction",
+    reads="vectors",
+  )
 
   def pair(self, name, x, here, memory, present, train):
     transformer = Transformer(self.heads, self.dropout, name=f"transformer_{name}")

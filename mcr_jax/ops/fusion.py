@@ -5,7 +5,6 @@ from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
 from mcr_jax.ops import pooling
-from mcr_jax.types import Batch
 
 
 def main_and_auxiliaries(
@@ -31,11 +30,9 @@ def main_and_auxiliaries(
 
 
 def pooled(
-  batch: Batch, modality: str, dtype: str = ""
+  x: Float[Array, "B T D"], mask: Bool[Array, "B T"], dtype: str = ""
 ) -> tuple[Float[Array, "B D"], Bool[Array, "B"]]:
   """One vector a sample, the mean of its real steps, and whether there are any."""
-  mask = batch[f"{modality}_mask"]
-  x = batch[modality]
   return pooling.mean(x.astype(dtype) if dtype else x, mask), mask.any(-1)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mcr_jax.config.old import FORMAT
+from mcr_jax.contract import Spec
 from mcr_jax.data.load import check_fits, digest
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset
@@ -29,7 +30,7 @@ class Origin:
     pretrained: the run whose weights this one starts from.
   """
 
-  shape: setup.Shape
+  shape: Spec
   normalizer: Normalizer
   facts: dict[str, Any]
   pretrained: Run | None
@@ -59,13 +60,13 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
         f"{own[:12]}): a resumed run would mix two."
       )
     normalizer = Normalizer.load(workdir / "normalization.npz")
-    return Origin(setup.Shape.from_json(facts["shape"]), normalizer, facts, pretrained)
+    return Origin(Spec.from_json(facts["shape"]), normalizer, facts, pretrained)
   room = dict(config.data.lengths)
   if pretrained is not None:
     pretrained.check_features(dataset)
     _check_normalization(config, pretrained)
     room = {**pretrained.shape.lengths, **room}
-  shape = setup.Shape.of(dataset, room, config.evals.metrics)
+  shape = setup.spec_of(dataset, room, config.evals.metrics)
   check_fits(dataset, shape.lengths)
   normalizer = (
     pretrained.normalizer if pretrained else setup.normalizer_of(config, dataset)

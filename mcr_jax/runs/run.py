@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
 from mcr_jax import evaluators, fields
+from mcr_jax.contract import Batch, Spec, flatten
 from mcr_jax.data import batches, load, schedule
 from mcr_jax.data.checks import validate
 from mcr_jax.data.labels import as_task
@@ -46,7 +47,7 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
   facts = workspace.facts(workdir)
   try:
     config = configs.saved((workdir / "config.json").read_text("utf-8"), facts)
-    shape = setup.Shape.from_json(facts["shape"])
+    shape = Spec.from_json(facts["shape"])
   except FileNotFoundError as error:
     raise UserError(f"{workdir} holds no run: {error.filename} is missing.") from None
   except (ValueError, KeyError, TypeError) as error:
@@ -92,7 +93,7 @@ class Run:
 
   workdir: Path
   config: ConfigDict
-  shape: setup.Shape
+  shape: Spec
   normalizer: Normalizer
   variables: tuple[Any, Any]
   seeds: tuple[int, ...]
@@ -180,11 +181,13 @@ class Run:
     batch = batches.arrays(dataset, rows, bounds, self.normalizer)
     batch.pop("label", None)
     model = setup.build_model(self.config, self.shape)
-    one = lambda params, stats, batch: model.apply({"params": params, **stats}, batch)[
-      1
-    ]
+
+    def one(params, stats, batch):
+      return model.apply({"params": params, **stats}, batch).intermediates
+
     program = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
-    return jax.tree.map(np.asarray, program(*self.variables, batch))
+    found = program(*self.variables, Batch.of(batch))
+    return jax.tree.map(np.asarray, flatten(found))
 
   def evaluate(
     self, split: str = "test", source: Any = None, *, write: bool = True

@@ -7,7 +7,7 @@ of this schedule" into calls.
 import functools
 import importlib.util
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +89,7 @@ class Resident:
     self,
     programs: Programs,
     dataset,
-    lengths: dict[str, int],
+    lengths: Mapping[str, int],
     normalizer,
     buckets: tuple[Bounds, ...],
     pace: Pace,

@@ -1,13 +1,16 @@
 """Modality dropout: in training, samples lose whole modalities at random."""
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 from jaxtyping import Array, UInt32
 
 from mcr_jax.ops import dropout as counter
-from mcr_jax.types import Batch
 
 
-def drop_modalities(batch: Batch, rate: float | Array, seed: UInt32[Array, ""]):
+def drop_modalities(
+  batch: Mapping[str, Array], rate: float | Array, seed: UInt32[Array, ""]
+) -> dict[str, Array]:
   """The batch with every modality of every sample masked with probability `rate`.
 
   Of the modalities that a sample has, the luckiest stays whatever the rate, so that no

@@ -101,7 +101,10 @@ class Programs:
 
   def _predict(self, variables, batch):
     batch = self._spread(batch)
-    one = lambda params, stats: steps.predict(self.model, params, stats, batch)[0]
+
+    def one(params, stats):
+      return steps.predict(self.model, params, stats, batch).predictions
+
     return self._over_seeds(one, *variables)
 
   def _spread(self, batch):

@@ -2,14 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np
-from flax import linen as nn
 from ml_collections import ConfigDict
 
 from mcr_jax import fields, losses, metrics, models
+from mcr_jax.contract import Model, Spec
 from mcr_jax.data import batches, load, schedule
 from mcr_jax.data.load import lengths_of
 from mcr_jax.data.normalize import Normalizer
@@ -17,58 +16,26 @@ from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
 
 
-@dataclasses.dataclass(frozen=True)
-class Shape:
-  """What a model has to know of its data; saved with a run.
-
-  Attributes:
-    lengths: modality -> longest sequence that the model accepts, in order.
-    widths: modality -> features a step.
-    outputs: shape of a prediction.
-    task: `regression`, `multiclass` or `binary`.
-    class_names: in the order of the labels.
-    scheme: of the metrics, settled on all splits together.
-  """
-
-  lengths: Mapping[str, int]
-  widths: Mapping[str, int]
-  outputs: tuple[int, ...]
-  task: str
-  class_names: tuple[str, ...]
-  scheme: str
-  target_names: tuple[str, ...] = ()
-
-  @classmethod
-  def of(
-    cls, dataset: Dataset, lengths: Mapping[str, int], scheme: str = "auto"
-  ) -> "Shape":
-    """The shape of a data set; `lengths` may give more room than it needs."""
-    longest = lengths_of(dataset)
-    unknown = [m for m in lengths if m not in longest]
-    if unknown:
-      raise UserError(
-        f"data.lengths names {unknown[0]!r}; the data has {', '.join(longest)}."
-      )
-    widths = {m: x.width for m, x in dataset.modalities.items()}
-    room = {m: int(lengths.get(m, n)) for m, n in longest.items()}
-    names = tuple(map(str, dataset.class_names))
-    scheme = metrics.resolve(scheme, dataset.labels)
-    return cls(room, widths, dataset.outputs, dataset.task, names, scheme)
-
-  def to_json(self) -> dict[str, Any]:
-    """As plain values for run.json."""
-    return dataclasses.asdict(self)
-
-  @classmethod
-  def from_json(cls, values: Mapping[str, Any]) -> "Shape":
-    """What `to_json` made."""
-    outputs, names = tuple(values["outputs"]), tuple(values["class_names"])
-    targets = tuple(values.get("target_names", ()))
-    own = {"outputs": outputs, "class_names": names, "target_names": targets}
-    return cls(**{**values, **own})
+def spec_of(dataset: Dataset, lengths: Mapping[str, int], scheme: str = "auto") -> Spec:
+  """The spec of a data set; `lengths` may give more room than it needs."""
+  longest = lengths_of(dataset)
+  unknown = [m for m in lengths if m not in longest]
+  if unknown:
+    raise UserError(
+      f"data.lengths names {unknown[0]!r}; the data has {', '.join(longest)}."
+    )
+  return Spec(
+    {m: int(lengths.get(m, n)) for m, n in longest.items()},
+    {m: x.width for m, x in dataset.modalities.items()},
+    dataset.outputs,
+    dataset.task,
+    tuple(n if isinstance(n, tuple) else str(n) for n in dataset.class_names),
+    dataset.target_names,
+    scheme=metrics.resolve(scheme, dataset.labels),
+  )
 
 
-def build_model(config: ConfigDict, shape: Shape) -> nn.Module:
+def build_model(config: ConfigDict, shape: Spec) -> Model:
   """The model of a config for data of a shape."""
   given = fields.plain(config.model)
   given.pop("file")
@@ -77,12 +44,7 @@ def build_model(config: ConfigDict, shape: Shape) -> nn.Module:
     raise UserError(
       f"model.kernels names {stray[0]!r}; the data has {', '.join(shape.lengths)}."
     )
-  return models.build(
-    **given,
-    modalities=tuple(shape.lengths),
-    lengths=tuple(shape.lengths.items()),
-    outputs=shape.outputs,
-  )
+  return models.build(spec=shape, **given)
 
 
 def check(config: ConfigDict) -> None:
@@ -100,18 +62,10 @@ def read_data(config: ConfigDict) -> Dataset:
   return load(fields.plain(config.data))
 
 
-def shapes(config: ConfigDict, shape: Shape) -> dict[str, tuple[int, ...]]:
+def shapes(config: ConfigDict, shape: Spec) -> dict[str, tuple[int, ...]]:
   """The shape of every variable of one seed of a run, by path."""
-  batch = {}
-  for name, length in shape.lengths.items():
-    steps = (2, length)
-    batch[name] = jax.ShapeDtypeStruct((*steps, shape.widths[name]), np.float32)
-    batch[f"{name}_mask"] = jax.ShapeDtypeStruct(steps, np.bool_)
-  batch["weight"] = jax.ShapeDtypeStruct((2,), np.float32)
   model = build_model(config, shape)
-  variables = jax.eval_shape(
-    lambda batch: model.init(jax.random.key(0), batch, train=False), batch
-  )
+  variables = jax.eval_shape(model.init, jax.random.key(0), shape.example())
   params = variables.pop("params")
   return shapes_of((params, variables))
 
@@ -130,7 +84,7 @@ def class_weights(config: ConfigDict, dataset: Dataset) -> np.ndarray | None:
   return losses.balanced_class_weights(labels, dataset.task, dataset.outputs[0])
 
 
-def make_buckets(config: ConfigDict, dataset: Dataset, shape: Shape):
+def make_buckets(config: ConfigDict, dataset: Dataset, shape: Spec):
   """The buckets of a run, and (N,) which one each sample is in."""
   lengths = {m: x.lengths for m, x in dataset.modalities.items()}
   buckets = schedule.make_buckets(lengths, shape.lengths, config.data.buckets)
@@ -150,7 +104,7 @@ def normalizer_of(config: ConfigDict, dataset: Dataset) -> Normalizer:
   return Normalizer(zeros, {m: np.ones(n) for m, n in widths.items()}, np.inf)
 
 
-def streams(config: ConfigDict, dataset: Dataset, shape: Shape, budget: int) -> bool:
+def streams(config: ConfigDict, dataset: Dataset, shape: Spec, budget: int) -> bool:
   """Whether batches come from the host: as config says, or by size."""
   if config.data.placement != "auto":
     return config.data.placement == "stream"

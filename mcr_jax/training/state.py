@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from mcr_jax.contract import Batch
 from mcr_jax.training import optim
 from mcr_jax.training.keys import fast_key
 
@@ -53,7 +54,8 @@ def create(model, config, batch, seed, hyper) -> State:
     hyper: name -> scalar.
   """
   key = jax.random.key(seed)
-  variables = model.init({"params": fast_key(jax.random.fold_in(key, 0))}, batch)
+  draw = fast_key(jax.random.fold_in(key, 0))
+  variables = model.init({"params": draw}, Batch.of(batch))
   params = variables.pop("params")
   weight_decay = hyper.get("optim.weight_decay", config.optim.weight_decay)
   return State(

@@ -3,7 +3,7 @@
 Everything here is pure and works on one seed; `programs.py` maps it over seeds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import flax.linen as nn
 import jax
@@ -12,12 +12,12 @@ import optax
 from jaxtyping import Array
 
 from mcr_jax import losses
+from mcr_jax.contract import Batch, Output
 from mcr_jax.errors import UserError
 from mcr_jax.training import optim
 from mcr_jax.training.keys import fast_key
 from mcr_jax.training.missing import drop_modalities
 from mcr_jax.training.state import State
-from mcr_jax.types import Batch
 
 HYPER = ("optim.lr", "optim.weight_decay", "loss.gamma", "data.modality_dropout")
 
@@ -49,8 +49,9 @@ def objective(model, config, loss, class_weights, params, stats, batch, key, hyp
   Returns:
     the weighted sum of losses, and (sum of task losses, sum of weights, new stats).
   """
-  weight = batch["weight"]
-  (predictions, out), updated = with_hyper(model, hyper).apply(
+  batch = Batch.of(batch)
+  weight = batch.weight
+  output, updated = with_hyper(model, hyper).apply(
     {"params": params, **stats},
     batch,
     train=True,
@@ -59,22 +60,28 @@ def objective(model, config, loss, class_weights, params, stats, batch, key, hyp
   )
   per_example = losses.per_example(
     loss,
-    predictions,
-    batch["label"],
+    output.predictions,
+    batch.label,
     class_weights=class_weights,
     weight=weight,
   )
   total = weight.sum()
   task = (per_example * weight).sum()
   whole = task
-  if "regularization" in out:
+  if (joint := model.card.joint) in output.losses:
     gamma = hyper.get("loss.gamma", config.loss.gamma)
-    whole = losses.joint(task, out["regularization"] * total, gamma)
+    whole = losses.joint(task, output.losses[joint] * total, gamma)
   return whole, (task, total, updated)
 
 
 def update(
-  model, config, loss, class_weights, total_steps: int, state: State, batch: Batch
+  model,
+  config,
+  loss,
+  class_weights,
+  total_steps: int,
+  state: State,
+  batch: Mapping[str, Array],
 ) -> State:
   """The state after one step on one batch (rows of weight 0 do not count).
 
@@ -156,12 +163,14 @@ def _accumulate(loss_of, state, batch, key, parts):
   return loss, task, weight, stats, grads
 
 
-def predict(model, state_params, stats, batch: Batch):
-  """(predictions, out) of one seed, without dropout."""
-  return model.apply({"params": state_params, **stats}, batch, train=False)
+def predict(model, params, stats, batch: Mapping[str, Array]) -> Output:
+  """The output of one seed, without dropout."""
+  return model.apply({"params": params, **stats}, Batch.of(batch), train=False)
 
 
-def gather(data: dict[str, Array], rows: Array, bounds: dict[str, int]) -> Batch:
+def gather(
+  data: dict[str, Array], rows: Array, bounds: dict[str, int]
+) -> dict[str, Array]:
   """The batch of some rows of the resident data, cut to the bounds of its bucket.
 
   Rows of `FILLER` (negative) repeat the first sample with weight 0.

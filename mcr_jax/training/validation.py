@@ -17,7 +17,7 @@ class Validation:
 
     Args:
       loss: its name, resolved.
-      shape: `setup.Shape` of the run.
+      shape: `Spec` of the run.
       labels: of the split.
       monitor: of the config.
     """

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mcr_jax import models
+from mcr_jax.contract import Batch, Spec
 from mcr_jax.errors import UserError
 from tests import reference_fusion as written
 
@@ -37,8 +38,9 @@ VARIANTS = [
 ]
 
 
-def build(name, modalities=THREE, **fields):
-  return models.build(name, modalities=modalities, **{**NARROW[name], **fields})
+def build(name, modalities=THREE, outputs=(1,), **fields):
+  spec = Spec(dict.fromkeys(modalities, 2), outputs=outputs)
+  return models.build(name, spec, **{**NARROW[name], **fields})
 
 
 def make_batch(model, size=5, steps=2, seed=0):
@@ -57,7 +59,7 @@ def make_batch(model, size=5, steps=2, seed=0):
 
 def draw(model, batch, seed=1):
   random = np.random.default_rng(seed)
-  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), Batch.of(batch))
   value = lambda s: jnp.asarray(0.5 * random.normal(size=s.shape), s.dtype)
   tree = jax.tree.map(value, shapes)
   if jax.config.jax_enable_x64:
@@ -103,7 +105,7 @@ def test_every_method_equals_the_method_written_down(name, fields):
     model = build(name, **fields)
     batch = make_batch(model)
     variables = draw(model, batch)
-    predictions, _ = jax.jit(model.apply)(variables, batch)
+    predictions = jax.jit(model.apply)(variables, Batch.of(batch)).predictions
     expected = reference(name, model, variables["params"], batch)
     np.testing.assert_allclose(predictions, expected, rtol=1e-10, atol=1e-10)
 
@@ -116,7 +118,11 @@ def test_padding_and_missing_modalities_cannot_reach_outputs_or_gradients(name):
   noisy = dict(batch)
   for m in model.modalities:
     noisy[m] = jnp.where(batch[f"{m}_mask"][..., None], batch[m], jnp.nan)
-  run = jax.jit(jax.value_and_grad(lambda v, b: (model.apply(v, b)[0] ** 2).sum()))
+  run = jax.jit(
+    jax.value_and_grad(
+      lambda v, b: (model.apply(v, Batch.of(b)).predictions ** 2).sum()
+    )
+  )
   clean, dirty = run(variables, batch), run(variables, noisy)
   jax.tree.map(np.testing.assert_array_equal, clean, dirty)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(clean))
@@ -128,7 +134,9 @@ def test_every_parameter_is_used(name):
     model = build(name)
     batch = make_batch(model)
     variables = draw(model, batch)
-    slope = jax.jit(jax.grad(lambda v: (model.apply(v, batch)[0] ** 2).sum()))
+    slope = jax.jit(
+      jax.grad(lambda v: (model.apply(v, Batch.of(batch)).predictions ** 2).sum())
+    )
     for path, leaf in jax.tree_util.tree_leaves_with_path(slope(variables)):
       assert (leaf != 0).any(), jax.tree_util.keystr(path)
 
@@ -142,35 +150,37 @@ def test_dropout_acts_only_while_training(name):
   @functools.partial(jax.jit, static_argnums=0)
   def run(train, seed):
     rngs = {"dropout": jax.random.key(seed)}
-    return model.apply(variables, batch, train=train, rngs=rngs)[0]
+    return model.apply(variables, Batch.of(batch), train=train, rngs=rngs).predictions
 
   np.testing.assert_array_equal(run(False, 0), run(False, 1))
   assert (run(True, 0) != run(True, 1)).any()
 
 
 def first(name, seen=THREE):
-  """(predictions, out) of fresh parameters; modalities not in `seen` are all zero."""
+  """The output of fresh parameters; modalities not in `seen` are all zero."""
   fields = {"tfn": {"width": 16}}.get(name, {"width": 32})
-  model = models.build(name, modalities=THREE, **fields)
+  model = models.build(name, Spec(dict.fromkeys(THREE, 1)), **fields)
   random = np.random.default_rng(0)
   batch = {
     m: jnp.asarray((m in seen) * random.normal(size=(64, 1, d)), jnp.float32)
     for m, d in zip(THREE, (64, 48, 16), strict=True)
   }
   batch |= {f"{m}_mask": jnp.ones((64, 1), bool) for m in THREE}
+  batch = Batch.of(batch)
   run = jax.jit(lambda key: model.apply(model.init(key, batch), batch))
   return run(jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", NARROW)
 def test_first_features_are_of_the_order_of_one_and_predictions_zero(name):
-  predictions, out = first(name)
-  assert 0.05 < float(np.std(out["features"], 0).mean()) < 5
-  assert not predictions.any()
+  output = first(name)
+  assert 0.05 < float(np.std(output.intermediates["features"], 0).mean()) < 5
+  assert not output.predictions.any()
 
 
 def test_factors_start_with_what_one_vector_says_beside_what_products_say():
-  spread = lambda seen: float(np.std(first("lmf", seen)[1]["features"], 0).mean())
+  features = lambda seen: first("lmf", seen).intermediates["features"]
+  spread = lambda seen: float(np.std(features(seen), 0).mean())
   for one in THREE:
     assert spread((one,)) > 0.3 * spread(THREE)
 
@@ -190,4 +200,4 @@ def test_factors_start_with_what_one_vector_says_beside_what_products_say():
 def test_a_mistake_is_answered_with_what_would_be_right(name, fields, message):
   model = build(name, **fields)
   with pytest.raises(UserError, match=message):
-    jax.eval_shape(model.init, jax.random.key(0), make_batch(build(name)))
+    jax.eval_shape(model.init, jax.random.key(0), Batch.of(make_batch(build(name))))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mcr_jax import models
+from mcr_jax.contract import Batch, Spec, flatten
 from mcr_jax.errors import UserError
 from mcr_jax.layers import remat
 from tests.reference.mcr import mcr_batch
@@ -38,10 +39,10 @@ VARIANTS = {
 FAST = ("cmu_exchange", "attention", "remat", "scan_layers", "dtype")
 
 
-def build(modalities=THREE, **fields):
+def build(modalities=THREE, outputs=(1,), **fields):
   fields = {"width": 6, "heads": 3, "num_layers": 2, **fields}
-  lengths = tuple((m, LENGTHS[m]) for m in modalities)
-  return models.build("mcr", modalities=modalities, lengths=lengths, **fields)
+  spec = Spec({m: LENGTHS[m] for m in modalities}, outputs=outputs)
+  return models.build("mcr", spec, **fields)
 
 
 def make_batch(model, size=4, seed=0, shorter=0):
@@ -60,23 +61,24 @@ def make_batch(model, size=4, seed=0, shorter=0):
 
 def draw(model, batch, seed=1):
   """Parameters that are nowhere zero, in float64 where that is enabled."""
-  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), Batch.of(batch))
   random = np.random.default_rng(seed)
   return jax.tree.map(lambda s: jnp.asarray(0.4 * random.normal(size=s.shape)), shapes)
 
 
 def predict(model):
   """Predictions alone: what draws figures is not compiled."""
-  return jax.jit(lambda variables, batch: model.apply(variables, batch)[0])
+  return jax.jit(
+    lambda variables, batch: model.apply(variables, Batch.of(batch)).predictions
+  )
 
 
 def reference(model, variables, batch):
-  settings = {
-    f: getattr(model, f)
-    for f in model.__dataclass_fields__
-    if f in mcr_batch_settings()
-  }
+  known = mcr_batch_settings()
+  settings = {f: getattr(model, f) for f in model.__dataclass_fields__ if f in known}
   settings["targets"] = model.targets or model.modalities
+  settings |= {"modalities": model.modalities, "outputs": model.outputs}
+  settings["lengths"] = model.spec.lengths
   params = jax.tree.map(np.asarray, variables["params"])
   return mcr_batch(params, jax.tree.map(np.asarray, batch), **settings)
 
@@ -122,7 +124,7 @@ def test_the_intermediates_are_those_of_the_paper():
     batch = make_batch(model)
     variables = draw(model, batch)
     _, expected = reference(model, variables, batch)
-    _, out = jax.jit(model.apply)(variables, batch)
+    out = flatten(jax.jit(model.apply)(variables, Batch.of(batch)).intermediates)
     for i, row in enumerate(expected):
       close = lambda name, value, i=i: np.testing.assert_allclose(
         out[name][i], value, rtol=1e-9, atol=1e-10, err_msg=name
@@ -144,7 +146,7 @@ def test_gradients_equal_finite_differences(variant):
     model = build(**VARIANTS[variant])
     batch = make_batch(model)
     variables = draw(model, batch)
-    value = lambda v: jnp.sin(model.apply(v, batch)[0]).sum()
+    value = lambda v: jnp.sin(model.apply(v, Batch.of(batch)).predictions).sum()
     loss, gradient = jax.jit(value), jax.jit(jax.grad(value))(variables)
     for seed in range(3):
       direction = draw(model, batch, seed=seed + 10)
@@ -160,7 +162,9 @@ def test_padding_reaches_neither_the_output_nor_a_gradient():
   model = build()
   batch = make_batch(model)
   variables = draw(model, batch)
-  loss = jax.jit(jax.value_and_grad(lambda v, b: model.apply(v, b)[0].sum()))
+  loss = jax.jit(
+    jax.value_and_grad(lambda v, b: model.apply(v, Batch.of(b)).predictions.sum())
+  )
 
   def filled(junk):
     put = lambda m: np.where(batch[f"{m}_mask"][..., None], batch[m], junk)
@@ -193,11 +197,12 @@ def test_a_missing_modality_reads_zeros_and_trains():
   model = build()
   batch = make_batch(model)
   variables = draw(model, batch)
-  run = jax.jit(
-    jax.value_and_grad(
-      lambda v, b: (lambda p, out: (p.sum(), out))(*model.apply(v, b)), has_aux=True
-    )
-  )
+
+  def total(variables, batch):
+    output = model.apply(variables, Batch.of(batch))
+    return output.predictions.sum(), flatten(output.intermediates)
+
+  run = jax.jit(jax.value_and_grad(total, has_aux=True))
   for missing in THREE:
     mask = np.zeros_like(batch[f"{missing}_mask"])
     (_, out), gradient = run(variables, {**batch, f"{missing}_mask": mask})
@@ -217,9 +222,13 @@ def test_run_time_choices_change_neither_parameters_nor_results(change, monkeypa
     plain, other = build(), build(**change)
     batch = make_batch(plain)
     variables = draw(plain, batch)
-    shapes = [jax.eval_shape(m.init, jax.random.key(0), batch) for m in (plain, other)]
+    shapes = [
+      jax.eval_shape(m.init, jax.random.key(0), Batch.of(batch)) for m in (plain, other)
+    ]
     assert jax.tree.all(jax.tree.map(lambda a, b: a.shape == b.shape, *shapes))
-    loss = lambda model: jax.value_and_grad(lambda v: model.apply(v, batch)[0].sum())
+    loss = lambda model: jax.value_and_grad(
+      lambda v: model.apply(v, Batch.of(batch)).predictions.sum()
+    )
     expected, got = (jax.jit(loss(m))(variables) for m in (plain, other))
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), expected, got
@@ -229,8 +238,8 @@ def test_run_time_choices_change_neither_parameters_nor_results(change, monkeypa
 def test_only_layers_of_large_batches_are_recomputed(monkeypatch):
   model = build(remat=True)
   batch = make_batch(model)
-  variables = jax.eval_shape(model.init, jax.random.key(0), batch)
-  loss = lambda v: model.apply(v, batch)[0].sum()
+  variables = jax.eval_shape(model.init, jax.random.key(0), Batch.of(batch))
+  loss = lambda v: model.apply(v, Batch.of(batch)).predictions.sum()
   traced = lambda: "remat" in str(jax.make_jaxpr(jax.grad(loss))(variables))
   steps = sum(batch[f"{m}_mask"].size for m in model.modalities)
   monkeypatch.setattr(remat, "FEW", steps)
@@ -244,8 +253,8 @@ def test_bfloat16_computes_near_float32_with_float32_parameters():
   batch = jax.tree.map(
     lambda x: x.astype(np.float32) if x.dtype.kind == "f" else x, make_batch(plain)
   )
-  variables = jax.jit(plain.init)(jax.random.key(0), batch)
-  made = jax.eval_shape(half.init, jax.random.key(0), batch)
+  variables = jax.jit(plain.init)(jax.random.key(0), Batch.of(batch))
+  made = jax.eval_shape(half.init, jax.random.key(0), Batch.of(batch))
   assert {x.dtype for x in jax.tree.leaves(made)} == {jnp.dtype("float32")}
   expected, got = predict(plain)(variables, batch), predict(half)(variables, batch)
   assert got.dtype == jnp.float32
@@ -257,7 +266,11 @@ def test_dropout_falls_only_while_training_and_by_its_key():
   batch = make_batch(model)
   variables = draw(model, batch)
   apply = jax.jit(
-    lambda key: model.apply(variables, batch, train=True, rngs={"dropout": key})[0]
+    lambda key: (
+      model.apply(
+        variables, Batch.of(batch), train=True, rngs={"dropout": key}
+      ).predictions
+    )
   )
   run = lambda number: apply(jax.random.key(number))
   still = predict(model)(variables, batch)
@@ -279,7 +292,7 @@ def test_dropout_falls_only_while_training_and_by_its_key():
 def test_a_wrong_field_is_named_with_what_would_be_right(fields, words):
   model = build(**fields)
   with pytest.raises(UserError, match=words):
-    jax.eval_shape(model.init, jax.random.key(0), make_batch(build()))
+    jax.eval_shape(model.init, jax.random.key(0), Batch.of(make_batch(build())))
 
 
 def test_a_field_that_no_model_has_is_answered_with_the_nearest():
@@ -294,4 +307,4 @@ def test_sequences_longer_than_the_model_name_both_lengths():
   batch["audio"] = np.zeros((4, 9, 4))
   batch["audio_mask"] = np.ones((4, 9), bool)
   with pytest.raises(UserError, match="audio sequences have 9 steps.*at most 7"):
-    jax.eval_shape(model.apply, variables, batch)
+    jax.eval_shape(model.apply, variables, Batch.of(batch))

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from mcr_jax import models
+from mcr_jax.contract import Batch, Spec
 from mcr_jax.errors import UserError
 from tests.reference import mia_net as oracle
 from tests.reference import trees
@@ -31,8 +32,13 @@ VARIANTS = {
 }
 
 
-def build(modalities=THREE, **fields):
-  return models.build("mia_net", modalities=modalities, **{"channels": 3, **fields})
+def build(modalities=THREE, outputs=(1,), **fields):
+  spec = Spec(dict.fromkeys(modalities, 1), outputs=outputs)
+  return models.build("mia_net", spec, **{"channels": 3, **fields})
+
+
+def apply(model, variables, batch, **options):
+  return model.apply(variables, Batch.of(batch), mutable=["batch_stats"], **options)
 
 
 def make_batch(model, size=6, seed=0, steps=1):
@@ -50,6 +56,12 @@ def make_batch(model, size=6, seed=0, steps=1):
   return jax.tree.map(jnp.asarray, batch)
 
 
+def predicted(model, variables, batch, train=True, **options):
+  """(predictions, running statistics)."""
+  output, new = apply(model, variables, batch, train=train, **options)
+  return output.predictions, new
+
+
 def draw(model, batch, seed=1):
   """Parameters and running statistics that are nowhere special."""
   random = np.random.default_rng(seed)
@@ -59,7 +71,7 @@ def draw(model, batch, seed=1):
     positive = jax.tree_util.keystr(path).endswith("['var']")
     return jnp.asarray(np.exp(values) if positive else values, jnp.result_type(float))
 
-  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), Batch.of(batch))
   return jax.tree_util.tree_map_with_path(value, shapes)
 
 
@@ -94,11 +106,12 @@ def test_every_variant_equals_the_equations(variant, train):
     batch = make_batch(model, steps=2)
     variables = draw(model, batch)
     expected, drawn, statistics = reference(model, variables, batch, train)
-    (predictions, out), new = jax.jit(
-      lambda v, b: model.apply(v, b, train=train, mutable=["batch_stats"])
-    )(variables, batch)
+    output, new = jax.jit(lambda v, b: apply(model, v, b, train=train))(
+      variables, batch
+    )
+    out = output.intermediates
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
-    close(predictions, expected)
+    close(output.predictions, expected)
     close(out["features"].reshape(drawn["features"].shape), drawn["features"])
     jax.tree.map(close, new.get("batch_stats", {}), statistics)
     auxiliaries = main_and_auxiliaries(model)["auxiliaries"]
@@ -108,17 +121,18 @@ def test_every_variant_equals_the_equations(variant, train):
       close(out[f"gate_{n}"][here], drawn[f"gate_{n}"][here])
     matrices = [out[f"W_{n}"] for n in range(len(auxiliaries))]
     penalty = oracle.kernel_regularization(matrices)
-    if model.kernel == "regularized" and auxiliaries:
-      close(out["regularization"], penalty)
+    if train and model.kernel == "regularized" and auxiliaries:
+      close(output.losses["regularization"], penalty)
     else:
-      assert "regularization" not in out
+      assert not output.losses
+    if model.kernel == "psd" or not auxiliaries:
       close(penalty, 0.0)
 
 
 @pytest.mark.parametrize("variant", ["paper", "alone", "psd", "four"])
 def test_the_parameters_are_those_of_the_specification(variant):
   model = build(**VARIANTS[variant])
-  shapes = jax.eval_shape(model.init, jax.random.key(0), make_batch(model))
+  shapes = jax.eval_shape(model.init, jax.random.key(0), Batch.of(make_batch(model)))
   params, statistics = trees.mia_net(
     **main_and_auxiliaries(model),
     features=WIDTHS,
@@ -165,15 +179,11 @@ def test_gradients_are_the_slopes_of_the_written_down_joint_loss(kernel):
 
 
 def joint_loss(model, params, statistics, batch, gamma):
-  (predictions, out), _ = model.apply(
-    {"params": params, "batch_stats": statistics},
-    batch,
-    train=True,
-    mutable=["batch_stats"],
-  )
-  errors = jnp.abs(predictions[:, 0] - batch["label"]) * batch["weight"]
+  variables = {"params": params, "batch_stats": statistics}
+  output, _ = apply(model, variables, batch, train=True)
+  errors = jnp.abs(output.predictions[:, 0] - batch["label"]) * batch["weight"]
   task = errors.sum() / batch["weight"].sum()
-  return (1 - gamma) * task + gamma * out.get("regularization", 0.0)
+  return (1 - gamma) * task + gamma * output.losses.get("regularization", 0.0)
 
 
 @functools.lru_cache
@@ -223,7 +233,7 @@ def test_a_kernel_held_by_its_factor_is_semi_definite_whatever_training_does():
 
 def test_a_kernel_starts_near_the_identity():
   model = build()
-  params = jax.jit(model.init)(jax.random.key(0), make_batch(model))["params"]
+  params = jax.jit(model.init)(jax.random.key(0), Batch.of(make_batch(model)))["params"]
   w = np.asarray(params["module_0"]["kernel"]["W"])
   assert 0 < abs(w - np.eye(3)).max() < 0.1
   assert (w != np.asarray(params["module_1"]["kernel"]["W"])).any()
@@ -232,12 +242,13 @@ def test_a_kernel_starts_near_the_identity():
 def test_what_lifts_a_vector_starts_by_keeping_all_of_it():
   model = build(channels=4, outputs=(2,))
   batch = make_batch(model)
-  variables = jax.jit(model.init)(jax.random.key(0), batch)
+  variables = jax.jit(model.init)(jax.random.key(0), Batch.of(batch))
   kernel = np.asarray(variables["params"]["lift_text"]["conv"]["kernel"])
   np.testing.assert_array_equal(kernel[..., 0::2], -kernel[..., 1::2])
   assert (abs(kernel) > 0).all() and (kernel[..., 0] != kernel[..., 2]).any()
-  predictions, out = jax.jit(model.apply)(variables, batch)
-  assert not predictions.any() and np.std(out["features"]) > 0.5
+  output = jax.jit(model.apply)(variables, Batch.of(batch))
+  assert not output.predictions.any()
+  assert np.std(output.intermediates["features"]) > 0.5
 
 
 def test_biases_of_columns_let_one_tell_features_of_an_auxiliary_apart():
@@ -245,8 +256,9 @@ def test_biases_of_columns_let_one_tell_features_of_an_auxiliary_apart():
     """How far the features move when those of the auxiliary change places."""
     model = build(modalities=("text", "audio"), **fields)
     batch = make_batch(model)
-    variables = jax.jit(model.init)(jax.random.key(0), batch)
-    features = jax.jit(lambda b: model.apply(variables, b)[1]["features"])
+    variables = jax.jit(model.init)(jax.random.key(0), Batch.of(batch))
+    output = jax.jit(lambda b: model.apply(variables, Batch.of(b)))
+    features = lambda b: output(b).intermediates["features"]
     # Turned around the middle, so that neighbours stay neighbours.
     turned = {**batch, "audio": batch["audio"][..., ::-1]}
     symmetric = lambda k: 0.5 * (k + k[::-1])
@@ -263,9 +275,9 @@ def test_a_missing_auxiliary_leaves_the_main_features_as_they_are():
   batch = make_batch(model)
   variables = draw(model, batch)
   batch["audio_mask"] = jnp.zeros_like(batch["audio_mask"])
-  run = jax.jit(lambda v, b: model.apply(v, b, train=True, mutable=["batch_stats"]))
-  (clean, _), statistics = run(variables, batch)
-  (dirty, _), _ = run(variables, {**batch, "audio": batch["audio"] * jnp.nan})
+  run = jax.jit(lambda v, b: predicted(model, v, b))
+  clean, statistics = run(variables, batch)
+  dirty, _ = run(variables, {**batch, "audio": batch["audio"] * jnp.nan})
   np.testing.assert_array_equal(clean, dirty)
   jax.tree.map(
     np.testing.assert_array_equal, statistics["batch_stats"], variables["batch_stats"]
@@ -274,19 +286,17 @@ def test_a_missing_auxiliary_leaves_the_main_features_as_they_are():
   other["params"]["module_0"] = jax.tree.map(
     lambda x: x + 1.0, variables["params"]["module_0"]
   )
-  np.testing.assert_array_equal(clean, run(other, batch)[0][0])
+  np.testing.assert_array_equal(clean, run(other, batch)[0])
 
 
 def test_rows_that_do_not_count_reach_no_other_row():
   model = build()
   batch = make_batch(model)
   variables = draw(model, batch)
-  run = jax.jit(
-    lambda b: model.apply(variables, b, train=True, mutable=["batch_stats"])
-  )
+  run = jax.jit(lambda b: predicted(model, variables, b))
   noisy = {m: batch[m].at[-1].set(jnp.nan) for m in model.modalities}
-  (clean, _), statistics = run(batch)
-  (dirty, _), same = run({**batch, **noisy})
+  clean, statistics = run(batch)
+  dirty, same = run({**batch, **noisy})
   np.testing.assert_array_equal(clean[:-1], dirty[:-1])
   jax.tree.map(np.testing.assert_array_equal, statistics, same)
 
@@ -295,7 +305,7 @@ def test_padding_cannot_reach_the_output():
   model = build()
   batch = make_batch(model, steps=4)
   variables = draw(model, batch)
-  run = jax.jit(lambda b: model.apply(variables, b)[0])
+  run = jax.jit(lambda b: model.apply(variables, Batch.of(b)).predictions)
   noise = {
     m: jnp.where(batch[f"{m}_mask"][..., None], batch[m], jnp.nan)
     for m in model.modalities
@@ -306,9 +316,9 @@ def test_padding_cannot_reach_the_output():
 def test_the_order_of_the_auxiliaries_matters_and_follows_its_field():
   batch = make_batch(build())
   model = build(auxiliaries=("vision", "audio"))
-  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)["params"]
-  _, out = jax.eval_shape(model.apply, draw(model, batch), batch)
-  assert out["P_0"].shape == (6, WIDTHS["vision"], WIDTHS["text"])
+  shapes = jax.eval_shape(model.init, jax.random.key(0), Batch.of(batch))["params"]
+  out = jax.eval_shape(model.apply, draw(model, batch), Batch.of(batch))
+  assert out.intermediates["P_0"].shape == (6, WIDTHS["vision"], WIDTHS["text"])
   assert shapes["output"]["kernel"].shape == (3 * WIDTHS["text"], 1)
 
 
@@ -316,12 +326,12 @@ def test_seeds_in_one_program_are_the_seeds_one_by_one():
   model = build()
   batch = make_batch(model)
   several = [draw(model, batch, seed) for seed in range(3)]
-  run = lambda v: model.apply(v, batch, train=True, mutable=["batch_stats"])
+  run = lambda v: predicted(model, v, batch)
   stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *several)
-  (together, _), new = jax.jit(jax.vmap(run))(stacked)
+  together, new = jax.jit(jax.vmap(run))(stacked)
   one = jax.jit(run)
   for i, variables in enumerate(several):
-    (alone, _), statistics = one(variables)
+    alone, statistics = one(variables)
     np.testing.assert_allclose(together[i], alone, rtol=1e-4, atol=1e-5)
     jax.tree.map(
       lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-4, atol=1e-6),
@@ -337,7 +347,7 @@ def test_statistics_over_several_devices_are_those_of_the_whole_batch():
   model = build()
   batch = make_batch(model, size=2 * devices)
   variables = draw(model, batch)
-  run = jax.jit(lambda v, b: model.apply(v, b, train=True, mutable=["batch_stats"])[1])
+  run = jax.jit(lambda v, b: predicted(model, v, b)[1])
   mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,))
   spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
   jax.tree.map(
@@ -361,10 +371,10 @@ def test_a_modality_made_from_another_is_one_more_that_the_file_could_have_held(
   params = dict(variables["params"])
   params["lift_copy"] = params.pop("lift_made_audio")
   del params["make_audio"]
-  expected, theirs = given.apply({**variables, "params": params}, batch | copy)
-  found, ours = made.apply(variables, batch)
-  np.testing.assert_allclose(found, expected, rtol=1e-6)
-  np.testing.assert_allclose(ours["regularization"], theirs["regularization"])
+  theirs, _ = apply(given, {**variables, "params": params}, batch | copy, train=True)
+  ours, _ = apply(made, variables, batch, train=True)
+  np.testing.assert_allclose(ours.predictions, theirs.predictions, rtol=1e-6)
+  jax.tree.map(np.testing.assert_allclose, ours.losses, theirs.losses)
 
 
 def test_dropout_acts_only_while_training():
@@ -375,9 +385,7 @@ def test_dropout_acts_only_while_training():
   @functools.partial(jax.jit, static_argnums=0)
   def run(train, seed):
     rngs = {"dropout": jax.random.key(seed)}
-    return model.apply(
-      variables, batch, train=train, rngs=rngs, mutable=["batch_stats"]
-    )[0][0]
+    return predicted(model, variables, batch, train=train, rngs=rngs)[0]
 
   np.testing.assert_array_equal(run(False, 0), run(False, 1))
   assert (run(True, 0) != run(True, 1)).any()
@@ -398,4 +406,4 @@ def test_dropout_acts_only_while_training():
 def test_a_mistake_is_answered_with_what_would_be_right(fields, message):
   model = build(**fields)
   with pytest.raises(UserError, match=message):
-    model.init(jax.random.key(0), make_batch(build()))
+    model.init(jax.random.key(0), Batch.of(make_batch(build())))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mcr_jax import flops, models
+from mcr_jax.contract import Batch, Spec, flatten
 from mcr_jax.errors import UserError
 from mcr_jax.layers import remat
 from tests.reference.mult import mult_batch
@@ -22,10 +23,10 @@ VARIANTS = {
 }
 
 
-def build(modalities=THREE, **fields):
+def build(modalities=THREE, outputs=(1,), **fields):
   fields = {"width": 6, "heads": 3, "layers": 2, **fields}
-  lengths = tuple((m, LENGTHS[m]) for m in modalities)
-  return models.build("mult", modalities=modalities, lengths=lengths, **fields)
+  spec = Spec({m: LENGTHS[m] for m in modalities}, outputs=outputs)
+  return models.build("mult", spec, **fields)
 
 
 def make_batch(model, size=4, seed=0):
@@ -44,7 +45,7 @@ def make_batch(model, size=4, seed=0):
 
 def draw(model, batch, seed=1):
   """Parameters that are nowhere zero, in float64 where that is enabled."""
-  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), Batch.of(batch))
   random = np.random.default_rng(seed)
   return jax.tree.map(lambda s: jnp.asarray(0.4 * random.normal(size=s.shape)), shapes)
 
@@ -89,14 +90,15 @@ def test_every_variant_equals_its_oracle(variant):
     batch = make_batch(model)
     variables = draw(model, batch)
     expected, seen = reference(model, variables, batch)
-    predictions, out = jax.jit(model.apply)(variables, batch)
+    output = jax.jit(model.apply)(variables, Batch.of(batch))
+    predictions, out = output.predictions, flatten(output.intermediates)
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
     close(predictions, expected)
     for row, drawn in enumerate(seen):
       for (t, s), read in drawn["cross"].items():
-        close(out[f"cross_{t}_{s}"][row], read)
+        close(out[f"cross_{t}_{s}/read"][row], read)
       for (t,), read in drawn["self"].items():
-        close(out[f"self_{t}"][row], read)
+        close(out[f"self_{t}/read"][row], read)
       for (t, s, i), maps in drawn["cross_attention"].items():
         real = batch[f"{t}_mask"][row][None, :, None]
         close(np.where(real, out[f"cross_{t}_{s}/layer_{i}/weights"][row], 0), maps)
@@ -107,10 +109,10 @@ def test_every_variant_equals_its_oracle(variant):
 
 def test_the_published_network_has_the_published_parameters_and_operations():
   widths = {"text": 300, "vision": 35, "audio": 74}
-  model = models.build("mult", modalities=tuple(widths))
+  spec = Spec(dict.fromkeys(widths, 50), widths)
+  model = models.build("mult", spec)
   assert (model.width, model.heads, model.layers, model.kernel) == (30, 5, 5, 1)
-  batch = {m: jax.ShapeDtypeStruct((1, 50, n), jnp.float32) for m, n in widths.items()}
-  batch |= {f"{m}_mask": jax.ShapeDtypeStruct((1, 50), bool) for m in widths}
+  batch = spec.example(1)
   variables = jax.eval_shape(model.init, jax.random.key(0), batch)
   assert flops.parameters(variables) == 1_073_731
   # Measured on the authors' program, in MFLOP.
@@ -122,7 +124,7 @@ def test_gradients_equal_finite_differences():
     model = build(**TWO, outputs=(4, 2))
     batch = make_batch(model)
     variables = draw(model, batch)
-    loss = jax.jit(lambda v: jnp.sin(model.apply(v, batch)[0]).sum())
+    loss = jax.jit(lambda v: jnp.sin(model.apply(v, Batch.of(batch)).predictions).sum())
     gradient = jax.jit(jax.grad(loss))(variables)
     for seed in range(3):
       direction = draw(model, batch, seed=seed + 10)
@@ -139,7 +141,9 @@ def test_padding_reaches_neither_the_output_nor_a_gradient():
   model = build(**TWO)
   batch = make_batch(model)
   variables = draw(model, batch)
-  loss = jax.jit(jax.value_and_grad(lambda v, b: model.apply(v, b)[0].sum()))
+  loss = jax.jit(
+    jax.value_and_grad(lambda v, b: model.apply(v, Batch.of(b)).predictions.sum())
+  )
 
   def filled(junk):
     dirty = dict(batch)
@@ -156,7 +160,7 @@ def test_a_prediction_depends_neither_on_batch_mates_nor_on_padding():
     model = build(**TWO)
     batch = make_batch(model, size=3)
     variables = draw(model, batch)
-    apply = jax.jit(lambda v, b: model.apply(v, b)[0])
+    apply = jax.jit(lambda v, b: model.apply(v, Batch.of(b)).predictions)
     together = apply(variables, batch)
     for i in range(3):
       alone = {}
@@ -176,12 +180,12 @@ def test_a_missing_modality_reads_zeros_and_trains():
   variables = draw(model, batch)
 
   def loss(variables):
-    predictions, out = model.apply(variables, batch)
-    return predictions.sum(), out
+    output = model.apply(variables, Batch.of(batch))
+    return output.predictions.sum(), flatten(output.intermediates)
 
   (_, out), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables)
   assert not out[f"cross_{other}_{missing}/layer_1/weights"].any()
-  assert not out[f"self_{missing}"].any()
+  assert not out[f"self_{missing}/read"].any()
   gradient = gradient["params"]
   assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
   attention = gradient[f"cross_{other}_{missing}"]["layers"]["attention"]
@@ -198,9 +202,13 @@ def test_run_time_choices_change_neither_parameters_nor_results(change, monkeypa
     plain, other = build(**TWO), build(**TWO, **change)
     batch = make_batch(plain)
     variables = draw(plain, batch)
-    shapes = [jax.eval_shape(m.init, jax.random.key(0), batch) for m in (plain, other)]
+    shapes = [
+      jax.eval_shape(m.init, jax.random.key(0), Batch.of(batch)) for m in (plain, other)
+    ]
     assert jax.tree.all(jax.tree.map(lambda a, b: a.shape == b.shape, *shapes))
-    loss = lambda model: jax.value_and_grad(lambda v: model.apply(v, batch)[0].sum())
+    loss = lambda model: jax.value_and_grad(
+      lambda v: model.apply(v, Batch.of(batch)).predictions.sum()
+    )
     expected, got = (jax.jit(loss(m))(variables) for m in (plain, other))
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), expected, got
@@ -210,10 +218,12 @@ def test_run_time_choices_change_neither_parameters_nor_results(change, monkeypa
 def test_bfloat16_computes_near_float32_with_float32_parameters():
   plain, half = build(**TWO, width=12), build(**TWO, width=12, dtype="bfloat16")
   batch = make_batch(plain)
-  shapes = jax.eval_shape(half.init, jax.random.key(0), batch)
+  shapes = jax.eval_shape(half.init, jax.random.key(0), Batch.of(batch))
   assert {x.dtype for x in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
   variables = draw(plain, batch)
-  expected, got = (jax.jit(m.apply)(variables, batch)[0] for m in (plain, half))
+  expected, got = (
+    jax.jit(m.apply)(variables, Batch.of(batch)).predictions for m in (plain, half)
+  )
   assert got.dtype == jnp.float32
   assert 0 < np.abs(expected - got).max() < 0.05 * np.abs(expected).max() + 0.02
 
@@ -228,9 +238,13 @@ def test_every_dropout_falls_only_while_training_and_takes_a_traced_rate():
   def run(values, key):
     fields = {f"{r}_dropout": v for r, v in zip(rates, values, strict=True)}
     rngs = {"dropout": jax.random.key(key)}
-    return base.clone(**fields).apply(variables, batch, train=True, rngs=rngs)[0]
+    return (
+      base.clone(**fields)
+      .apply(variables, Batch.of(batch), train=True, rngs=rngs)
+      .predictions
+    )
 
-  still = base.apply(variables, batch)[0]
+  still = base.apply(variables, Batch.of(batch)).predictions
   none = np.zeros(len(rates), np.float32)
   np.testing.assert_allclose(run(none, 1), still, rtol=1e-4, atol=1e-5)
   for i in range(len(rates)):
@@ -251,4 +265,4 @@ def test_every_dropout_falls_only_while_training_and_takes_a_traced_rate():
 def test_a_wrong_field_is_named_with_what_would_be_right(fields, words):
   model = build(**fields)
   with pytest.raises(UserError, match=words):
-    jax.eval_shape(model.init, jax.random.key(0), make_batch(build()))
+    jax.eval_shape(model.init, jax.random.key(0), Batch.of(make_batch(build())))

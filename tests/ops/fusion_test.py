@@ -26,7 +26,7 @@ def test_a_model_without_modalities_is_refused():
 def test_a_missing_modality_pools_to_zeros_and_says_so():
   x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 5)), jnp.float32)
   mask = jnp.asarray([[True, False, True], [False] * 3])
-  vector, present = fusion.pooled({"text": x, "text_mask": mask}, "text")
+  vector, present = fusion.pooled(x, mask)
   np.testing.assert_allclose(vector[0], (x[0, 0] + x[0, 2]) / 2, rtol=1e-6)
   np.testing.assert_array_equal(vector[1], 0.0)
   assert present.tolist() == [True, False]

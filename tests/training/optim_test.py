@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from mcr_jax import models
+from mcr_jax.contract import Spec
 from mcr_jax.training import optim
 from tests.training import tiny
 
@@ -23,11 +24,9 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 def test_all_is_decayed_that_is_not_added_and_no_scale_of_a_norm(name):
   """Which is what starts at 0 or 1, and the offsets of views, which are drawn."""
-  lengths = (("text", 3), ("audio", 5), ("vision", 2))
-  names = tuple(m for m, _ in lengths)
-  model = models.build(**MODELS[name], modalities=names, lengths=lengths)
-  batch = {m: jnp.ones((2, steps, tiny.WIDTHS[m])) for m, steps in lengths}
-  batch |= {f"{m}_mask": jnp.ones((2, steps), bool) for m, steps in lengths}
+  spec = Spec({"text": 3, "audio": 5, "vision": 2}, tiny.WIDTHS)
+  model = models.build(spec=spec, **MODELS[name])
+  batch = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), spec.example())
   params = jax.jit(model.init)(jax.random.key(0), batch)["params"]
   ones = jax.tree.map(jnp.ones_like, params)
   adamw = optim.transform(tiny.config("unread.npz", optim={"name": "adamw"}).optim, 0.5)

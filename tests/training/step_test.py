@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from mcr_jax import contract
 from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Dropout
 from mcr_jax.training import optim
@@ -21,21 +22,24 @@ from tests.training import tiny
 TOTAL = 20
 
 
-class Small(nn.Module):
+class Small(contract.Model):
   """The sums of all steps, two layers, and dropout between them."""
+
+  card = contract.Card("Small")
 
   dropout: Any = 0.0
 
   @nn.compact
   def __call__(self, batch, *, train=False):
-    real = lambda m: batch[m] * batch[f"{m}_mask"][..., None]
-    x = jnp.concatenate([real(m).sum(1) for m, _ in LENGTHS], -1)
+    real = lambda m: batch.x[m] * batch.mask[m][..., None]
+    x = jnp.concatenate([real(m).sum(1) for m in self.modalities], -1)
     x = nn.relu(nn.Dense(5, name="hidden")(x))
     x = Dropout(self.dropout)(x, train=train)
-    return nn.Dense(1, name="output")(x), {}
+    return contract.Output(nn.Dense(1, name="output")(x))
 
 
 LENGTHS = (("text", 4), ("audio", 7))
+SPEC = contract.Spec(dict(LENGTHS))
 
 
 def make_batch(rows=8, seed=0):
@@ -51,7 +55,7 @@ def make_batch(rows=8, seed=0):
 def begin(hyper=None, dropout=0.0, **groups):
   """A state before its first step, and the function that takes one."""
   config = tiny.config("unread.npz", **groups)
-  model = Small(dropout)
+  model = Small(SPEC, dropout)
   hyper = {name: jnp.float32(value) for name, value in (hyper or {}).items()}
   state = states.create(model, config, make_batch(), 3, hyper)
   update = functools.partial(steps.update, model, config, "l2", None, TOTAL)
@@ -139,7 +143,7 @@ def test_numbers_of_a_sweep_are_numbers_of_the_config(name):
 
 
 def test_what_is_no_number_cannot_be_swept():
-  model = Small()
+  model = Small(SPEC)
   steps.check_hyper(model, ["optim.lr", "loss.gamma", "model.dropout"])
   for name in ("optim.b1", "model.width", "model.relu_dropout", "train.epochs"):
     with pytest.raises(UserError, match=rf"{name} cannot differ.*optim.lr"):
@@ -163,7 +167,7 @@ def test_steps_are_those_of_adam_with_the_numbers_of_the_config(name):
   numbers = {"b1": 0.7, "b2": 0.9, "eps": 0.1}
   fields = {"name": name, "lr": 0.05, "weight_decay": 0.3, "clip": 0.0, **numbers}
   state, update = begin(optim=fields)
-  params, model = state.params, Small()
+  params, model = state.params, Small(SPEC)
   kernels = {layer: {"kernel": True, "bias": False} for layer in params}
   oracle = optax.adam(0.05, **numbers)
   if name == "adamw":
@@ -171,8 +175,8 @@ def test_steps_are_those_of_adam_with_the_numbers_of_the_config(name):
   opt = oracle.init(params)
 
   def loss(params, batch):
-    errors = model.apply({"params": params}, batch)[0][:, 0] - batch["label"]
-    return jnp.square(errors).mean()
+    output = model.apply({"params": params}, contract.Batch.of(batch))
+    return jnp.square(output.predictions[:, 0] - batch["label"]).mean()
 
   for seed in range(3):
     batch = make_batch(seed=seed)

@@ -16,8 +16,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.core import FrozenDict
-from jaxtyping import Array, Float
 
+from mcr_jax import contract
+from mcr_jax.contract import Batch, Card, Output
 from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Rate
 from mcr_jax.layers.embed import TemporalEmbedding
@@ -29,19 +30,15 @@ from mcr_jax.models.mcr.settings import Settings, check
 from mcr_jax.ops.attention.features import SAVED
 from mcr_jax.ops.masking import keep
 from mcr_jax.ops.pooling import POOLINGS
-from mcr_jax.types import Batch, Outputs
 
 
-class Model(nn.Module):
+class Model(contract.Model):
   """Every modality is a target that the others reinforce, layer by layer.
 
   Sequences shorter than `lengths` use the first rows of the parameters that are tied
   to a position. Defaults are Table 1 of the paper for MOSI.
 
   Attributes:
-    modalities: names, in the order of sources and of joining.
-    lengths: (name, longest length) of every modality.
-    outputs: the shape of a prediction.
     targets: the modalities to be reinforced; () is all of them.
     kernel: width of the temporal convolution; `kernels` overrides it by modality.
     num_layers: reinforcement layers D.
@@ -54,9 +51,13 @@ class Model(nn.Module):
       are slower by what stacking costs. The parameters are the same either way.
   """
 
-  modalities: tuple[str, ...]
-  lengths: tuple[tuple[str, int], ...]
-  outputs: tuple[int, ...] = (1,)
+  card = Card(
+    "MCR",
+    "Yang, Liu, Huang, Li, Zhao, Wang, Yang, Wang, Zhai, Zhang: Target and source "
+    "modality co-reinforcement for emotion understanding from asynchronous multimodal "
+    "sequences, Knowledge-Based Systems, 2023",
+  )
+
   targets: tuple[str, ...] = ()
   width: int = 40
   heads: int = 10
@@ -85,15 +86,13 @@ class Model(nn.Module):
   scan_layers: bool = False
 
   @nn.compact
-  def __call__(
-    self, batch: Batch, *, train: bool = False
-  ) -> tuple[Float[Array, "B ..."], Outputs]:
+  def __call__(self, batch: Batch, *, train: bool = False) -> Output:
     check(self)
     split_heads(self.width, self.heads)
     settings = self._settings()
-    batch = jax.tree.map(jnp.asarray, dict(batch))
-    masks = {m: batch[f"{m}_mask"] for m in self.modalities}
-    initial = {m: self._embed(m, batch[m], masks[m], train) for m in self.modalities}
+    batch = jax.tree.map(jnp.asarray, batch)
+    masks = {m: batch.mask[m] for m in self.modalities}
+    initial = {m: self._embed(m, batch.x[m], masks[m], train) for m in self.modalities}
     targets = {t: initial[t] for t in settings.targets}
     sources = {m: initial[m] for m in settings.read()}
     carry = (targets, sources, plain_join(sources, settings))
@@ -112,8 +111,7 @@ class Model(nn.Module):
         settings.dtype,
         name=f"encoder_{i}",
       )
-      x, seen = encode(x, mask, train=train, positions=positions)
-      out |= {f"encoder_{i}/{k}": v for k, v in seen.items()}
+      x, out[f"encoder_{i}"] = encode(x, mask, train=train, positions=positions)
     x = LayerNorm(name="encoder_norm")(keep(x, mask))
     ends = [
       sum(z.shape[1] for z in list(targets.values())[: i + 1])
@@ -127,10 +125,10 @@ class Model(nn.Module):
     )
     predictions = head(pooled, train=train).reshape(-1, *self.outputs)
     wide = jnp.promote_types(predictions.dtype, jnp.float32)
-    return predictions.astype(wide), out
+    return Output(predictions.astype(wide), intermediates=out)
 
   def _embed(self, modality, x, mask, train):
-    longest = dict(self.lengths)[modality]
+    longest = self.spec.lengths[modality]
     if x.shape[1] > longest:
       raise UserError(
         f"The {modality} sequences have {x.shape[1]} steps; this model was built for "
@@ -165,12 +163,17 @@ class Model(nn.Module):
       )(settings, name="layers")
       carry, stacked = stack(carry, masks, train)
       for i in range(scanned):
-        out |= {f"layer_{i}/{k}": v[i] for k, v in stacked.items()}
-    (targets, _, _), seen = body(settings, last=True, name="last")(carry, masks, train)
-    targets = {t: targets[t] for t in settings.targets}
-    return targets, out | {f"layer_{scanned}/{k}": v for k, v in seen.items()}
+        out[f"layer_{i}"] = jax.tree.map(lambda v, i=i: v[i], stacked)
+    last = body(settings, last=True, name="last")
+    (targets, _, _), out[f"layer_{scanned}"] = last(carry, masks, train)
+    return {t: targets[t] for t in settings.targets}, out
 
   def _settings(self) -> Settings:
-    given = {f: getattr(self, f) for f in Settings.__dataclass_fields__ if f != "dtype"}
-    given["targets"] = self.targets or self.modalities
-    return Settings(**given, dtype=jnp.dtype(self.dtype) if self.dtype else None)
+    own = [f for f in Settings.__dataclass_fields__ if f in self.__dataclass_fields__]
+    given = {f: getattr(self, f) for f in own} | {
+      "modalities": self.modalities,
+      "lengths": tuple(self.spec.lengths.items()),
+      "targets": self.targets or self.modalities,
+      "dtype": jnp.dtype(self.dtype) if self.dtype else None,
+    }
+    return Settings(**given)

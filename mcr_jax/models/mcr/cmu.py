@@ -19,6 +19,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mcr_jax.contract import Intermediates
 from mcr_jax.layers.dropout import Dropout
 from mcr_jax.layers.transformer import FeedForward, LayerNorm, Project, split_heads
 from mcr_jax.models.mcr.settings import Settings
@@ -26,7 +27,6 @@ from mcr_jax.ops.attention import attend, attention_weights
 from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.masking import keep, masked_softmax
 from mcr_jax.ops.scores import read_scores
-from mcr_jax.types import Outputs
 
 Streams = dict[str, Float[Array, "B _ D"]]
 Masks = dict[str, Bool[Array, "B _"]]
@@ -59,7 +59,7 @@ class CMU(nn.Module):
     masks: Masks,
     *,
     train: bool,
-  ) -> tuple[Float[Array, "B T D"], Outputs]:
+  ) -> tuple[Float[Array, "B T D"], Intermediates]:
     """Returns `Z_ta` of Eq. 2.
 
     Args:

@@ -2,14 +2,13 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array
 
+from mcr_jax.contract import Intermediates
 from mcr_jax.models.mcr.cmu import CMU, Masks, Streams
 from mcr_jax.models.mcr.scu import SCU
 from mcr_jax.models.mcr.settings import Settings
 from mcr_jax.models.mcr.update import Join, Update
 from mcr_jax.ops.norm import standardize
-from mcr_jax.types import Outputs
 
 Carry = tuple[Streams, Streams, Streams]
 
@@ -32,7 +31,9 @@ class Layer(nn.Module):
   last: bool = False
 
   @nn.compact
-  def __call__(self, carry: Carry, masks: Masks, train: bool) -> tuple[Carry, Outputs]:
+  def __call__(
+    self, carry: Carry, masks: Masks, train: bool
+  ) -> tuple[Carry, Intermediates]:
     targets, sources, joined = carry
     out = {}
     # Statistics are taken once an array, however many norms read it.
@@ -40,13 +41,13 @@ class Layer(nn.Module):
     reinforced = {}
     # By name: a dict that went through a scan comes back sorted.
     for t in self.settings.targets:
-      reinforced[t], seen = self._reinforce(
+      reinforced[t], drawn = self._reinforce(
         t, targets[t], sources, standardized, joined[t], masks, train
       )
-      out |= seen
+      out |= drawn
     if not self.last:
-      sources, joined, seen = self._update(reinforced, sources, joined, masks, train)
-      out |= seen
+      sources, joined, drawn = self._update(reinforced, sources, joined, masks, train)
+      out |= drawn
     return (reinforced, sources, joined), out
 
   def _reinforce(self, t, z, sources, standardized, joined, masks, train):
@@ -57,17 +58,16 @@ class Layer(nn.Module):
     total = jnp.zeros_like(z)
     if s.cmu == "on":
       unit = CMU(t, s, name=f"cmu_{t}")
-      first, seen = unit(
+      first, out[f"cmu_{t}"] = unit(
         z, standardize(z), pick(sources), pick(standardized), masks, train=train
       )
-      out |= _under(f"cmu_{t}", seen)
       if s.structure == "serial":
         z = first
       total = first
     if s.scu == "on":
       unit = SCU(t, s, name=f"scu_{t}")
       own = pick(masks)
-      second, seen = unit(
+      second, out[f"scu_{t}"] = unit(
         standardize(z),
         standardize(joined),
         masks[t],
@@ -75,7 +75,6 @@ class Layer(nn.Module):
         s.positions(own),
         train=train,
       )
-      out |= _under(f"scu_{t}", seen)
       total = second if s.structure == "serial" else total + second
     return total, out
 
@@ -85,19 +84,12 @@ class Layer(nn.Module):
       return sources, joined, out
     updated = {}
     for m, z in sources.items():
-      updated[m], seen = Update(m, s, name=f"update_{m}")(
-        z, targets.get(m), masks[m], train=train
-      )
-      out |= _under(f"update_{m}", seen)
+      update = Update(m, s, name=f"update_{m}")
+      updated[m], out[f"update_{m}"] = update(z, targets.get(m), masks[m], train=train)
     if s.source_update == "ffl":
       return updated, plain_join(updated, s), out
     rejoined = {}
     for t in targets:
       streams = {m: updated[m] for m in s.sources(t)}
-      rejoined[t], seen = Join(s, name=f"join_{t}")(streams, masks)
-      out |= _under(f"join_{t}", seen)
+      rejoined[t], out[f"join_{t}"] = Join(s, name=f"join_{t}")(streams, masks)
     return updated, rejoined, out
-
-
-def _under(name: str, out: dict[str, Array]) -> dict[str, Array]:
-  return {f"{name}/{key}": value for key, value in out.items()}

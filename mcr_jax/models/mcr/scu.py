@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mcr_jax.contract import Intermediates
 from mcr_jax.layers.transformer import FeedForward, LayerNorm, MultiHeadAttention
 from mcr_jax.models.mcr.settings import Settings
 from mcr_jax.ops.dropout import Positions
 from mcr_jax.ops.masking import keep
-from mcr_jax.types import Outputs
 
 BRANCHES = ("cross", "self")
 
@@ -39,7 +39,7 @@ class SCU(nn.Module):
     joined_positions: Positions,
     *,
     train: bool,
-  ) -> tuple[Float[Array, "B T D"], Outputs]:
+  ) -> tuple[Float[Array, "B T D"], Intermediates]:
     """Returns `Z_tb` of Eq. 6; both inputs come without mean and variance."""
     s = self.settings
     normed = LayerNorm(name="norm_target")(standardized_target, standardized=True)

@@ -7,11 +7,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mcr_jax.contract import Intermediates
 from mcr_jax.layers.transformer import FeedForward
 from mcr_jax.models.mcr.settings import Settings
 from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.masking import keep
-from mcr_jax.types import Outputs
 
 
 class Update(nn.Module):
@@ -31,7 +31,7 @@ class Update(nn.Module):
     mask: Bool[Array, "B T"],
     *,
     train: bool,
-  ) -> tuple[Float[Array, "B T D"], Outputs]:
+  ) -> tuple[Float[Array, "B T D"], Intermediates]:
     s, out = self.settings, {}
     feed = FeedForward(
       s.relu_dropout, s.residual_dropout, dtype=s.dtype, name="feed_forward"
@@ -59,7 +59,7 @@ class Join(nn.Module):
   @nn.compact
   def __call__(
     self, sources: dict[str, Array], masks: dict[str, Array]
-  ) -> tuple[Float[Array, "B K D"], Outputs]:
+  ) -> tuple[Float[Array, "B K D"], Intermediates]:
     s = self.settings
     # One block of bias a source: shorter input takes the first rows of each.
     bias = jnp.concatenate(
