@@ -107,7 +107,7 @@ class Spec:
   @classmethod
   def from_json(cls, values: Mapping[str, Any]) -> "Spec":
     """What `to_json` made; fields that an older version did not have stay as here."""
-    return cls(**values)
+    return cls(**{name: _frozen(value) for name, value in values.items()})
 
   def example(self, count: int = 2) -> "Batch":
     """The shapes of a batch of `count` samples without labels."""
