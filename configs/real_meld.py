@@ -34,7 +34,7 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   c.model = dict(name="mia_net", channels=4, dropout=0.5)
   # Plain norms read the text alone: nothing tells the columns of speech apart.
   c.model.column_scale, c.model.column_bias = 0.3, 2.0
-  c.loss = dict(name="cross_entropy", gamma=0.3)
+  c.loss = dict(name="cross_entropy")
   c.optim = dict(name="adamw", lr=4e-4, weight_decay=3.0)
   c.optim.schedule, c.optim.warmup_steps = "cosine", 20
   c.train = dict(epochs=20, batch_size=32, monitor="weighted_f1")

@@ -36,7 +36,7 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
     path="data/real/mosi_vectors.npz", modalities=("text", "audio", "vision")
   )
   c.model = dict(name="mia_net", channels=4, dropout=0.3)
-  c.loss = dict(name="l1", gamma=0.3)
+  c.loss = dict(name="l1")
   c.optim = dict(name="adamw", lr=1e-3, weight_decay=10.0)
   c.train = dict(epochs=50, batch_size=32, patience=6, monitor="mae")
   methods = {name: functools.partial(fusion, name=name) for name in FUSION}

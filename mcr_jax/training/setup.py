@@ -1,6 +1,5 @@
 """From a config to everything a run needs before its first step."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import jax
