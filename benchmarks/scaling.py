@@ -50,7 +50,7 @@ from mcr_jax import config, flops, models
 from mcr_jax.data import npz, synthetic
 from mcr_jax.hosts import mesh as meshes
 from mcr_jax.runs import writer
-from mcr_jax.training.loop import train
+from mcr_jax.runs.fit import fit
 from mcr_jax.training.programs import Programs
 
 MCR = dict(name="mcr", width=40, heads=10, num_layers=3)
@@ -162,7 +162,7 @@ def epoch(path, workdir, seed, data):
     "train": {"epochs": 1, "batch_size": 24},
     "evals": {"splits": ("valid",)},
   }
-  train(config.complete(settings), workdir, verbose=False)
+  fit(config.complete(settings), workdir, verbose=False)
   (row,) = writer.read(workdir / "metrics.jsonl")
   skipped = ("seconds", "epoch", "reasons")
   return {k: np.array(v, float) for k, v in row.items() if k not in skipped}

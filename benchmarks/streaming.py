@@ -88,7 +88,7 @@ def trainer_of(options, way):
   """A trainer at its first step, and the first steps of its first epoch."""
   from mcr_jax import config as configs
   from mcr_jax.data import schedule
-  from mcr_jax.training.loop import Trainer
+  from mcr_jax.runs.trainer import Trainer
 
   placement = {"placement": "device"}
   if way in STREAMED:

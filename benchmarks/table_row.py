@@ -56,10 +56,10 @@ def main():
         "train": {"epochs": arguments.epochs, "batch_size": size},
       }
     )
-    from mcr_jax.training.loop import train
+    from mcr_jax.runs.fit import fit
 
     built = time.perf_counter()
-    train(settings, f"{folder}/run", verbose=False)
+    fit(settings, f"{folder}/run", verbose=False)
     done = time.perf_counter()
     with open(f"{folder}/run/metrics.jsonl") as file:
       seconds = [json.loads(line)["seconds"] for line in file]

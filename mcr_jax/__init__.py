@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     visualize,
   )
   from mcr_jax.data.load import load as load_data
+  from mcr_jax.runs.fit import fit
   from mcr_jax.runs.run import Run, load_run
-  from mcr_jax.training.loop import train as fit
 
 __version__ = "0.1.0"
 __all__ = [
@@ -50,7 +50,7 @@ __all__ = [
 # Name -> module and name there; everything else of `__all__` is a module.
 _MEMBERS = {
   "Run": ("mcr_jax.runs.run", "Run"),
-  "fit": ("mcr_jax.training.loop", "train"),
+  "fit": ("mcr_jax.runs.fit", "fit"),
   "load_data": ("mcr_jax.data.load", "load"),
   "load_run": ("mcr_jax.runs.run", "load_run"),
 }

@@ -99,6 +99,11 @@ class Spec:
     """Their names, in order."""
     return tuple(self.lengths)
 
+  @property
+  def classes(self) -> tuple[int, ...]:
+    """How many classes each label of a multi-task classification has; else ()."""
+    return tuple(map(len, self.class_names)) if self.task == "multitask" else ()
+
   def to_json(self) -> dict[str, Any]:
     """As plain values for run.json."""
     values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

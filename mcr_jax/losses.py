@@ -24,7 +24,6 @@ __all__ = [
   "cross_entropy",
   "focal",
   "huber",
-  "joint",
   "l1",
   "l2",
   "mask_classes",
@@ -174,18 +173,6 @@ def per_example(
       label = jnp.where(label < np.broadcast_to(classes, label.shape), label, -1)
     values = loss.function(predictions, label, class_weights, **own)
   return values.mean(axis=tuple(range(units, values.ndim)))
-
-
-def joint(
-  task_loss: Float[Array, ""],
-  regularization: Float[ArrayLike, ""],
-  gamma: Num[ArrayLike, ""],
-) -> Float[Array, ""]:
-  """(1 - gamma) L_task + gamma L_regularization (MIA-Net, Eq. 13, 16).
-
-  Deviation: Eq. 14 prints a minus in its task loss, which would maximise it.
-  """
-  return (1 - gamma) * task_loss + gamma * regularization
 
 
 def balanced_class_weights(

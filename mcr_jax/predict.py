@@ -18,7 +18,7 @@ def lines(run, dataset) -> Iterator[str]:
   regression gives numbers; classes give `class` beside the probability of each, and
   two-way labels the probability of each label. Several targets are told by name.
   """
-  spec, predictions = run.shape, run.predict(dataset)
+  spec, predictions = run.spec, run.predict(dataset)
   together = evaluators.ensemble(predictions, spec.task, spec.class_names)
   for i, name in enumerate(dataset.ids):
     seeds = {seed: _plain(spec, predictions[s, i]) for s, seed in enumerate(run.seeds)}

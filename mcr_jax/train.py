@@ -27,10 +27,10 @@ def main(argv: list[str]) -> None:
   config = configs.load(arguments.config, arguments.overrides)
   cli.prepare(config.train.cache_dir)
   from mcr_jax.hosts import distributed
-  from mcr_jax.training.loop import train
+  from mcr_jax.runs.fit import fit
 
   distributed.join(arguments.coordinator)
-  train(
+  fit(
     config,
     arguments.workdir,
     resume=arguments.resume,

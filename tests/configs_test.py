@@ -9,7 +9,7 @@ from mcr_jax import config as configs
 from mcr_jax import flops, losses, models
 from mcr_jax.contract import Spec
 from mcr_jax.errors import UserError
-from mcr_jax.training import setup
+from mcr_jax.runs.inputs import build_model
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "configs"
 FILES = sorted(
@@ -62,7 +62,7 @@ def count(config):
   outputs = TASKS.get(task, (7,))
   losses.resolve(config.loss.name, task)
   spec = Spec(lengths, widths, outputs, task)
-  model, batch = setup.build_model(config, spec), spec.example()
+  model, batch = build_model(config, spec), spec.example()
   variables = jax.eval_shape(model.init, jax.random.key(0), batch)
   output = jax.eval_shape(model.apply, variables, batch)
   assert output.predictions.shape == (2, *outputs)

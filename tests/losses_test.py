@@ -143,14 +143,6 @@ def test_gradients_agree_with_finite_differences():
       check_grads(loss, (logits,), order=1, modes=["rev"], rtol=1e-6, atol=1e-6)
 
 
-def test_the_joint_loss_mixes_and_takes_a_traced_gamma():
-  task, other = jnp.float32(2.0), jnp.float32(10.0)
-  assert losses.joint(task, other, 0) == 2.0
-  np.testing.assert_allclose(losses.joint(task, other, 0.3), 4.4, rtol=1e-6)
-  traced = jax.jit(losses.joint)(task, other, jnp.float32(0.3))
-  np.testing.assert_allclose(traced, 4.4, rtol=1e-6)
-
-
 def test_balanced_weights_are_those_of_scikit_learn():
   labels = np.random.default_rng(0).choice(C, size=53, p=[0.5, 0.2, 0.1, 0.1, 0.1])
   want = sklearn.utils.class_weight.compute_class_weight(

@@ -13,7 +13,7 @@ from mcr_jax.contract import Spec
 from mcr_jax.data import npz
 from mcr_jax.errors import UserError
 from mcr_jax.predict import lines
-from mcr_jax.training.loop import train
+from mcr_jax.runs.fit import fit
 from tests.training import tiny
 
 
@@ -30,7 +30,7 @@ def trained(folder):
   def of(task):
     if task not in runs:
       config = tiny.config(tiny.write(folder, task), train={"epochs": 1})
-      runs[task] = train(config, folder / task, verbose=False)
+      runs[task] = fit(config, folder / task, verbose=False)
     return runs[task]
 
   return of
@@ -90,7 +90,7 @@ def test_two_way_labels_give_the_probability_of_each(trained, clips):
 class Made:
   """A run whose predictions are given."""
 
-  shape: Spec
+  spec: Spec
   values: np.ndarray
   seeds: tuple[int, ...] = (1, 3)
 

@@ -10,7 +10,7 @@ import pytest
 
 from mcr_jax import cli, robustness
 from mcr_jax.errors import UserError
-from mcr_jax.training.loop import train
+from mcr_jax.runs.fit import fit
 from tests.training import tiny
 
 DATA = tiny.dataset()
@@ -70,7 +70,7 @@ def test_what_is_drawn_depends_on_the_seed_and_the_modality_alone():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
   folder = tmp_path_factory.mktemp("run")
-  return train(tiny.config(tiny.write(folder)), folder / "run", verbose=False)
+  return fit(tiny.config(tiny.write(folder)), folder / "run", verbose=False)
 
 
 def test_a_study_begins_at_the_evaluation_and_ends_without_information(run):

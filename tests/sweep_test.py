@@ -17,14 +17,16 @@ from mcr_jax import config as configs
 from mcr_jax import evaluators
 from mcr_jax.errors import DamagedCheckpoint, Interrupted, UserError
 from mcr_jax.runs import workspace, writer
+from mcr_jax.runs.checkpoint import Checkpoints
+from mcr_jax.runs.fit import fit
 from mcr_jax.runs.run import load_run
+from mcr_jax.runs.trainer import Trainer
 from mcr_jax.sweeps import points, run, table, together
 from mcr_jax.sweeps.points import Sweep
-from mcr_jax.training import loop
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "configs"
 NUMBERS = [
-  {"name": "decayed", "optim.lr": 2e-2, "optim.weight_decay": 0.1, "loss.gamma": 0.5},
+  {"name": "decayed", "optim.lr": 2e-2, "optim.weight_decay": 0.1},
   {"name": "slow", "optim.lr": 3e-3},
   {"name": "wild", "optim.lr": 1e30},
 ]
@@ -71,7 +73,7 @@ def done(tmp_path_factory):
 def test_a_member_of_a_program_is_the_run_that_it_would_have_been_alone(done):
   config, folder, _ = done
   (point,) = points.points(config, Sweep(NUMBERS[1:2]))
-  loop.train(point.config, folder / "alone", verbose=False)
+  fit(point.config, folder / "alone", verbose=False)
   member, alone = folder / "all" / "slow", folder / "alone"
   ours, theirs = (writer.read(f / "metrics.jsonl") for f in (member, alone))
   assert len(ours) == len(theirs)
@@ -88,7 +90,7 @@ def test_a_member_of_a_program_is_the_run_that_it_would_have_been_alone(done):
     one, other = (load_run(f, checkpoint=kind).variables for f in (member, alone))
     jax.tree.map(same, one, other)
   # Down to the paths of the checkpoint, so that anything that reads the one reads both.
-  trees = [loop.Checkpoints(f).restore_last().tree for f in (member, alone)]
+  trees = [Checkpoints(f).restore_last().tree for f in (member, alone)]
   assert jax.tree.structure(trees[0]) == jax.tree.structure(trees[1])
 
 
@@ -121,7 +123,7 @@ def test_a_point_that_diverges_is_set_aside(done):
 
 def test_a_sweep_that_is_done_trains_nothing(done, monkeypatch):
   config, folder, rows = done
-  monkeypatch.setattr(loop.Trainer, "__init__", lambda *_, **__: pytest.fail("trains"))
+  monkeypatch.setattr(Trainer, "__init__", lambda *_, **__: pytest.fail("trains"))
   again = run.sweep(config, Sweep(NUMBERS), folder / "all", verbose=False)
   assert [row.value for row in again][:2] == [row.value for row in rows][:2]
   with pytest.raises(UserError, match="another config.*optim.lr: 0.003 -> 0.002"):
@@ -205,7 +207,7 @@ def test_points_share_a_program_where_only_numbers_differ(tmp_path):
     {"optim.lr": 1e-3, "model.relu_dropout": 0.5},
     {"model.num_layers": 2},
     {"data.modality_dropout": 0.1},
-    {"model.num_layers": 2, "loss.gamma": 0.1},
+    {"model.num_layers": 2, "optim.weight_decay": 0.3},
     {"data.modality_dropout": 0.2},
     {"optim.weight_decay": 0.1},
   ]
@@ -213,7 +215,7 @@ def test_points_share_a_program_where_only_numbers_differ(tmp_path):
   names = lambda most: [[p.name for p in g] for g in together.groups(found, most)]
   assert names(30) == [
     ["lr=0.001,relu_dropout=0.5", "weight_decay=0.1"],
-    ["num_layers=2", "num_layers=2,gamma=0.1"],
+    ["num_layers=2", "num_layers=2,weight_decay=0.3"],
     ["modality_dropout=0.1", "modality_dropout=0.2"],
   ]
   assert all(len(group) == 1 for group in names(3))

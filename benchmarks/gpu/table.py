@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import table_row
 from mcr_jax import config
-from mcr_jax.training.loop import train
+from mcr_jax.runs.fit import fit
 
 # Case -> seconds that the row may take on an H100.
 TARGETS = {"aligned_full": 30, "unaligned_real": 60, "unaligned_full": 120}
@@ -65,7 +65,7 @@ def timed(clips, model, seeds, epochs, size, buckets, target):
       }
     )
     began = time.perf_counter()
-    train(settings, f"{folder}/run", verbose=False)
+    fit(settings, f"{folder}/run", verbose=False)
     wall = time.perf_counter() - began
     lines = pathlib.Path(folder, "run", "metrics.jsonl").read_text().splitlines()
   seconds = [json.loads(line)["seconds"] for line in lines]

@@ -16,7 +16,7 @@ from mcr_jax import visualize
 from mcr_jax.data import npz, schedule
 from mcr_jax.data.load import lengths_of
 from mcr_jax.runs.run import Run
-from mcr_jax.training.loop import Trainer
+from mcr_jax.runs.trainer import Trainer
 from protocols import corpora, runs, tables
 
 GAMMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)

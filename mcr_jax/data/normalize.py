@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,15 @@ class Normalizer:
         )
     return cls(mean, std, float(clip), tuple(notes))
 
+  @classmethod
+  def of(cls, group: Any, dataset: Dataset) -> "Normalizer":
+    """As the `data` group of a config says; the identity where it is switched off."""
+    if group.normalize:
+      return cls.fit(dataset, clip=group.clip or np.inf)
+    widths = {m: x.width for m, x in dataset.modalities.items()}
+    zeros = {m: np.zeros(n) for m, n in widths.items()}
+    return cls(zeros, {m: np.ones(n) for m, n in widths.items()}, np.inf)
+
   def apply(self, name: str, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Standard scores of some steps of a modality; steps without data become 0.
 
@@ -63,23 +73,7 @@ class Normalizer:
         f"{name} has {values.shape[-1]} features a step; the training data had "
         f"{len(mean)}."
       )
-    scores = values - mean
-    scores /= std
-    np.clip(scores, -self.clip, self.clip, out=scores)
-    # Not a product: a hole may hold NaN.
-    scores[~mask] = 0
-    return scores
-
-  def apply_all(self, dataset: Dataset) -> Dataset:
-    """The whole data set in standard scores, in memory."""
-    self.check(dataset)
-    modalities = {}
-    for name, modality in dataset.modalities.items():
-      scores = np.empty(modality.values.shape, np.float32)
-      for rows in chunks(modality.values):
-        scores[rows] = self.apply(name, modality.values[rows], modality.mask[rows])
-      modalities[name] = dataclasses.replace(modality, values=scores)
-    return dataclasses.replace(dataset, modalities=modalities)
+    return standard_scores(values, mask, mean, std, self.clip)
 
   def check(self, dataset: Dataset) -> None:
     """Raises a UserError where a data set is not made like the training data."""
@@ -94,11 +88,6 @@ class Normalizer:
           f"{dataset.source}: {name} has {modality.width} features a step; the "
           f"training data had {len(self.mean[name])}."
         )
-
-  @property
-  def widths(self) -> dict[str, int]:
-    """Modality -> features a step."""
-    return {name: len(mean) for name, mean in self.mean.items()}
 
   def save(self, path: str | os.PathLike) -> None:
     """Writes `<m>_mean`, `<m>_std` and `clip` to an .npz file."""
@@ -121,6 +110,23 @@ class Normalizer:
         f"and '<m>_std', but has {', '.join(arrays)}."
       )
     return cls(mean, std, float(arrays["clip"]))
+
+
+def standard_scores(values: Any, mask: Any, mean: Any, std: Any, clip: float) -> Any:
+  """(x - mean) / std cut at +-clip, and 0 where there is no data: on host or device.
+
+  Args:
+    values: (..., D), of NumPy or of JAX.
+    mask: (...), True on real steps.
+    mean, std: (D,). On a device both are arguments of its program: XLA would multiply
+      by the inverse of a constant.
+    clip: in standard deviations.
+  """
+  xp = values.__array_namespace__()
+  wide = (1,) * (values.ndim - 1) + (-1,)
+  scores = (values - mean.reshape(wide)) / std.reshape(wide)
+  # Not a product: a hole may hold NaN.
+  return xp.where(mask[..., None], xp.clip(scores, -clip, clip), 0)
 
 
 def _statistics(values, steps):

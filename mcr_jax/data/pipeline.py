@@ -10,48 +10,42 @@ import os
 import sys
 import weakref
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from mcr_jax.data.normalize import Normalizer
+from mcr_jax.data.batches import Source, assemble
 from mcr_jax.data.schedule import Bounds, Schedule
-from mcr_jax.data.schema import Dataset
-from mcr_jax.data.stream import WAITING, WORKERS, Gather, lower_priority
+from mcr_jax.data.stream import WAITING, WORKERS, lower_priority
 from mcr_jax.errors import UserError
 
 
 def batches(
-  dataset: Dataset,
-  schedule: Schedule,
-  buckets: Sequence[Bounds],
-  normalizer: Normalizer | None,
-  *,
-  start: int = 0,
-  share: slice = slice(None),
-) -> Iterator[dict[str, np.ndarray]]:
+  source: Source, schedule: Schedule, buckets: Sequence[Bounds], *, start: int = 0
+) -> Iterator[dict[str, Any]]:
   """As `stream.batches`.
 
   Raises:
     UserError: TensorFlow is not installed.
   """
   tf = _tensorflow()
-  gather = Gather(dataset, buckets, normalizer)
-  steps = schedule.bucket[start:], schedule.rows[:, start:, share].swapaxes(0, 1)
+  # An empty batch has the names and types of all others.
+  names, arrays = _flat(assemble(source, schedule.rows[:, 0, :0], buckets[0]))
+  types = [tf.as_dtype(array.dtype) for array in arrays]
+  steps = schedule.bucket[start:], schedule.rows[:, start:].swapaxes(0, 1)
   # TensorFlow keeps a function for as long as the process lives; the data set must
   # not stay with it.
-  reference = weakref.ref(gather)
-
+  reference = weakref.ref(source)
   failures = []
 
   def load(bucket, rows):
     lower_priority()
     try:
-      return reference()(bucket, rows)
+      return _flat(assemble(reference(), rows, buckets[bucket]))[1]
     except Exception as error:
       failures.append(error)
       raise
 
-  types = [tf.as_dtype(kind) for kind in gather.types.values()]
   pipeline = (
     tf.data.Dataset.from_tensor_slices(steps)
     .map(
@@ -61,13 +55,32 @@ def batches(
     )
     .prefetch(WAITING)
   )
-  return _named(gather, pipeline.as_numpy_iterator(), failures)
+  return _named(source, names, pipeline.as_numpy_iterator(), failures)
 
 
-def _named(gather: Gather, arrays, failures: list[Exception]):
-  """The batches by name; what broke one as it was, not as TensorFlow's."""
+def _flat(batch: dict[str, Any]) -> tuple[list[tuple[str, str]], list[np.ndarray]]:
+  """(group, name) of every array of a batch, and the arrays."""
+  flat = {}
+  for group, value in batch.items():
+    parts = value if isinstance(value, dict) else {"": value}
+    flat |= {(group, name): part for name, part in parts.items() if part is not None}
+  return list(flat), list(flat.values())
+
+
+def _named(source, names, batches, failures: list[Exception]):
+  """The batches by name; what broke one as it was, not as TensorFlow's.
+
+  Holding `source` keeps it alive for as long as somebody iterates.
+  """
   try:
-    yield from map(gather.named, arrays)
+    for arrays in batches:
+      batch = {"x": {}, "mask": {}, "label": None, "more": {}}
+      for (group, name), array in zip(names, arrays, strict=True):
+        if name:
+          batch[group][name] = array
+        else:
+          batch[group] = array
+      yield batch
   except Exception as error:
     raise (failures[0] if failures else error) from None
 

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from mcr_jax.data.schema import Dataset
+from mcr_jax.data.schema import Dataset, Modality
 from mcr_jax.errors import UserError, choose
 
 UNITS = ("utterance", "dialogue")
@@ -161,3 +161,25 @@ def _modality_labels(dataset: Dataset) -> dict[str, np.ndarray]:
       values = np.where(known, column.values, labels).astype(labels.dtype)
       found[f"label_{column.modality}"] = values
   return found
+
+
+def pooled(dataset: Dataset) -> Dataset:
+  """The data set with one vector an utterance: sequences averaged over real steps.
+
+  What a model of dialogues reads; an utterance without a real step misses the modality.
+  """
+  modalities, notes = {}, []
+  for name, modality in dataset.modalities.items():
+    if not modality.vector:
+      notes.append(f"{name}: the steps of every turn are averaged.")
+    modalities[name] = modality if modality.vector else _averaged(modality)
+  return dataclasses.replace(dataset, modalities=modalities).noted(*notes)
+
+
+def _averaged(modality: Modality) -> Modality:
+  count = len(modality)
+  owner = np.repeat(np.arange(count), modality.lengths)[modality.mask]
+  steps = np.bincount(owner, minlength=count)
+  sums = np.zeros((count, modality.width))
+  np.add.at(sums, owner, modality.values[modality.mask])
+  return Modality.from_vectors(sums / np.maximum(steps, 1)[:, None], steps > 0)

@@ -11,12 +11,14 @@ from mcr_jax.contract import Spec
 from mcr_jax.data.load import check_fits, digest
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset
+from mcr_jax.data.units import Units
 from mcr_jax.errors import UserError
 from mcr_jax.runs import workspace
 from mcr_jax.runs.checkpoint import Checkpoints
+from mcr_jax.runs.inputs import unit_of
 from mcr_jax.runs.run import Run, load_run
+from mcr_jax.runs.spec import spec_of
 from mcr_jax.runs.writer import describe
-from mcr_jax.training import setup
 
 
 @dataclasses.dataclass
@@ -24,13 +26,13 @@ class Origin:
   """What is settled before a model is built.
 
   Attributes:
-    shape: of the data that the model accepts.
+    spec: of the data that the model accepts.
     normalizer: of the features.
     facts: of run.json.
     pretrained: the run whose weights this one starts from.
   """
 
-  shape: Spec
+  spec: Spec
   normalizer: Normalizer
   facts: dict[str, Any]
   pretrained: Run | None
@@ -65,11 +67,12 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
   if pretrained is not None:
     pretrained.check_features(dataset)
     _check_normalization(config, pretrained)
-    room = {**pretrained.shape.lengths, **room}
-  shape = setup.spec_of(dataset, room, config.evals.metrics)
-  check_fits(dataset, shape.lengths)
+    room = {**pretrained.spec.lengths, **room}
+  units = Units.of(dataset, unit_of(config))
+  spec = spec_of(dataset, units, room, config.evals.metrics)
+  check_fits(dataset, spec.lengths)
   normalizer = (
-    pretrained.normalizer if pretrained else setup.normalizer_of(config, dataset)
+    pretrained.normalizer if pretrained else Normalizer.of(config.data, dataset)
   )
   notes = [*dataset.notes, *normalizer.notes]
   if pretrained and config.data.normalize:
@@ -78,10 +81,10 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
     "format": FORMAT,
     **describe(),
     "data": {"digest": own, "source": dataset.source, "notes": notes},
-    "shape": shape.to_json(),
+    "shape": spec.to_json(),
     "seeds": list(seeds),
   }
-  return Origin(shape, normalizer, facts, pretrained)
+  return Origin(spec, normalizer, facts, pretrained)
 
 
 def _check_normalization(config: ConfigDict, pretrained: Run) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,22 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
-from mcr_jax import evaluators, fields
+from mcr_jax import evaluators
 from mcr_jax.contract import Batch, Spec, flatten
-from mcr_jax.data import batches, load, schedule
+from mcr_jax.data import batches, load
 from mcr_jax.data.checks import validate
 from mcr_jax.data.labels import as_task
 from mcr_jax.data.load import check_fits, digest, impute_nonfinite
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset
+from mcr_jax.data.units import Units
 from mcr_jax.errors import UserError
 from mcr_jax.hosts import mesh as meshes
-from mcr_jax.runs import workspace
+from mcr_jax.runs import inputs, workspace
 from mcr_jax.runs.checkpoint import Checkpoints
-from mcr_jax.training import setup
 from mcr_jax.training.programs import Programs
+from mcr_jax.training.recipe import Recipe
+from mcr_jax.training.samples import Samples
 
 KINDS = ("best", "last")
 
@@ -47,7 +49,7 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
   facts = workspace.facts(workdir)
   try:
     config = configs.saved((workdir / "config.json").read_text("utf-8"), facts)
-    shape = Spec.from_json(facts["shape"])
+    spec = Spec.from_json(facts["shape"])
   except FileNotFoundError as error:
     raise UserError(f"{workdir} holds no run: {error.filename} is missing.") from None
   except (ValueError, KeyError, TypeError) as error:
@@ -63,11 +65,11 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
   tree = restored.tree if checkpoint == "best" else restored.tree["state"]
   variables = (tree["params"], tree.get("stats", {}))
   seeds = tuple(facts["seeds"])
-  _check_model(variables, config, shape, seeds, workdir)
+  _check_model(variables, config, spec, seeds, workdir)
   return Run(
     workdir,
     config,
-    shape,
+    spec,
     normalizer,
     jax.device_put(variables),
     seeds,
@@ -83,7 +85,7 @@ class Run:
   Attributes:
     workdir: folder of the run.
     config: that it was trained with.
-    shape: of the data that it accepts.
+    spec: of the data that it accepts.
     normalizer: by the statistics of its training split.
     variables: (params, other collections), a leading seed axis on every array.
     seeds: their numbers.
@@ -93,7 +95,7 @@ class Run:
 
   workdir: Path
   config: ConfigDict
-  shape: Spec
+  spec: Spec
   normalizer: Normalizer
   variables: tuple[Any, Any]
   seeds: tuple[int, ...]
@@ -111,38 +113,40 @@ class Run:
         for, or data of the run that is no longer what it was trained on.
     """
     if isinstance(source, Dataset):
-      numbers = self.shape.task == "regression"
+      numbers = self.spec.task == "regression"
       dataset = as_task(source, "regression") if numbers else source
       dataset = impute_nonfinite(
         validate(dataset, labels, ()), self.config.data.nonfinite
       )
     elif source is None:
-      dataset = setup.read_data(self.config)
+      dataset = inputs.read_data(self.config)
       if self.digest not in ("", digest(dataset)):
         raise UserError(
           f"{dataset.source} has changed since {self.workdir} was trained on it. To "
           "use it all the same, give it as another data set (--input)."
         )
     else:
-      group = fields.plain(self.config.data) | {"path": os.fspath(source)}
-      group["modalities"] = tuple(self.shape.lengths)
-      dataset = load(group, for_training=labels, splits=(), widths=self.shape.widths)
+      group = configs.plain(self.config.data) | {"path": os.fspath(source)}
+      group["modalities"] = tuple(self.spec.lengths)
+      dataset = load(group, for_training=labels, splits=(), widths=self.spec.widths)
+    if source is not None:
+      dataset = inputs.as_samples(dataset, self.spec.unit)
     self.check_features(dataset)
-    check_fits(dataset, self.shape.lengths)
+    check_fits(dataset, self.spec.lengths)
     return self._with_its_labels(dataset) if labels else dataset
 
   def check_features(self, dataset: Dataset) -> None:
     """Raises UserError where modalities or widths are not those of the training."""
     widths = {m: x.width for m, x in dataset.modalities.items()}
-    if widths != dict(self.shape.widths):
+    if widths != dict(self.spec.widths):
       raise UserError(
         f"{dataset.source} has features {widths}; the run {self.workdir} was trained "
-        f"on {dict(self.shape.widths)}."
+        f"on {dict(self.spec.widths)}."
       )
 
   def _with_its_labels(self, dataset: Dataset) -> Dataset:
-    dataset = as_task(dataset, self.shape.task)
-    known, found = self.shape.class_names, tuple(map(str, dataset.class_names))
+    dataset = as_task(dataset, self.spec.task)
+    known, found = self.spec.class_names, dataset.class_names
     if known and found and known != found:
       raise UserError(
         f"{dataset.source} has the classes {', '.join(found)}; the run {self.workdir} "
@@ -158,36 +162,50 @@ class Run:
       batch_size: that of the evaluation where 0.
     """
     dataset = self.read(source)
-    lengths = {m: dataset.modalities[m].lengths for m in self.shape.lengths}
-    count = self.config.data.buckets
-    buckets = schedule.make_buckets(lengths, self.shape.lengths, count)
-    rows = np.arange(len(dataset))
-    train = self.config.train
-    size = batch_size or train.eval_batch_size or train.batch_size
-    plan = schedule.fixed_schedule(
-      rows, schedule.assign(lengths, buckets), min(size, len(rows))
+    samples = self._samples(dataset, batch_size)
+    plan = samples.in_order(np.arange(len(samples.bucket)))
+    program = self._programs.predict
+    found = (
+      np.asarray(program(self.variables, batch))
+      for batch in self._batches(dataset, samples, plan)
     )
-    parts = [
-      np.asarray(self._programs.predict(self.variables, batch))
-      for batch in _host_batches(dataset, plan, buckets, self.normalizer)
-    ]
-    return plan.in_order(np.concatenate(parts, 1), rows)
+    return samples.by_utterance(plan, found, np.arange(len(dataset)))
+
+  def _samples(self, dataset: Dataset, size: int = 0) -> Samples:
+    units = Units.of(dataset, self.spec.unit)
+    found = Samples.of(dataset, units, self.spec, self.config)
+    size = min(size or found.eval_size, len(found.bucket))
+    return dataclasses.replace(found, eval_size=size)
+
+  def _batches(self, dataset, samples: Samples, plan) -> Iterator[Batch]:
+    """The batches of a plan, in standard scores and without labels."""
+    columns = batches.columns_of(dataset, samples.units, labels=False)
+    source = batches.Host(dataset.modalities, columns, samples.units)
+    for bucket, rows in zip(plan.bucket, plan.rows[0], strict=True):
+      arrays = batches.assemble(source, rows, samples.buckets[bucket])
+      arrays["x"] = {
+        m: self.normalizer.apply(m, x, arrays["mask"][m])
+        for m, x in arrays["x"].items()
+      }
+      # Rows of another data set are none of those that the model may remember.
+      index = np.full_like(arrays["more"]["index"], -1)
+      yield Batch(**arrays | {"more": arrays["more"] | {"index": index}})
 
   def outputs(self, source: Any = None, *, samples: int = 1) -> dict[str, np.ndarray]:
     """Every intermediate of the first samples by name, each with a seed axis."""
     dataset = self.read(source)
-    rows = np.arange(min(samples, len(dataset)))
-    bounds = tuple(self.shape.lengths.items())
-    batch = batches.arrays(dataset, rows, bounds, self.normalizer)
-    batch.pop("label", None)
-    model = setup.build_model(self.config, self.shape)
+    whole = self._samples(dataset, samples)
+    rows = np.arange(min(samples, len(whole.bucket)))
+    bounds = dataclasses.replace(whole, buckets=whole.buckets[-1:], bucket=0 * rows)
+    (batch,) = self._batches(dataset, bounds, bounds.in_order(rows))
+    model = self._programs.recipe.model
 
     def one(params, stats, batch):
-      return model.apply({"params": params, **stats}, batch).intermediates
+      output = model.apply({"params": params, **stats}, batch, train=False)
+      return flatten(output.intermediates)
 
     program = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
-    found = program(*self.variables, Batch.of(batch))
-    return jax.tree.map(np.asarray, flatten(found))
+    return jax.tree.map(np.asarray, program(*self.variables, batch))
 
   def evaluate(
     self, split: str = "test", source: Any = None, *, write: bool = True
@@ -203,39 +221,44 @@ class Run:
     """
     dataset = self.read(source, labels=True)
     rows = dataset.indices(split)
+    if dataset.label_mask is not None:
+      rows = rows[dataset.label_mask[rows]]
     if not len(rows):
       raise UserError(f"{dataset.source} has no sample in the split {split!r}.")
-    part = dataset.select(rows)
-    predictions = self.predict(part)
-    results = self.summarise(part.labels, predictions)
+    # With what else is of the split: turns without a label are context.
+    part = dataset.select(dataset.indices(split))
+    scored = np.isin(dataset.indices(split), rows)
+    predictions = self.predict(part)[:, scored]
+    ids, labels = part.ids[scored], part.labels[scored]
+    results = self.summarise(labels, predictions)
     if write and source is None:
-      evaluators.write(self.workdir, split, results, part.ids, part.labels, predictions)
+      evaluators.write(self.workdir, split, results, ids, labels, predictions)
     return results
 
   def summarise(self, labels: np.ndarray, predictions: np.ndarray):
     """The results of predictions (S, N, *outputs) against labels (N, ...)."""
     return evaluators.summarise(
-      self.shape.scheme,
+      self.spec.scheme,
       predictions,
       labels,
-      self.shape.class_names,
+      self.spec.class_names,
       self.seeds,
-      target_names=self.shape.target_names,
+      target_names=self.spec.target_names,
       checkpoint=self.checkpoint,
     )
 
   @functools.cached_property
   def _programs(self) -> Programs:
     # Kept, so that a second call with the same shapes compiles nothing.
-    mesh = meshes.make(1, 1)
-    return Programs(setup.build_model(self.config, self.shape), self.config, mesh)
+    model = inputs.build_model(self.config, self.spec)
+    return Programs(Recipe.of(model, self.config), meshes.make(1, 1))
 
 
-def _check_model(variables, config, shape, seeds, workdir) -> None:
+def _check_model(variables, config, spec, seeds, workdir) -> None:
   """Raises UserError where the variables are not those of the config's model."""
-  wanted = setup.shapes(config, shape)
+  wanted = _shapes_of_model(config, spec)
   wanted = {path: (len(seeds), *size) for path, size in wanted.items()}
-  found = setup.shapes_of(variables)
+  found = _shapes(variables)
   differing = [
     f"{path}: {found.get(path, 'absent')} saved, {wanted.get(path, 'absent')} expected"
     for path in sorted({*wanted, *found})
@@ -248,8 +271,16 @@ def _check_model(variables, config, shape, seeds, workdir) -> None:
     )
 
 
-def _host_batches(dataset, plan, buckets, normalizer) -> Iterator[Mapping]:
-  for bucket, rows in zip(plan.bucket, plan.rows[0], strict=True):
-    batch = batches.arrays(dataset, rows, buckets[bucket], normalizer)
-    batch.pop("label", None)
-    yield batch
+def _shapes_of_model(config: ConfigDict, spec: Spec) -> dict[str, tuple[int, ...]]:
+  """The shape of every variable of one seed of a run, by path."""
+  model = inputs.build_model(config, spec)
+  init = lambda batch: model.init(jax.random.key(0), batch, train=False)
+  variables = jax.eval_shape(init, spec.example())
+  params = variables.pop("params")
+  return _shapes((params, variables))
+
+
+def _shapes(variables) -> dict[str, tuple[int, ...]]:
+  """The shape of every array of (params, other collections), by path."""
+  leaves = jax.tree_util.tree_leaves_with_path(variables)
+  return {jax.tree_util.keystr(path[1:]): leaf.shape for path, leaf in leaves}

@@ -1,14 +1,17 @@
 """Starting from the weights of another run."""
 
+import re
+
 import jax
 import numpy as np
 from jax.tree_util import keystr
 
+from mcr_jax.contract import Spec
 from mcr_jax.errors import UserError
-from mcr_jax.training.optim import HEADS
+from mcr_jax.training.optim import path_name
 
 
-def start_from(before, state, shape):
+def start_from(before, state, spec: Spec, head: str):
   """The state with the parameters of a trained run.
 
   Seeds are taken one for one, or one source seed serves all. The last fully connected
@@ -18,7 +21,8 @@ def start_from(before, state, shape):
   Args:
     before: the `Run` to start from.
     state: fresh, with a leading seed axis.
-    shape: of the new run's data.
+    spec: of the new run's data.
+    head: pattern of the last fully connected layer, see `contract.Card`.
   Raises:
     UserError: names what does not fit, with both shapes.
   """
@@ -29,19 +33,18 @@ def start_from(before, state, shape):
       "them one for one, or a single one for all."
     )
   # Layers read modalities side by side, and would read the wrong one.
-  orders = [list(x.lengths) for x in (before.shape, shape)]
+  orders = [list(x.lengths) for x in (before.spec, spec)]
   if orders[0] != orders[1]:
     raise UserError(
       f"train.init_from={before.workdir} has the modalities {', '.join(orders[0])}, in "
       f"this order; this run has {', '.join(orders[1])}. data.modalities sets it."
     )
   said = lambda x: (x.task, tuple(x.outputs), tuple(x.class_names))
-  other_task = said(before.shape) != said(shape)
+  other_task = said(before.spec) != said(spec)
   wrong = []
 
   def choose(path, new, old):
-    names = tuple(str(part.key) for part in path)
-    if other_task and names[:-1] in HEADS:
+    if other_task and re.fullmatch(head, path_name(path)):
       return new
     if old is None or old.shape[1:] != new.shape[1:]:
       had = "nothing" if old is None else old.shape[1:]

@@ -15,11 +15,11 @@ from ml_collections import ConfigDict
 
 from mcr_jax.errors import Interrupted, NonFiniteLoss, UserError
 from mcr_jax.runs import workspace
+from mcr_jax.runs.fit import fit
 from mcr_jax.runs.run import load_run
 from mcr_jax.sweeps import points, table
 from mcr_jax.sweeps import together as fused
 from mcr_jax.sweeps.points import Point, Sweep
-from mcr_jax.training import loop
 
 
 def sweep(
@@ -114,7 +114,7 @@ def _train(part: Sequence[Point], workdir: Path, resume: bool, verbose: bool) ->
     return
   (point,) = part
   try:
-    loop.train(point.config, workdir / point.name, resume=resume, verbose=verbose)
+    fit(point.config, workdir / point.name, resume=resume, verbose=verbose)
   except NonFiniteLoss as error:
     message = str(error).rstrip(".")
     fused.mark_diverged(workdir / point.name, message)

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from mcr_jax import evaluators, fields, metrics
+from mcr_jax import config as configs
+from mcr_jax import evaluators, metrics
+from mcr_jax.data.schema import SPLITS
 from mcr_jax.errors import UserError
 from mcr_jax.evaluators import MetricResult, render
 from mcr_jax.runs import writer
@@ -92,7 +94,7 @@ def text(rows: Sequence[Row], chosen: Row | None) -> str:
   """One block a split: a line a point, a column a metric, * at the best point."""
   monitor = rows[0].point.config.train.monitor
   parts = []
-  for split in fields.SPLITS:
+  for split in SPLITS:
     shown = [row for row in rows if split in row.scores or row.diverged]
     names = _metrics(rows, split)
     # Without a column of its own, what decides would not be seen.
@@ -131,7 +133,7 @@ def write(
     {
       "name": row.point.name,
       "best": row is chosen,
-      "overrides": fields.plain(row.point.overrides),
+      "overrides": configs.plain(row.point.overrides),
       "seeds": list(row.point.config.seeds),
       "epochs": list(row.epochs),
       "value": row.value,
@@ -152,7 +154,7 @@ def write(
 def _csv_rows(rows: Sequence[Row], chosen: Row | None) -> list[list[Any]]:
   """A line a point: its overrides, then mean and deviation of every metric."""
   paths = list(dict.fromkeys(path for row in rows for path in row.point.overrides))
-  known = [(s, name) for s in fields.SPLITS for name in _metrics(rows, s, every=True)]
+  known = [(s, name) for s in SPLITS for name in _metrics(rows, s, every=True)]
   head = ["point", "best", "seeds", "diverged", *paths, "chosen_by"]
   for split, name in known:
     head += [f"{split}/{name}", f"{split}/{name} std"]

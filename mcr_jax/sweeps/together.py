@@ -1,6 +1,6 @@
 """Points that differ only in numbers, as members of one program beside the seeds.
 
-Such numbers (`training.step.HYPER`, dropout rates) are arguments of the program, one
+Such numbers (`training.recipe.numbers_of`) are arguments of the program, one
 for each member. The group is a run of its own in a hidden folder, with checkpoints;
 when it is done, every point gets the folder that training it alone would have left.
 """
@@ -20,17 +20,17 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
-from mcr_jax import evaluators, fields
+from mcr_jax import evaluators, models
 from mcr_jax.evaluators import Evaluation
 from mcr_jax.files import digest
 from mcr_jax.hosts import mesh as meshes
 from mcr_jax.runs import workspace, writer
 from mcr_jax.runs.checkpoint import Checkpoints, remove
 from mcr_jax.runs.run import Run
+from mcr_jax.runs.trainer import Trainer
 from mcr_jax.sweeps.points import Point
 from mcr_jax.training import optim
-from mcr_jax.training.loop import Trainer
-from mcr_jax.training.step import HYPER
+from mcr_jax.training.recipe import numbers_of
 
 FOLDER = ".together"
 DIVERGED = "diverged.json"
@@ -57,7 +57,7 @@ def train(
     points: of one group.
     workdir: of the sweep.
     resume: go on with an unfinished group.
-    verbose: as in `training.loop.train`.
+    verbose: as in `runs.fit.fit`.
   """
   folder = group_folder(points, workdir)
   status = workspace.status(folder, points[0].config, resume)
@@ -144,13 +144,17 @@ class Group(Trainer):
     self.members = {
       point: slice(i * count, (i + 1) * count) for i, point in enumerate(points)
     }
-    values = [fields.flatten(point.config) for point in points]
+    values = [configs.flatten(point.config) for point in points]
     differing = [name for name in values[0] if len({repr(v[name]) for v in values}) > 1]
-    hyper = {name: np.repeat([v[name] for v in values], count) for name in differing}
+    numbers = {name: np.repeat([v[name] for v in values], count) for name in differing}
     self._lost = folder / DIVERGED
     self.diverged = read_json(self._lost, dict) if self._lost.is_file() else {}
     super().__init__(
-      first, folder, seeds=first.seeds * len(points), hyper=hyper, verbose=verbose
+      first,
+      folder,
+      seeds=first.seeds * len(points),
+      numbers=numbers,
+      verbose=verbose,
     )
 
   def begin(self, *, resume: bool = False) -> None:
@@ -160,19 +164,19 @@ class Group(Trainer):
 
   def _check_finite(self) -> None:
     """Stops the seeds of a point that diverged; the others go on."""
-    steps = meshes.fetch(self.state.tally["bad_step"])
+    loop, steps = self.loop, self.loop.bad_steps()
     for point, members in self.members.items():
       bad = np.flatnonzero(steps[members] >= 0)
       if len(bad) and point.name not in self.diverged:
         step = int(steps[members][bad].min())
-        where = f"epoch {step // self.steps + 1}, step {step % self.steps + 1}"
+        where = f"epoch {step // loop.steps + 1}, step {step % loop.steps + 1}"
         seeds = ", ".join(str(point.config.seeds[i]) for i in bad)
         message = f"the loss of seed {seeds} is not finite, first in {where}"
         self.diverged[point.name] = message
         self.writer.write_json(DIVERGED, self.diverged)
         self._say(f"{point.name}: {message}")
       if point.name in self.diverged:
-        self.selection["active"][members] = False
+        loop.selection["active"][members] = False
 
 
 def _part(point, members, trainer, run, entries, evaluations, workdir) -> None:
@@ -232,30 +236,31 @@ def _write_metrics(files: writer.Writer, entries: list[dict], members: slice) ->
 
 
 def _cut(tree: PyTree, members: slice) -> PyTree:
-  return jax.tree.map(lambda x: meshes.fetch(x)[members], tree)
+  cut = lambda x: (meshes.fetch(x) if isinstance(x, jax.Array) else x)[members]
+  return jax.tree.map(cut, tree)
 
 
 def _save(
   config: ConfigDict, trainer: Group, members: slice, checkpoints: Checkpoints
 ) -> None:
   """Both checkpoints, in the form that the point alone would have written."""
-  state = _cut(trainer.state, members)
-  transform = optim.transform(config.optim, config.optim.weight_decay)
+  loop = trainer.loop
+  state = _cut(loop.state, members)
+  recipe = loop.recipe
+  undecayed = recipe.model.card.undecayed
+  transform = optim.transform(config.optim, config.optim.weight_decay, undecayed)
   one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state.params)
   alone = jax.tree.structure(jax.eval_shape(transform.init, one))
   state = state.replace(
     opt=jax.tree.unflatten(alone, jax.tree.leaves(state.opt)),
-    hyper={name: state.hyper[name] for name in ("optim.lr", "loss.gamma")},
+    hyper={name: state.hyper[name] for name in recipe.numbers()},
   )
-  params, stats = _cut(trainer.best, members)
-  best = {"params": params, "stats": stats}
-  selection = {name: x[members] for name, x in trainer.selection.items()}
-  step = (trainer.epoch - 1) * trainer.steps + trainer.position
-  meta = {"epoch": trainer.epoch, "position": trainer.position}
-  epochs = selection["epoch"].tolist()
-  checkpoints.save_best(step, best, meta | {"epochs": epochs})
-  tree = {"state": state, "best": best, "selection": selection}
-  checkpoints.save_last(step, tree, meta)
+  tree = loop.tree() | {"state": state}
+  tree |= {name: _cut(tree[name], members) for name in ("best", "selection")}
+  meta = {"epoch": loop.epoch, "position": loop.position}
+  epochs = tree["selection"]["epoch"].tolist()
+  checkpoints.save_best(loop.done, tree["best"], meta | {"epochs": epochs})
+  checkpoints.save_last(loop.done, tree, meta)
 
 
 def _evaluate(run: Run, split: str, found: Evaluation, members: slice) -> None:
@@ -266,17 +271,17 @@ def _evaluate(run: Run, split: str, found: Evaluation, members: slice) -> None:
 
 def _program(config: ConfigDict) -> str:
   """Equal for configs that one program can train."""
-  flat = fields.flatten(config)
+  flat = configs.flatten(config)
   if flat["train.init_from"]:
     # Weights are taken seed for seed, which members are not.
     return configs.to_json(config)
-  shared = {name: v for name, v in flat.items() if not _is_number(name, v)}
+  known = numbers_of(models.load(config.model.name))
+  number = lambda name, value: name in known and _may_differ(name, value)
+  shared = {name: v for name, v in flat.items() if not number(name, v)}
   # The numbers that cannot be told apart by value still say which fields there are.
   return json.dumps([shared, sorted(set(flat) - set(shared))])
 
 
-def _is_number(name: str, value) -> bool:
-  if name == "data.modality_dropout":
-    return value > 0  # without it, dropout draws from other keys
-  rate = name.startswith("model.") and name.endswith("dropout")
-  return name in HYPER or (rate and isinstance(value, float))
+def _may_differ(name: str, value: Any) -> bool:
+  # Without it, dropout draws from other keys.
+  return value > 0 if name == "data.modality_dropout" else True

@@ -1,85 +1,58 @@
 """How samples reach the device: all at once, or batch by batch.
 
 Both follow the same schedule and end in the same programs; a feed turns "these steps
-of this schedule" into calls.
+of this schedule" into calls, and yields the state after each.
 """
 
 import functools
-import importlib.util
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+import flax.struct
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
+from jaxtyping import PyTree
 
 from mcr_jax import allocator
+from mcr_jax.contract import Batch
 from mcr_jax.data import batches, stream
+from mcr_jax.data.normalize import Normalizer, standard_scores
 from mcr_jax.data.schedule import Bounds, Schedule
+from mcr_jax.data.schema import Modality
+from mcr_jax.data.units import Units
 from mcr_jax.hosts import mesh as meshes
-from mcr_jax.training import setup
+from mcr_jax.training.pace import Pace, Queue
 from mcr_jax.training.programs import Programs
 from mcr_jax.training.state import State
+from mcr_jax.training.step import Constants
 
-# Ctrl-C is answered between two calls, and calls wait for the device this often.
-SECONDS = 2.0
 # Batches to predict that may wait in the device's queue.
 AHEAD = 8
+# Bytes of a resident data set where the device does not say what it has.
+RESIDENT = 2 << 30
 
 
-class Pace:
-  """How many steps to send before waiting for the device."""
+@flax.struct.dataclass
+class OnDevice:
+  """A source of `data.batches` whose arrays are JAX's: padded, in standard scores."""
 
-  def __init__(self, limit: int):
-    """`limit` of config.train.steps_per_call; 0 leaves it to the clock."""
-    # Processes must make the same calls, and clocks differ; on a CPU they also
-    # deadlock where none waits for the others.
-    self.fixed = jax.process_count() > 1
-    self.most = limit or (8 if self.fixed else 1 << 20)
-    self.steps = self.most if self.fixed else 1
-    self._warm = set()
-    self.restart()
+  x: PyTree
+  mask: PyTree
+  columns: PyTree
+  members: PyTree
 
-  def restart(self) -> None:
-    """What came before, such as a validation, says nothing about the next steps."""
-    self._sent, self._since, self._compiled = 0, time.monotonic(), False
+  def features(self, name, rows, real, length):
+    """See `batches.Source`; what is longer than the length is cut."""
+    del real
 
-  def sent(self, state: State, count: int, program: object) -> None:
-    """Waits for the device if enough was sent, and learns how fast it is."""
-    self._sent += count
-    # The first call of a program compiles it: it says nothing about speed either.
-    self._compiled |= program not in self._warm
-    self._warm.add(program)
-    if self._sent < self.steps:
-      return
-    jax.block_until_ready(state.step)
-    if self._compiled:
-      allocator.release_fragments()
-    if not (self._compiled or self.fixed):
-      each = (time.monotonic() - self._since) / self._sent
-      self.steps = int(np.clip(SECONDS / max(each, 1e-6), 1, 4 * self.steps))
-      self.steps = min(self.steps, self.most)
-    self.restart()
+    def cut(array):
+      size = (length, *array.shape[2:])
+      begin = (0,) * len(size)
+      one = lambda i: jax.lax.dynamic_slice(array, (i, *begin), (1, *size))[0]
+      return jax.vmap(one)(rows.reshape(-1)).reshape(*rows.shape, *size)
 
-
-class Queue:
-  """At most two calls are with the device, one at work and one that waits.
-
-  Each holds its batches in memory; more would fill it with what is made too early.
-  """
-
-  def __init__(self):
-    self._before = None
-
-  def sent(self, state: State) -> None:
-    """Waits for the call before the one that gives `state`."""
-    if jax.process_count() > 1:
-      return  # `Pace` waits often enough, and for all of them
-    if self._before is not None:
-      jax.block_until_ready(self._before)
-    # The state itself is gone when the next call has it.
-    self._before = jnp.copy(state.step)
+    return cut(self.x[name]), cut(self.mask[name])
 
 
 class Resident:
@@ -88,64 +61,74 @@ class Resident:
   def __init__(
     self,
     programs: Programs,
-    dataset,
-    lengths: Mapping[str, int],
-    normalizer,
+    features: dict[str, Modality],
+    columns: Mapping[str, np.ndarray],
+    units: Units,
+    normalizer: Normalizer,
     buckets: tuple[Bounds, ...],
     pace: Pace,
   ):
-    """Takes the features out of the data set, so that they are not held twice."""
+    """`features` are handed over: each modality leaves the dict once it is placed."""
     self.programs, self.buckets, self.pace = programs, buckets, pace
-    normalizer.check(dataset)
-    self.data, self._example = {}, {}
-    for name, length in lengths.items():
-      modality = dataset.modalities.pop(name)
-      self._place(batches.whole(modality, name, length, normalizer))
-    if dataset.labels is not None:
-      self._place({"label": dataset.labels})
-    del modality
+    place = functools.partial(meshes.place, programs.mesh)
+    x, mask = {}, {}
+    lengths = {m: max(dict(b)[m] for b in buckets) for m in features}
+    for name in list(features):
+      values, real = batches.whole(features.pop(name), name, lengths[name], normalizer)
+      # On a CPU the device takes over the memory of an array; elsewhere it ends here.
+      x[name], mask[name] = place(values), place(real)
+      del values, real
+    members = place(units.members) if units.unit == "dialogue" else None
+    self.source = OnDevice(x, mask, place(dict(columns)), members)
     allocator.give_back()
 
-  def _place(self, host: dict[str, np.ndarray]) -> None:
-    # On a CPU the device takes over the memory of an array; elsewhere it ends here.
-    self.data |= meshes.place(self.programs.mesh, host)
-    self._example |= {name: array[:2].copy() for name, array in host.items()}
-
-  def example(self) -> dict[str, np.ndarray]:
-    """Two samples, for shapes."""
-    return self._example | {"weight": np.ones(2, np.float32)}
-
-  def train(
+  def steps(
     self,
     state: State,
     schedule: Schedule,
     start: int,
-    after: Callable[[State, int], None],
-  ) -> State:
-    """Runs the steps of a schedule from `start`; `after(state, position)` each call."""
-    rows = meshes.place(self.programs.mesh, schedule.rows)
+    constants: Constants,
+    *,
+    phase: int = 0,
+    capacity: int = 0,
+  ) -> Iterator[tuple[State, int]]:
+    """(state, position) after each call that runs steps of a schedule from `start`.
+
+    Args:
+      state: before the first step; its memory goes to the next one.
+      schedule: of one epoch.
+      start: position of the first step.
+      constants: arguments of the program.
+      phase: of the recipe.
+      capacity: steps that the program has room for, where runs of several sizes share
+        it.
+    """
+    room = max(capacity, len(schedule)) - len(schedule)
+    rows = np.pad(schedule.rows, ((0, 0), (0, room), (0, 0)))
+    rows = meshes.place(self.programs.mesh, rows)
     self.pace.restart()
     position = start
     while position < len(schedule):
       bucket = schedule.bucket[position]
       rest = schedule.bucket[position : position + self.pace.steps]
       count = int(np.argmin(np.append(rest == bucket, False)))
+      bounds = self.buckets[bucket]
       state = self.programs.run(
-        state, self.data, rows, position, count, bounds=self.buckets[bucket]
+        state, self.source, rows, position, count, constants, phase=phase, bounds=bounds
       )
       position += count
-      self.pace.sent(state, count, self.buckets[bucket])
-      after(state, position)
-    return state
+      self.pace.sent(state.step, count, (phase, bounds))
+      yield state, position
 
   def predictions(self, variables, schedule: Schedule) -> Iterator[np.ndarray]:
-    """(S, B, *outputs) of every batch of a schedule, in order."""
+    """(S, B, ...) of every batch of a schedule, in order."""
     sent = []
     for bucket, rows in zip(schedule.bucket, schedule.rows[0], strict=True):
       bounds = self.buckets[bucket]
-      sent.append(self.programs.predict_rows(variables, self.data, rows, bounds=bounds))
+      found = self.programs.predict_rows(variables, self.source, rows, bounds=bounds)
+      sent.append(found)
       if len(sent) % AHEAD == 0:
-        jax.block_until_ready(sent[-1])
+        jax.block_until_ready(found)
     yield from map(np.asarray, sent)
 
 
@@ -157,84 +140,100 @@ class Stream:
   """
 
   def __init__(
-    self, programs: Programs, dataset, normalizer, buckets, pace: Pace, pipeline: str
+    self,
+    programs: Programs,
+    source: batches.Host,
+    normalizer: Normalizer,
+    buckets: tuple[Bounds, ...],
+    pace: Pace,
+    pipeline: str,
   ):
-    self.programs, self.dataset, self.normalizer = programs, dataset, normalizer
-    self.batches = _pipeline(pipeline).batches
+    self.programs, self.source = programs, source
     self.buckets, self.pace = buckets, pace
-    normalizer.check(dataset)
-    self.scale = meshes.place(
-      programs.mesh,
-      {
-        m: (np.float32(normalizer.mean[m]), np.float32(normalizer.std[m]))
-        for m, _ in buckets[0]
-      },
-    )
-    scores = functools.partial(_scores, clip=normalizer.clip)
-    self.step = jax.jit(
-      lambda state, batch, scale: programs.step(state, scores(batch, scale)),
+    self._batches = _pipeline(pipeline).batches
+    names = source.modalities
+    numbers = {
+      m: (np.float32(normalizer.mean[m]), np.float32(normalizer.std[m])) for m in names
+    }
+    self._scale = meshes.place(programs.mesh, numbers)
+    scores = functools.partial(normalised, clip=normalizer.clip)
+    self._step = jax.jit(
+      lambda state, batch, scale, constants, phase: programs.step(
+        state, scores(batch, scale), constants, phase=phase
+      ),
+      static_argnums=4,
       donate_argnums=0,
       out_shardings=programs.by_seed,
     )
-    self.predict = jax.jit(
+    self._predict = jax.jit(
       lambda variables, batch, scale: programs.predict(variables, scores(batch, scale)),
       out_shardings=meshes.shard(programs.mesh),
     )
 
-  def example(self) -> dict[str, np.ndarray]:
-    """Two samples, for shapes."""
-    rows = np.arange(2)
-    return batches.arrays(self.dataset, rows, self.buckets[-1], self.normalizer)
-
-  def train(self, state, schedule, start, after) -> State:
-    """As `Resident.train`, one step a call."""
+  def steps(self, state, schedule, start, constants, *, phase=0, capacity=0):
+    """As `Resident.steps`, one step a call."""
+    del capacity
     seed = "seed" if self.programs.mesh.shape["seed"] > 1 else None
     self.pace.restart()
     queue = Queue()
-    source = self.batches(self.dataset, schedule, self.buckets, None, start=start)
-    for position, batch in enumerate(source, start + 1):
-      bucket = schedule.bucket[position - 1]
-      batch = meshes.place(self.programs.mesh, batch, P(seed, "data"))
-      state = self.step(state, batch, self.scale)
-      self.pace.sent(state, 1, self.buckets[bucket])
-      queue.sent(state)
-      after(state, position)
-    return state
+    source = self._batches(self.source, schedule, self.buckets, start=start)
+    for position, arrays in enumerate(source, start + 1):
+      bounds = self.buckets[schedule.bucket[position - 1]]
+      batch = meshes.place(self.programs.mesh, Batch(**arrays), P(seed, "data"))
+      state = self._step(state, batch, self._scale, constants, phase)
+      self.pace.sent(state.step, 1, (phase, bounds))
+      queue.sent(state.step)
+      yield state, position
 
-  def predictions(self, variables, schedule) -> Iterator[np.ndarray]:
-    """(S, B, *outputs) of every batch of a schedule, in order."""
-    source = self.batches(self.dataset, schedule, self.buckets, None)
-    for batch in source:
-      batch = {name: array[0] for name, array in batch.items()}
-      placed = meshes.place(self.programs.mesh, batch, P("data"))
-      yield np.asarray(self.predict(variables, placed, self.scale))
+  def predictions(self, variables, schedule):
+    """As `Resident.predictions`."""
+    for arrays in self._batches(self.source, schedule, self.buckets):
+      one = jax.tree.map(lambda x: x[0], Batch(**arrays))
+      placed = meshes.place(self.programs.mesh, one, P("data"))
+      yield np.asarray(self._predict(variables, placed, self._scale))
 
 
-def _scores(batch, scale, clip: float):
-  """As `Normalizer.apply`, on the device."""
-  batch = dict(batch)
-  for name, (mean, std) in scale.items():
-    mean, std = (x.reshape(*[1] * (batch[name].ndim - 1), -1) for x in (mean, std))
-    # The deviation is an argument: XLA would multiply by the inverse of a constant.
-    scores = jnp.clip((batch[name] - mean) / std, -clip, clip)
-    # A hole may hold NaN.
-    batch[name] = jnp.where(batch[f"{name}_mask"][..., None], scores, 0)
-  return batch
+def normalised(batch: Batch, scale: Mapping[str, Any], clip: float) -> Batch:
+  """A batch in standard scores; `scale` is modality -> (mean, std)."""
+  scores = {
+    m: standard_scores(x, batch.mask[m], *scale[m], clip) for m, x in batch.x.items()
+  }
+  return batch.replace(x=scores)
 
 
-def make_feed(programs, config, dataset, shape, normalizer, buckets):
-  """The feed that a config asks for, or that the size of the data asks for."""
-  pace = Pace(config.train.steps_per_call)
-  if setup.streams(config, dataset, shape, _budget(programs.mesh)):
-    return Stream(programs, dataset, normalizer, buckets, pace, config.data.pipeline)
-  return Resident(programs, dataset, shape.lengths, normalizer, buckets, pace)
+def make(
+  programs: Programs,
+  features: dict[str, Modality],
+  columns: Mapping[str, np.ndarray],
+  units: Units,
+  normalizer: Normalizer,
+  buckets: tuple[Bounds, ...],
+) -> Resident | Stream:
+  """The feed that a config asks for, or that the size of the data asks for.
+
+  Args:
+    programs: that it calls.
+    features: handed over, so that a resident feed holds nothing twice.
+    columns: of `batches.columns_of`.
+    units: the samples.
+    normalizer: of the features.
+    buckets: bounds of batches, the longest last.
+  """
+  group, mesh = programs.recipe.config.data, programs.mesh
+  pace = Pace(programs.recipe.config.train.steps_per_call)
+  lengths = {m: n for m, n in buckets[-1] if m in features}
+  stream = group.placement == "stream"
+  if group.placement == "auto":
+    stream = batches.resident_bytes(features, lengths) > _budget(mesh)
+  if stream:
+    source = batches.Host(features, columns, units)
+    return Stream(programs, source, normalizer, buckets, pace, group.pipeline)
+  return Resident(programs, features, columns, units, normalizer, buckets, pace)
 
 
 def _pipeline(choice: str):
-  """The module that makes batches: tf.data's where TensorFlow is installed."""
-  if choice == "auto":
-    choice = "tf.data" if importlib.util.find_spec("tensorflow") else "threads"
-  if choice == "threads":
+  """The module that makes batches: our threads, which are faster and leaner."""
+  if choice != "tf.data":
     return stream
   from mcr_jax.data import pipeline
 
@@ -245,4 +244,4 @@ def _budget(mesh) -> int:
   """Bytes that the data may take on each device: two fifths of what it has."""
   device = mesh.devices.flat[0]
   stats = device.memory_stats() if device.platform != "cpu" else None
-  return int(0.4 * stats["bytes_limit"]) if stats else 2 << 30
+  return int(0.4 * stats["bytes_limit"]) if stats else RESIDENT

@@ -10,39 +10,34 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from mcr_jax.contract import Batch
+from mcr_jax.data.batches import assemble
 from mcr_jax.errors import UserError
 from mcr_jax.hosts import mesh as meshes
+from mcr_jax.ops.classes import mask_classes
 from mcr_jax.training import state as states
 from mcr_jax.training import step as steps
+from mcr_jax.training.recipe import Recipe
 
 
 class Programs:
-  """Jitted functions over a leading seed axis, for one model on one mesh."""
+  """Jitted functions over a leading seed axis, for one recipe on one mesh.
 
-  def __init__(
-    self, model, config, mesh, *, loss="l1", total_steps=1, class_weights=None
-  ):
-    """Traces and compiles nothing until a program is called.
+  Nothing is traced or compiled until a program is called; runs of the same recipe on
+  data of the same shape, such as folds, share what is compiled.
+  """
 
-    Args:
-      model: Linen module.
-      config: of the run.
-      mesh: (seed, data).
-      loss: name of the loss, resolved.
-      total_steps: of the whole run, for the schedule of the learning rate.
-      class_weights: see `losses.per_example`.
-    """
-    self.model, self.config, self.mesh = model, config, mesh
-    self.mapped = _mapped(config.train.seeds_by, mesh)
-    self._update = functools.partial(
-      steps.update, model, config, loss, class_weights, total_steps
-    )
+  def __init__(self, recipe: Recipe, mesh):
+    """`mesh` is (seed, data)."""
+    self.recipe, self.mesh = recipe, mesh
+    self.mapped = _mapped(recipe.config.train.seeds_by, mesh)
     self._seed_axis = "seed" if mesh.shape["seed"] > 1 else None
     self.by_seed = meshes.shard(mesh, self._seed_axis)
     everywhere = meshes.shard(mesh)
     keep = dict(donate_argnums=0, out_shardings=self.by_seed)
-    self.run = jax.jit(self._run, static_argnames="bounds", **keep)
-    self.step = jax.jit(self._one, **keep)
+    self.create = jax.jit(self._create, out_shardings=self.by_seed)
+    self.run = jax.jit(self._run, static_argnames=("phase", "bounds"), **keep)
+    self.step = jax.jit(self._step, static_argnames="phase", **keep)
     self.predict_rows = jax.jit(
       self._predict_rows, static_argnames="bounds", out_shardings=everywhere
     )
@@ -50,23 +45,44 @@ class Programs:
     self.copy = jax.jit(_copy, out_shardings=self.by_seed)
     self.keep_best = jax.jit(_keep_best, **keep)
 
-  def create(self, batch, seeds, hyper):
-    """The states of all seeds before the first step.
+  def _create(self, batch: Batch, seeds, hyper):
+    """The states of all seeds (S,) before their first step; hyper: name -> (S,)."""
+    one = functools.partial(states.create, self.recipe, batch)
+    return jax.vmap(one)(seeds, hyper)
 
-    Args:
-      batch: one batch of arrays, for shapes.
-      seeds: (S,) integers.
-      hyper: name -> (S,) numbers.
-    """
+  def _run(self, state, source, rows, start, count, constants, *, phase, bounds):
+    """`count` steps from position `start` of rows (S, NB, B); see `step.many`."""
+    one = self._update(phase, constants)
+    many = lambda state, rows: steps.many(
+      one, state, source, rows, start, count, bounds
+    )
+    return self._over_seeds(self._active(many), state, rows)
 
-    def create(batch, seeds, hyper):
-      one = lambda seed, numbers: states.create(
-        self.model, self.config, batch, seed, numbers
-      )
-      return jax.vmap(one)(seeds, hyper)
+  def _step(self, state, batch, constants, *, phase):
+    """One step on a batch with a leading seed axis."""
+    one = self._update(phase, constants)
+    return self._over_seeds(self._active(one), state, batch)
 
-    program = jax.jit(create, out_shardings=self.by_seed)
-    return program(batch, jnp.asarray(seeds, jnp.uint32), hyper)
+  def _predict_rows(self, variables, source, rows, *, bounds):
+    return self._predict(variables, Batch(**assemble(source, rows, bounds)))
+
+  def _predict(self, variables, batch):
+    """Predictions (S, B, ...) of (params, other collections), without dropout."""
+    batch = self._spread(batch)
+
+    model, classes = self.recipe.model, self.recipe.model.spec.classes
+
+    def one(params, stats):
+      output = model.apply({"params": params, **stats}, batch, train=False)
+      found = output.predictions
+      return mask_classes(found, classes) if classes else found
+
+    return self._over_seeds(one, *variables)
+
+  def _update(self, phase, constants):
+    """(state, batch) of one seed to its next state."""
+    update = functools.partial(steps.update, self.recipe, phase, constants)
+    return lambda state, batch: update(state, self._spread(batch))
 
   def _over_seeds(self, function, *trees):
     """`function` of every seed's slice of `trees`."""
@@ -85,35 +101,13 @@ class Programs:
 
     return guarded
 
-  def _run(self, state, data, rows, start, count, bounds):
-    def many(state, rows):
-      step = lambda state, batch: self._update(state, self._spread(batch))
-      return steps.run(step, state, data, rows, start, count, dict(bounds))
-
-    return self._over_seeds(self._active(many), state, rows)
-
-  def _one(self, state, batch):
-    step = lambda state, batch: self._update(state, self._spread(batch))
-    return self._over_seeds(self._active(step), state, batch)
-
-  def _predict_rows(self, variables, data, rows, bounds):
-    return self._predict(variables, steps.gather(data, rows, dict(bounds)))
-
-  def _predict(self, variables, batch):
-    batch = self._spread(batch)
-
-    def one(params, stats):
-      return steps.predict(self.model, params, stats, batch).predictions
-
-    return self._over_seeds(one, *variables)
-
-  def _spread(self, batch):
+  def _spread(self, batch: Batch) -> Batch:
     """The rows of a batch of one seed lie along the data axis."""
     if self.mesh.shape["data"] == 1:
       return batch
     sharding = meshes.shard(self.mesh, "data")
     pin = lambda x: jax.lax.with_sharding_constraint(x, sharding)
-    return jax.tree.map(pin, dict(batch))
+    return jax.tree.map(pin, batch)
 
 
 def _copy(tree):

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from mcr_jax.contract import Batch
 from mcr_jax.training import optim
 from mcr_jax.training.keys import fast_key
+from mcr_jax.training.recipe import Recipe
 
 
 @flax.struct.dataclass
@@ -16,14 +16,16 @@ class State:
 
   Attributes:
     params: trainable variables.
-    stats: the other collections of the model (batch statistics), may be {}.
+    stats: the other collections of the model, such as batch statistics or a memory of
+      samples; may be {}.
     opt: state of the optimiser.
     key: raw random key of the seed; a step folds its own number in.
     step: optimiser steps done.
-    hyper: numbers that a sweep varies inside one program (learning rate, gamma, ...).
+    hyper: numbers that may differ inside one program (learning rate, gamma, ...).
     lr_scale: what the plateau schedule has left of the learning rate.
     active: False once a seed stopped early.
-    tally: sums over the epoch so far, and the first step that was not finite, or -1.
+    tally: sums over the epoch so far: `losses` by name, `task` among them, `weight`,
+      and `bad_step`, the first step that was not finite, or -1.
   """
 
   params: PyTree
@@ -37,35 +39,35 @@ class State:
   tally: PyTree
 
 
-def fresh_tally() -> dict[str, jax.Array]:
+def fresh_tally(recipe: Recipe) -> dict:
   """Nothing summed yet."""
   zero = jnp.zeros((), jnp.float32)
-  return {"task": zero, "weight": zero, "bad_step": jnp.int32(-1)}
+  losses = {name: zero for name in recipe.model.card.weights}
+  return {"losses": losses, "weight": zero, "bad_step": jnp.int32(-1)}
 
 
-def create(model, config, batch, seed, hyper) -> State:
+def create(recipe: Recipe, batch, seed, hyper) -> State:
   """The state of one seed before its first step.
 
   Args:
-    model: Linen module.
-    config: the run's.
+    recipe: of the run.
     batch: one batch, for shapes.
     seed: integer, may be traced.
     hyper: name -> scalar.
   """
-  key = jax.random.key(seed)
-  draw = fast_key(jax.random.fold_in(key, 0))
-  variables = model.init({"params": draw}, Batch.of(batch))
+  key, config = jax.random.key(seed), recipe.config
+  variables = recipe.model.init({"params": fast_key(jax.random.fold_in(key, 0))}, batch)
   params = variables.pop("params")
-  weight_decay = hyper.get("optim.weight_decay", config.optim.weight_decay)
+  decay = hyper.get("optim.weight_decay", config.optim.weight_decay)
+  transform = optim.transform(config.optim, decay, recipe.model.card.undecayed)
   return State(
     params=params,
     stats=variables,
-    opt=optim.transform(config.optim, weight_decay).init(params),
+    opt=transform.init(params),
     key=jax.random.key_data(jax.random.fold_in(key, 1)),
     step=jnp.int32(0),
     hyper=hyper,
     lr_scale=jnp.ones((), jnp.float32),
     active=jnp.array(True),
-    tally=fresh_tally(),
+    tally=fresh_tally(recipe),
   )

@@ -1,198 +1,190 @@
-"""One optimiser step, many of them in one program, and predictions.
+"""One optimiser step, and many of them in one program.
 
 Everything here is pure and works on one seed; `programs.py` maps it over seeds.
 """
 
-from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Int, PyTree
 
-from mcr_jax import losses
-from mcr_jax.contract import Batch, Output
-from mcr_jax.errors import UserError
+from mcr_jax.contract import Batch, Model
+from mcr_jax.data.batches import assemble
+from mcr_jax.data.schedule import Bounds
 from mcr_jax.training import optim
 from mcr_jax.training.keys import fast_key
 from mcr_jax.training.missing import drop_modalities
+from mcr_jax.training.objective import objective
+from mcr_jax.training.recipe import Recipe
 from mcr_jax.training.state import State
 
-HYPER = ("optim.lr", "optim.weight_decay", "loss.gamma", "data.modality_dropout")
 
+class Constants(NamedTuple):
+  """Numbers of a run that its programs take as arguments, so that folds share them.
 
-def check_hyper(model: nn.Module, names: Iterable[str]) -> None:
-  """Raises UserError for a name that cannot differ inside one program.
-
-  What can are the numbers of `HYPER` and the model's dropout rates, such as
-  "model.residual_dropout"; anything else changes the program.
+  Attributes:
+    total_steps: () of the whole run, for the schedule of the learning rate.
+    class_weights: see `losses.per_example`; None where all classes weigh alike.
   """
-  for name in names:
-    rate = name.startswith("model.") and name.endswith("dropout")
-    if not (name in HYPER or rate and hasattr(model, name[6:])):
-      raise UserError(
-        f"{name} cannot differ between the members of one program; right are "
-        f"{', '.join(HYPER)} and the model's dropout rates."
-      )
+
+  total_steps: PyTree
+  class_weights: PyTree = None
 
 
-def with_hyper(model: nn.Module, hyper: dict[str, Array]) -> nn.Module:
+def with_numbers(model: Model, numbers: dict[str, Array]) -> Model:
   """The model with the fields that a sweep varies, such as a dropout rate."""
-  fields = {k[6:]: v for k, v in hyper.items() if k.startswith("model.")}
+  fields = {k[6:]: v for k, v in numbers.items() if k.startswith("model.")}
   return model.clone(**fields) if fields else model
 
 
-def objective(model, config, loss, class_weights, params, stats, batch, key, hyper):
-  """The sums over one batch that training minimises.
-
-  Returns:
-    the weighted sum of losses, and (sum of task losses, sum of weights, new stats).
-  """
-  batch = Batch.of(batch)
-  weight = batch.weight
-  output, updated = with_hyper(model, hyper).apply(
-    {"params": params, **stats},
-    batch,
-    train=True,
-    rngs={"dropout": key},
-    mutable=list(stats),
-  )
-  per_example = losses.per_example(
-    loss,
-    output.predictions,
-    batch.label,
-    class_weights=class_weights,
-    weight=weight,
-  )
-  total = weight.sum()
-  task = (per_example * weight).sum()
-  whole = task
-  if (joint := model.card.joint) in output.losses:
-    gamma = hyper.get("loss.gamma", config.loss.gamma)
-    whole = losses.joint(task, output.losses[joint] * total, gamma)
-  return whole, (task, total, updated)
-
-
 def update(
-  model,
-  config,
-  loss,
-  class_weights,
-  total_steps: int,
-  state: State,
-  batch: Mapping[str, Array],
+  recipe: Recipe, phase: int, constants: Constants, state: State, batch: Batch
 ) -> State:
   """The state after one step on one batch (rows of weight 0 do not count).
 
-  With `train.only="head"` batch statistics still follow the data: training reads those
-  of the batch, and predictions should read the same.
+  What does not learn in a phase stays as it is; batch statistics follow the data all
+  the same: training reads those of the batch, and predictions should read the same.
   """
-  hyper = lambda name, default: state.hyper.get(name, default)
+  config = recipe.config
+  number = lambda name, default: state.hyper.get(name, default)
   key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-  rate = hyper("data.modality_dropout", config.data.modality_dropout)
+  rate = number("data.modality_dropout", config.data.modality_dropout)
   if not (isinstance(rate, float) and rate == 0):
     key, lost = jax.random.split(key)
     batch = drop_modalities(batch, rate, jax.random.bits(lost, (), jnp.uint32))
   key = fast_key(key)
-  loss_of = jax.value_and_grad(
-    lambda p, stats, part, k: objective(
-      model, config, loss, class_weights, p, stats, part, k, state.hyper
-    ),
-    has_aux=True,
-  )
-  parts = config.optim.accumulate
-  if parts == 1:
-    (total, (task, weight, stats)), grads = loss_of(
-      state.params, state.stats, batch, key
-    )
+  if config.optim.accumulate == 1:
+    sums, grads = _gradient(recipe, phase, constants, state, state.stats, batch, key)
   else:
-    total, task, weight, stats, grads = _accumulate(loss_of, state, batch, key, parts)
-  scale = 1 / jnp.maximum(weight, 1e-12)
-  grads = jax.tree.map(lambda g: (g * scale).astype(g.dtype), grads)
-
-  mask = optim.trainable(state.params, config.train.only)
-  grads = jax.tree.map(lambda g, m: g if m else jnp.zeros_like(g), grads, mask)
-  decay = hyper("optim.weight_decay", config.optim.weight_decay)
-  changes, opt = optim.transform(config.optim, decay).update(
-    grads, state.opt, state.params
+    sums, grads = _accumulated(recipe, phase, constants, state, batch, key)
+  scale = 1 / jnp.maximum(sums.weight, 1e-12)
+  factors = recipe.factors(state.params, phase)
+  grads = jax.tree.map(
+    lambda g, f: (g * scale).astype(g.dtype) if f else jnp.zeros_like(g), grads, factors
   )
-  rate = hyper("optim.lr", config.optim.lr) * state.lr_scale
-  rate = rate * optim.schedule(config.optim, state.step, total_steps)
-  changes = jax.tree.map(
-    lambda c, m: -rate.astype(c.dtype) * c if m else jnp.zeros_like(c), changes, mask
-  )
+  decay = number("optim.weight_decay", config.optim.weight_decay)
+  transform = optim.transform(config.optim, decay, recipe.model.card.undecayed)
+  changes, opt = transform.update(grads, state.opt, state.params)
+  rate = number("optim.lr", config.optim.lr) * state.lr_scale
+  rate = rate * optim.schedule(config.optim, state.step, constants.total_steps)
+  changes = jax.tree.map(lambda c, f: _scaled(c, rate, f), changes, factors)
   # A loss can be finite where its gradient is not, and no checkpoint may hold what
   # follows. Clipping needs this norm anyway.
-  finite = jnp.isfinite(total) & jnp.isfinite(optim.norm(grads))
+  finite = jnp.isfinite(sums.whole) & jnp.isfinite(optim.norm(grads))
   bad = state.tally["bad_step"]
   tally = {
-    "task": state.tally["task"] + task,
-    "weight": state.tally["weight"] + weight,
+    "losses": jax.tree.map(jnp.add, state.tally["losses"], sums.parts),
+    "weight": state.tally["weight"] + sums.weight,
     "bad_step": jnp.where(finite | (bad >= 0), bad, state.step),
   }
   return state.replace(
     params=optax.apply_updates(state.params, changes),
-    stats=stats,
+    stats=sums.stats,
     opt=opt,
     step=state.step + 1,
     tally=tally,
   )
 
 
-def _accumulate(loss_of, state, batch, key, parts):
-  """The same sums over `parts` shares of the batch, one after another.
+class Sums(NamedTuple):
+  """What a batch came to: sums over its rows, and the new other collections."""
+
+  whole: PyTree
+  parts: PyTree
+  weight: PyTree
+  stats: PyTree
+
+
+def _gradient(recipe, phase, constants, state, stats, batch, key):
+  """The sums over one batch, and the gradient of the objective."""
+  card, config, numbers = recipe.model.card, recipe.config, state.hyper
+  model = with_numbers(recipe.model, numbers)
+  names = card.weights
+  weights = {
+    name: numbers.get(f"loss.weights.{name}", config.loss.weights[name])
+    for name in names
+  }
+
+  def loss(params):
+    output, updated = model.apply(
+      {"params": params, **stats},
+      batch,
+      train=True,
+      rngs={"dropout": key, "noise": jax.random.fold_in(key, 1)},
+      mutable=list(stats),
+    )
+    whole, parts = objective(
+      card,
+      output,
+      batch,
+      recipe.task_loss(constants.class_weights),
+      weights,
+      numbers.get("loss.gamma", config.loss.gamma),
+      task=recipe.phases[phase].task,
+    )
+    parts = {name: jnp.float32(parts.get(name, 0)) for name in names}
+    return whole, Sums(whole, parts, batch.weight.sum(), updated)
+
+  (_, sums), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+  return sums, grads
+
+
+def _accumulated(recipe, phase, constants, state, batch, key):
+  """The same over shares of the batch, one after another.
 
   Rows are dealt out like cards: each share lies on all devices, and the rows that only
-  fill the last batch change nobody's place.
+  fill the last batch change nobody's place. A loss that is a statistic of the rows is
+  one of a share.
   """
+  parts = recipe.config.optim.accumulate
   deal = lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
-  batches = jax.tree.map(deal, dict(batch))
-  keys = jax.random.split(key, parts)
+  batches, keys = jax.tree.map(deal, batch), jax.random.split(key, parts)
 
   def one(carry, part):
     stats, sums = carry
-    (loss, (task, weight, stats)), grads = loss_of(state.params, stats, *part)
-    sums = jax.tree.map(jnp.add, sums, (loss, task, weight, grads))
-    return (stats, sums), None
+    found, grads = _gradient(recipe, phase, constants, state, stats, *part)
+    here = (found.whole, found.parts, found.weight, grads)
+    return (found.stats, jax.tree.map(jnp.add, sums, here)), None
 
-  zeros = (jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
-  start = (*zeros, jax.tree.map(jnp.zeros_like, state.params))
-  (stats, sums), _ = jax.lax.scan(one, (state.stats, start), (batches, keys))
-  loss, task, weight, grads = sums
-  return loss, task, weight, stats, grads
-
-
-def predict(model, params, stats, batch: Mapping[str, Array]) -> Output:
-  """The output of one seed, without dropout."""
-  return model.apply({"params": params, **stats}, Batch.of(batch), train=False)
+  names = {name: jnp.zeros(()) for name in recipe.model.card.weights}
+  zeros = jax.tree.map(jnp.zeros_like, state.params)
+  start = (state.stats, (jnp.zeros(()), names, jnp.zeros(()), zeros))
+  (stats, sums), _ = jax.lax.scan(one, start, (batches, keys))
+  whole, losses, weight, grads = sums
+  return Sums(whole, losses, weight, stats), grads
 
 
-def gather(
-  data: dict[str, Array], rows: Array, bounds: dict[str, int]
-) -> dict[str, Array]:
-  """The batch of some rows of the resident data, cut to the bounds of its bucket.
+def _scaled(change: Array, rate: Array, factor: float) -> Array:
+  if factor == 0:
+    return jnp.zeros_like(change)
+  step = -rate.astype(change.dtype) * change
+  return step if factor == 1 else factor * step
 
-  Rows of `FILLER` (negative) repeat the first sample with weight 0.
+
+def many(
+  one,
+  state: State,
+  source,
+  rows: Int[Array, "N B"],
+  start: Int[Array, ""],
+  count: Int[Array, ""],
+  bounds: Bounds,
+) -> State:
+  """`count` steps from position `start` of `rows`, in one program.
+
+  Args:
+    one: (state, batch) to the state after a step.
+    state: before the first of them.
+    source: of `data.batches`, on the device.
+    rows: samples of every step.
+    start: position of the first step.
+    count: how many.
+    bounds: of all these batches.
   """
-  place = jnp.maximum(rows, 0)
-  batch = {"weight": (rows >= 0).astype(jnp.float32)}
-  for name, array in data.items():
-    size = array.shape[1:]
-    bound = bounds.get(name.removesuffix("_mask"))
-    if bound is not None:
-      size = (bound, *size[1:])
-    cut = lambda i, array=array, size=size: jax.lax.dynamic_slice(
-      array, (i, *(0 for _ in size)), (1, *size)
-    )[0]
-    batch[name] = jax.vmap(cut)(place)
-  return batch
-
-
-def run(step, state: State, data, rows, start, count, bounds) -> State:
-  """`count` steps from position `start` of `rows` (NB, B), in one program."""
 
   def body(i, state):
-    return step(state, gather(data, rows[start + i], bounds))
+    return one(state, Batch(**assemble(source, rows[start + i], bounds)))
 
   return jax.lax.fori_loop(0, count, body, state)

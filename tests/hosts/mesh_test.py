@@ -7,7 +7,7 @@ import pytest
 from mcr_jax.data import npz, schedule
 from mcr_jax.errors import UserError
 from mcr_jax.hosts import mesh as meshes
-from mcr_jax.training.loop import train
+from mcr_jax.runs.fit import fit
 from tests.training import tiny
 
 MIA = {"name": "mia_net", "dropout": 0.2}
@@ -42,7 +42,7 @@ def run(file, folder, model, seed=1, data=1, trim=True, **train_fields):
     train={"epochs": 1, "batch_size": 12, "steps_per_call": 0, **train_fields},
   )
   folder = folder / f"run-{len(list(folder.iterdir()))}"
-  return train(config, folder, verbose=False)
+  return fit(config, folder, verbose=False)
 
 
 def assert_same(found, expected):

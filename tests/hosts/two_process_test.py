@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from mcr_jax import config as configs
-from mcr_jax.training.loop import train
+from mcr_jax.runs.fit import fit
 from tests.training import tiny
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ def config(file, **groups):
 def whole(file, tmp_path_factory):
   """One process, two devices, undisturbed."""
   workdir = tmp_path_factory.mktemp("whole") / "run"
-  train(config(file), workdir, verbose=False)
+  fit(config(file), workdir, verbose=False)
   return workdir
 
 
@@ -177,6 +177,6 @@ def test_two_processes_that_stream_are_one_that_does_not(file, whole, tmp_path):
 
 def test_two_processes_are_close_to_one_device(file, whole, tmp_path):
   one = config(file, mesh={"data": 1})
-  train(one, tmp_path / "run", verbose=False)
+  fit(one, tmp_path / "run", verbose=False)
   # Sums over samples in another order; Adam divides what remains by what it was.
   tiny.assert_close(tiny.epochs(whole), tiny.epochs(tmp_path / "run"), 1e-4)

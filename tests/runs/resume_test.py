@@ -10,8 +10,8 @@ from mcr_jax import load_run
 from mcr_jax.config import complete, to_json
 from mcr_jax.errors import DamagedCheckpoint, Interrupted, UserError
 from mcr_jax.runs import workspace
-from mcr_jax.training.loop import train
-from mcr_jax.training.progress import Progress
+from mcr_jax.runs.fit import fit
+from mcr_jax.runs.progress import Progress
 from tests.training import tiny
 
 # TensorStore's threads may report to Orbax's event loop after a failed read closed it.
@@ -35,7 +35,7 @@ def config(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(config, tmp_path_factory):
   workdir = tmp_path_factory.mktemp("whole") / "run"
-  train(config, workdir, verbose=False)
+  fit(config, workdir, verbose=False)
   return workdir
 
 
@@ -78,10 +78,10 @@ def test_a_run_stopped_by_a_signal_resumes_bit_for_bit(
   with monkeypatch.context() as patch:
     signal_after(patch, steps, number)
     with pytest.raises(Interrupted, match=rf"{steps} of {3 * STEPS} steps.*--resume"):
-      train(config, tmp_path / "run", verbose=False)
+      fit(config, tmp_path / "run", verbose=False)
   with pytest.raises(UserError, match="--resume"):
-    train(config, tmp_path / "run", verbose=False)
-  train(config, tmp_path / "run", resume=True, verbose=False)
+    fit(config, tmp_path / "run", verbose=False)
+  fit(config, tmp_path / "run", resume=True, verbose=False)
   assert_same(tmp_path / "run", whole)
 
 
@@ -90,7 +90,7 @@ def test_every_signal_has_its_exit_code(config, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
       signal_after(patch, 1, number)
       with pytest.raises(Interrupted) as error:
-        train(config, tmp_path / str(number), verbose=False)
+        fit(config, tmp_path / str(number), verbose=False)
     assert error.value.exit_code == code
 
 
@@ -100,10 +100,10 @@ def test_a_run_may_resume_under_other_arrangements(
   with monkeypatch.context() as patch:
     signal_after(patch, STEPS + 1, signal.SIGTERM)
     with pytest.raises(Interrupted):
-      train(config, tmp_path / "run", verbose=False)
+      fit(config, tmp_path / "run", verbose=False)
   other = config.copy_and_resolve_references().unlock()
   other.mesh.data, other.train.steps_per_call, other.train.seeds_by = 2, 0, "vmap"
-  train(other, tmp_path / "run", resume=True, verbose=False)
+  fit(other, tmp_path / "run", resume=True, verbose=False)
   tiny.assert_close(tiny.epochs(tmp_path / "run"), tiny.epochs(whole))
 
 
@@ -125,7 +125,7 @@ def test_before_its_first_validation_a_run_has_no_best_checkpoint(
   with monkeypatch.context() as patch:
     signal_after(patch, 1, signal.SIGTERM)
     with pytest.raises(Interrupted):
-      train(config, tmp_path / "run", verbose=False)
+      fit(config, tmp_path / "run", verbose=False)
   with pytest.raises(UserError, match="stopped before its first validation"):
     load_run(tmp_path / "run")
   assert load_run(tmp_path / "run", checkpoint="last").seeds == (1, 3)
@@ -141,7 +141,7 @@ def test_a_start_that_was_cut_off_starts_again(config, whole, tmp_path, cut):
     workdir.joinpath(name).write_bytes(whole.joinpath(name).read_bytes())
   tiny.unfinish(workdir)
   workdir.joinpath(f".{cut}.a1b2c3d4").write_text("torn")
-  train(config, workdir, resume=cut == "config.json", verbose=False)
+  fit(config, workdir, resume=cut == "config.json", verbose=False)
   assert_same(workdir, whole)
 
 
@@ -151,10 +151,10 @@ def test_data_that_changed_cannot_be_resumed_nor_evaluated(tmp_path, monkeypatch
   with monkeypatch.context() as patch:
     signal_after(patch, STEPS + 1, signal.SIGTERM)
     with pytest.raises(Interrupted):
-      train(config, tmp_path / "run", verbose=False)
+      fit(config, tmp_path / "run", verbose=False)
   tiny.write(tmp_path, seed=1)
   with pytest.raises(UserError, match="has changed since it began"):
-    train(config, tmp_path / "run", resume=True, verbose=False)
+    fit(config, tmp_path / "run", resume=True, verbose=False)
   with pytest.raises(UserError, match="has changed since .* was trained on it"):
     load_run(tmp_path / "run").evaluate("test")
 
@@ -163,7 +163,7 @@ def test_a_damaged_checkpoint_is_noticed(config, tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     signal_after(patch, STEPS + 1, signal.SIGTERM)
     with pytest.raises(Interrupted):
-      train(config, tmp_path / "run", verbose=False)
+      fit(config, tmp_path / "run", verbose=False)
   digests = tmp_path / "run" / "digests.json"
   text = digests.read_text()
   for kind in ("best", "last"):
@@ -173,5 +173,5 @@ def test_a_damaged_checkpoint_is_noticed(config, tmp_path, monkeypatch):
       if kind == "best":
         load_run(tmp_path / "run")
       else:
-        train(config, tmp_path / "run", resume=True, verbose=False)
+        fit(config, tmp_path / "run", resume=True, verbose=False)
     digests.write_text(text)

@@ -13,7 +13,7 @@ import pytest
 from mcr_jax import cli, evaluators, load_run
 from mcr_jax.data import npz
 from mcr_jax.errors import DamagedCheckpoint, UserError
-from mcr_jax.training.loop import train
+from mcr_jax.runs.fit import fit
 from tests.training import tiny
 
 
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 def trained(folder):
   """So fast that each seed soon gets worse: its best epoch is not its last."""
   config = tiny.config(tiny.write(folder), optim={"lr": 0.3}, train={"epochs": 6})
-  return train(config, folder / "run", verbose=False)
+  return fit(config, folder / "run", verbose=False)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def loaded(trained):
 @pytest.fixture(scope="module")
 def classes(folder):
   config = tiny.config(tiny.write(folder, "multiclass"), train={"epochs": 1})
-  return train(config, folder / "classes", verbose=False)
+  return fit(config, folder / "classes", verbose=False)
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])

@@ -9,7 +9,8 @@ import pytest
 
 from mcr_jax.data import npz
 from mcr_jax.errors import Interrupted, UserError
-from mcr_jax.training.loop import Trainer, train
+from mcr_jax.runs.fit import fit
+from mcr_jax.runs.trainer import Trainer
 from tests.runs.resume_test import signal_after
 from tests.training import tiny
 
@@ -25,7 +26,7 @@ def folder(tmp_path_factory):
 def before(folder):
   """A regression of two seeds."""
   config = tiny.config(tiny.write(folder), train=SHORT)
-  return train(config, folder / "before", verbose=False)
+  return fit(config, folder / "before", verbose=False)
 
 
 def config_from(before, path, model=tiny.CONCAT, seeds=(1, 3), **fields):
@@ -40,21 +41,23 @@ def same(tree, other):
 def test_weights_and_normalisation_are_taken_over(before, folder, tmp_path):
   config = config_from(before, tiny.write(tmp_path, seed=1))
   trainer = Trainer(config, tmp_path / "run", verbose=False)
-  same(trainer.state.params, before.variables[0])
+  same(trainer.loop.state.params, before.variables[0])
   assert trainer.normalizer.mean.keys() == before.normalizer.mean.keys()
   same(dict(trainer.normalizer.mean), dict(before.normalizer.mean))
-  assert trainer.shape.lengths == before.shape.lengths
+  assert trainer.spec.lengths == before.spec.lengths
 
 
 def test_one_seed_may_serve_all(before, folder, tmp_path):
   path = tiny.write(tmp_path)
   one = tiny.config(path, seeds=(1,), train=SHORT)
-  one = train(one, tmp_path / "one", verbose=False)
+  one = fit(one, tmp_path / "one", verbose=False)
   trainer = Trainer(
     config_from(one, path, seeds=(4, 5)), tmp_path / "run", verbose=False
   )
   for new, old in zip(
-    jax.tree.leaves(trainer.state.params), jax.tree.leaves(one.variables), strict=True
+    jax.tree.leaves(trainer.loop.state.params),
+    jax.tree.leaves(one.variables),
+    strict=True,
   ):
     np.testing.assert_array_equal(new, np.broadcast_to(old, new.shape))
   with pytest.raises(UserError, match="has 2 seeds and this run 1"):
@@ -65,8 +68,8 @@ def test_one_seed_may_serve_all(before, folder, tmp_path):
 def test_the_head_alone_learns_another_task(before, tmp_path, task):
   config = config_from(before, tiny.write(tmp_path, task), only="head")
   trainer = Trainer(config, tmp_path / "run", verbose=False)
-  fresh = jax.device_get(trainer.state.params)
-  found = train(config, tmp_path / "run", verbose=False)
+  fresh = jax.device_get(trainer.loop.state.params)
+  found = fit(config, tmp_path / "run", verbose=False)
   params, trained = found.variables[0], before.variables[0]
   same(params["hidden_0"], trained["hidden_0"])
   assert params["output"]["kernel"].shape[1:] != trained["output"]["kernel"].shape[1:]
@@ -81,10 +84,10 @@ def test_classes_in_another_order_are_another_task(tmp_path):
   names = data.class_names[::-1]
   npz.write(tmp_path / "two.npz", dataclasses.replace(data, class_names=names))
   config = tiny.config(tmp_path / "one.npz", train=SHORT)
-  one = train(config, tmp_path / "one", verbose=False)
+  one = fit(config, tmp_path / "one", verbose=False)
   for path, fresh in (("one.npz", False), ("two.npz", True)):
     config = config_from(one, tmp_path / path)
-    state = Trainer(config, tmp_path / "run", verbose=False).state
+    state = Trainer(config, tmp_path / "run", verbose=False).loop.state
     same(state.params["hidden_0"], one.variables[0]["hidden_0"])
     taken = state.params["output"]["kernel"] == one.variables[0]["output"]["kernel"]
     assert bool(taken.all()) is not fresh
@@ -132,7 +135,7 @@ def test_features_are_made_as_those_that_the_weights_are_for(
 def test_what_is_not_normalised_may_have_another_clip(tmp_path):
   path = tiny.write(tmp_path)
   config = tiny.config(path, data={"normalize": False}, train=SHORT)
-  one = train(config, tmp_path / "one", verbose=False)
+  one = fit(config, tmp_path / "one", verbose=False)
   config = config_from(one, path).unlock()
   config.data.normalize, config.data.clip = False, 2.0
   assert not Trainer(config, tmp_path / "run", verbose=False).facts["data"]["notes"]
@@ -144,17 +147,17 @@ def test_a_run_outlives_the_one_that_it_started_from(
   shutil.copytree(before.workdir, tmp_path / "source")
   source = dataclasses.replace(before, workdir=tmp_path / "source")
   config = config_from(source, folder / "regression.npz", epochs=2)
-  whole = train(config, tmp_path / "whole", verbose=False)
+  whole = fit(config, tmp_path / "whole", verbose=False)
   with monkeypatch.context() as patch:
     signal_after(patch, 2, 15)
     with pytest.raises(Interrupted):
-      train(config, tmp_path / "run", verbose=False)
+      fit(config, tmp_path / "run", verbose=False)
   shutil.rmtree(tmp_path / "source")
-  found = train(config, tmp_path / "run", resume=True, verbose=False)
+  found = fit(config, tmp_path / "run", resume=True, verbose=False)
   same(found.variables, whole.variables)
   # Without a checkpoint it would have to begin from there.
   shutil.rmtree(tmp_path / "run" / "checkpoints")
   (tmp_path / "run" / "digests.json").unlink()
   tiny.unfinish(tmp_path / "run")
   with pytest.raises(UserError, match="source holds no run"):
-    train(config, tmp_path / "run", resume=True, verbose=False)
+    fit(config, tmp_path / "run", resume=True, verbose=False)

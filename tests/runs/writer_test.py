@@ -14,8 +14,8 @@ import pytest
 from mcr_jax.errors import DamagedCheckpoint, Interrupted, UserError
 from mcr_jax.hosts.signals import Signals
 from mcr_jax.runs import writer as writers
+from mcr_jax.runs.progress import Progress, duration
 from mcr_jax.runs.writer import Writer, describe
-from mcr_jax.training.progress import Progress, duration
 
 
 def lines(folder) -> list[dict]:
@@ -165,7 +165,7 @@ def test_without_a_terminal_progress_is_words(monkeypatch, capsys):
 
 def test_the_time_left_does_not_count_compilation(monkeypatch):
   clock = [0.0]
-  monkeypatch.setattr("mcr_jax.training.progress.time.monotonic", lambda: clock[0])
+  monkeypatch.setattr("mcr_jax.runs.progress.time.monotonic", lambda: clock[0])
   progress = Progress(110, done=10)
   assert progress.seconds_left() is None
   clock[0] = 60.0  # compiling

@@ -19,7 +19,8 @@ from mcr_jax import cli
 from mcr_jax import config as configs
 from mcr_jax.errors import NonFiniteLoss, UserError
 from mcr_jax.runs.checkpoint import Checkpoints
-from mcr_jax.training.loop import Trainer, train
+from mcr_jax.runs.fit import fit
+from mcr_jax.runs.trainer import Trainer
 from tests.training import tiny
 
 ROOT = Path(mcr_jax.__file__).parent.parent
@@ -38,7 +39,7 @@ def file(folder):
 @pytest.fixture(scope="module")
 def finished(file, folder):
   config = tiny.config(file)
-  train(config, folder / "run", verbose=False)
+  fit(config, folder / "run", verbose=False)
   return config, folder / "run"
 
 
@@ -61,9 +62,11 @@ def test_each_bucket_compiles_one_program_to_train_and_one_to_predict(file, tmp_
     trainer.start(resume=False)
     trainer.run()
     run = trainer.finish()
-    buckets = len(set(trainer.feed.buckets))
+    buckets = len(set(trainer.loop.feed.buckets))
     assert buckets == 3
-    used = [set(trainer.bucket[trainer.rows[s]]) for s in ("valid", "test")]
+    used = [
+      set(trainer.loop.samples.bucket[trainer.rows[s][0]]) for s in ("valid", "test")
+    ]
     assert counts["_run"] <= buckets and counts["_predict_rows"] <= buckets
     assert counts["_predict_rows"] <= len(set.union(*used))
     # Copies of the best parameters, and the loss of a validation.
@@ -82,7 +85,7 @@ def test_each_bucket_compiles_one_program_to_train_and_one_to_predict(file, tmp_
 
 def test_a_seed_does_not_feel_its_neighbours(file, finished, tmp_path):
   _, workdir = finished
-  train(tiny.config(file, seeds=(3,)), tmp_path / "alone", verbose=False)
+  fit(tiny.config(file, seeds=(3,)), tmp_path / "alone", verbose=False)
   together = [
     {k: v[1:] if isinstance(v, list) else v for k, v in row.items()}
     for row in tiny.epochs(workdir)
@@ -100,8 +103,8 @@ def test_a_seed_that_stopped_early_is_frozen(file, tmp_path, seeds_by):
     file, seeds=(1, 3), train={"epochs": 6, "patience": 1, "seeds_by": seeds_by}
   )
   # Seed 3 of the pair learns so fast that it soon gets worse.
-  hyper = {"optim.lr": np.array([0.002, 0.5])}
-  trainer = Trainer(config, tmp_path / "run", hyper=hyper, verbose=False)
+  numbers = {"optim.lr": np.array([0.002, 0.5])}
+  trainer = Trainer(config, tmp_path / "run", numbers=numbers, verbose=False)
   trainer.start(resume=False)
   trainer.run()
   trainer.finish()
@@ -113,12 +116,12 @@ def test_a_seed_that_stopped_early_is_frozen(file, tmp_path, seeds_by):
   valid = np.array([row["valid/loss"] for row in rows])
   assert (valid[stopped - 1 :, 1] == valid[stopped - 1, 1]).all()
   assert (np.diff(valid[:, 0]) != 0).all()
-  assert int(trainer.state.step[1]) == stopped * trainer.steps
+  assert int(trainer.loop.state.step[1]) == stopped * trainer.loop.steps
   # The best epoch is the best value of those it saw, and is what is kept.
   best = np.argmin(valid[:, 1])
   assert rows[-1]["best/epoch"][1] == best + 1
   predictions = tiny.predictions(tmp_path / "run", "valid")
-  labels = trainer.labels[trainer.rows["valid"]]
+  labels = trainer.labels[trainer.rows["valid"][1]]
   kept = np.abs(predictions[1, :, 0] - labels).mean()
   assert kept == pytest.approx(valid[best, 1], rel=1e-5)
 
@@ -127,20 +130,20 @@ def test_a_run_ends_when_all_seeds_have_stopped(file, tmp_path):
   config = tiny.config(
     file, optim={"lr": 1.0}, train={"epochs": 50, "patience": 1, "steps_per_call": 0}
   )
-  train(config, tmp_path / "run", verbose=False)
+  fit(config, tmp_path / "run", verbose=False)
   assert len(tiny.epochs(tmp_path / "run")) < 20
 
 
 def test_a_quiet_run_says_nothing(file, tmp_path, capfd):
   config = tiny.config(file, train={"epochs": 1})
-  train(config, tmp_path / "run", verbose=False)
-  train(config, tmp_path / "run", verbose=False)
+  fit(config, tmp_path / "run", verbose=False)
+  fit(config, tmp_path / "run", verbose=False)
   assert capfd.readouterr() == ("", "")
 
 
 def test_a_run_says_one_line_an_epoch_and_a_table_a_split(file, tmp_path, capsys):
   config = tiny.config(file, train={"epochs": 2, "monitor": "corr"})
-  train(config, tmp_path / "run")
+  fit(config, tmp_path / "run")
   lines = capsys.readouterr().out.splitlines()
   epochs = [line for line in lines if line.startswith("epoch ")]
   assert len(epochs) == 2 and all(len(line) < 160 for line in epochs)
@@ -152,8 +155,8 @@ def test_a_run_says_one_line_an_epoch_and_a_table_a_split(file, tmp_path, capsys
 
 def test_a_loss_that_is_not_finite_names_seed_epoch_and_step(file, tmp_path):
   config = tiny.config(file, train={"checkpoint_seconds": 0.0})
-  hyper = {"optim.lr": np.array([0.01, 1e30])}
-  trainer = Trainer(config, tmp_path / "run", hyper=hyper, verbose=False)
+  numbers = {"optim.lr": np.array([0.01, 1e30])}
+  trainer = Trainer(config, tmp_path / "run", numbers=numbers, verbose=False)
   trainer.start(resume=False)
   with pytest.raises(NonFiniteLoss) as error:
     trainer.run()
@@ -168,7 +171,7 @@ def test_a_loss_that_is_not_finite_names_seed_epoch_and_step(file, tmp_path):
 @pytest.mark.parametrize(
   ("groups", "message"),
   [
-    ({"train": {"monitor": "maee"}}, r"train.monitor='maee'.*nearest is 'mae'"),
+    ({"train": {"monitor": "maee"}}, r"train.monitor='maee'.*mae"),
     ({"optim": {"accumulate": 3}}, r"accumulate=3 must divide train.batch_size=8"),
     ({"loss": {"name": "cross_entropy"}}, "does not fit regression"),
     ({"data": {"modalities": ("text", "gaze")}}, "no 'gaze'"),
@@ -182,7 +185,7 @@ def test_a_loss_that_is_not_finite_names_seed_epoch_and_step(file, tmp_path):
 )
 def test_a_mistake_is_told_before_a_folder_is_made(file, tmp_path, groups, message):
   with pytest.raises(UserError, match=message):
-    train(tiny.config(file, **groups), tmp_path / "run", verbose=False)
+    fit(tiny.config(file, **groups), tmp_path / "run", verbose=False)
   assert not (tmp_path / "run").exists()
 
 
@@ -191,9 +194,9 @@ def test_features_that_are_not_finite_are_an_error(tmp_path):
   data.modalities["audio"].values[3, 1] = np.nan
   path = tiny.write(tmp_path, modalities=data.modalities)
   with pytest.raises(UserError, match="audio holds 1 values that are not finite"):
-    train(tiny.config(path), tmp_path / "run", verbose=False)
+    fit(tiny.config(path), tmp_path / "run", verbose=False)
   config = tiny.config(path, data={"nonfinite": "zero"}, train={"epochs": 1})
-  train(config, tmp_path / "run", verbose=False)
+  fit(config, tmp_path / "run", verbose=False)
   assert "replaced by 0" in (tmp_path / "run" / "run.json").read_text()
 
 
@@ -205,16 +208,16 @@ def test_classes_train_with_weights_and_their_own_metrics(tmp_path, task):
     loss={"class_weights": "balanced"},
     train={"epochs": 2, "monitor": monitor},
   )
-  run = train(config, tmp_path / "run", verbose=False)
-  assert run.shape.class_names == ("low", "mid", "high")
+  run = fit(config, tmp_path / "run", verbose=False)
+  assert run.spec.class_names == ("low", "mid", "high")
   assert f"valid/{monitor}" in tiny.epochs(tmp_path / "run")[-1]
 
 
 def test_whole_numbers_may_be_regressed(tmp_path):
   path = tiny.write(tmp_path, "multiclass")
   config = tiny.config(path, data={"task": "regression"}, train={"epochs": 1})
-  run = train(config, tmp_path / "run", verbose=False)
-  assert run.shape.task == "regression" and run.shape.outputs == (1,)
+  run = fit(config, tmp_path / "run", verbose=False)
+  assert run.spec.task == "regression" and run.spec.outputs == (1,)
   assert run.evaluate("test").metrics["mae"].mean >= 0
 
 
@@ -338,5 +341,5 @@ def test_a_batch_larger_than_the_data_is_all_of_it(tmp_path, accumulate):
   for size in (10**6, 96):
     fields = {"epochs": 2, "batch_size": size, "eval_batch_size": size}
     config = tiny.config(file, optim={"accumulate": accumulate}, train=fields)
-    runs.append(train(config, tmp_path / f"run-{size}", verbose=False))
+    runs.append(fit(config, tmp_path / f"run-{size}", verbose=False))
   tiny.assert_close(*(tiny.epochs(run.workdir) for run in runs))

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from mcr_jax import models
-from mcr_jax.contract import Spec
+from mcr_jax.contract import UNDECAYED, Spec
 from mcr_jax.training import optim
 from tests.training import tiny
 
@@ -29,7 +29,8 @@ def test_all_is_decayed_that_is_not_added_and_no_scale_of_a_norm(name):
   batch = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), spec.example())
   params = jax.jit(model.init)(jax.random.key(0), batch)["params"]
   ones = jax.tree.map(jnp.ones_like, params)
-  adamw = optim.transform(tiny.config("unread.npz", optim={"name": "adamw"}).optim, 0.5)
+  config = tiny.config("unread.npz", optim={"name": "adamw"})
+  adamw = optim.transform(config.optim, 0.5, model.card.undecayed)
   slope = jax.tree.map(jnp.zeros_like, params)
   changes, _ = adamw.update(slope, adamw.init(params), ones)
   left_out = 0
@@ -89,7 +90,7 @@ def test_the_chain_is_that_of_optax_for_each_seed(name, clip):
   mask = {"a": {"kernel": True, "bias": False}}
 
   def ours(params, rate):
-    chain = optim.transform(config, rate)
+    chain = optim.transform(config, rate, UNDECAYED)
     return chain.update(params, chain.init(params), params)[0]
 
   def theirs(params, rate):

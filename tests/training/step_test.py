@@ -1,6 +1,7 @@
 """One step: what counts, what moves, by how much, and what goes missing."""
 
 import functools
+import re
 from typing import Any
 
 import flax.linen as nn
@@ -10,24 +11,26 @@ import numpy as np
 import optax
 import pytest
 
-from mcr_jax import contract
+from mcr_jax.contract import Batch, Card, Model, Output, Spec
 from mcr_jax.errors import UserError
+from mcr_jax.field import rate as dropout_rate
 from mcr_jax.layers.dropout import Dropout
 from mcr_jax.training import optim
 from mcr_jax.training import state as states
 from mcr_jax.training import step as steps
 from mcr_jax.training.missing import drop_modalities
+from mcr_jax.training.recipe import Recipe
+from mcr_jax.training.step import Constants
 from tests.training import tiny
 
 TOTAL = 20
 
 
-class Small(contract.Model):
+class Small(Model):
   """The sums of all steps, two layers, and dropout between them."""
 
-  card = contract.Card("Small")
-
-  dropout: Any = 0.0
+  card = Card("small")
+  dropout: Any = dropout_rate()
 
   @nn.compact
   def __call__(self, batch, *, train=False):
@@ -35,31 +38,57 @@ class Small(contract.Model):
     x = jnp.concatenate([real(m).sum(1) for m in self.modalities], -1)
     x = nn.relu(nn.Dense(5, name="hidden")(x))
     x = Dropout(self.dropout)(x, train=train)
-    return contract.Output(nn.Dense(1, name="output")(x))
+    return Output(nn.Dense(1, name="output")(x))
 
 
-LENGTHS = (("text", 4), ("audio", 7))
-SPEC = contract.Spec(dict(LENGTHS))
+class Rich(Small):
+  """The same with losses of its own, a head a modality, noise and a count of steps."""
+
+  card = Card("rich", losses={"size": 0.5, "spread": 0.25}, auxiliary="heads")
+
+  @nn.compact
+  def __call__(self, batch, *, train=False):
+    output = super().__call__(batch, train=train)
+    calls = self.variable("memory", "calls", jnp.zeros, ())
+    heads = {"text": nn.Dense(1, name="text")(batch.x["text"][:, 0])}
+    if not train:
+      return output
+    calls.value += 1
+    noise = jax.random.normal(self.make_rng("noise"), ())
+    size = jnp.square(output.predictions[:, 0])
+    return Output(
+      output.predictions,
+      {"size": size, "spread": jnp.abs(size).max()},
+      heads,
+      {"noise": noise},
+    )
+
+
+LENGTHS = {"text": 4, "audio": 7}
+SPEC = Spec(LENGTHS, dict.fromkeys(LENGTHS, 3))
 
 
 def make_batch(rows=8, seed=0):
-  random, batch = np.random.default_rng(seed), {"weight": np.ones(rows, np.float32)}
-  for name, steps_ in LENGTHS:
-    batch[name] = random.normal(size=(rows, steps_, 3)).astype(np.float32)
-    batch[f"{name}_mask"] = random.random((rows, steps_)) < 0.8
-    batch[f"{name}_mask"][:, 0] = True
-  batch["label"] = random.normal(size=rows).astype(np.float32)
-  return {name: jnp.asarray(array) for name, array in batch.items()}
+  random, x, mask = np.random.default_rng(seed), {}, {}
+  for name, length in LENGTHS.items():
+    x[name] = random.normal(size=(rows, length, 3)).astype(np.float32)
+    mask[name] = random.random((rows, length)) < 0.8
+    mask[name][:, 0] = True
+  label = random.normal(size=rows).astype(np.float32)
+  return jax.tree.map(jnp.asarray, Batch(x, mask, np.ones(rows, np.float32), label))
 
 
-def begin(hyper=None, dropout=0.0, **groups):
+def begin(hyper=None, dropout=0.0, kind=Small, phase=0, weights=None, **groups):
   """A state before its first step, and the function that takes one."""
   config = tiny.config("unread.npz", **groups)
-  model = Small(SPEC, dropout)
+  weights = kind.card.weights | (weights or {})
+  config = config.copy_and_resolve_references().unlock()
+  config.loss.name, config.loss.weights = "l2", weights
+  recipe = Recipe.of(kind(SPEC, dropout), config)
   hyper = {name: jnp.float32(value) for name, value in (hyper or {}).items()}
-  state = states.create(model, config, make_batch(), 3, hyper)
-  update = functools.partial(steps.update, model, config, "l2", None, TOTAL)
-  return state, jax.jit(update)
+  state = states.create(recipe, make_batch(), 3, hyper)
+  constants = Constants(jnp.int32(TOTAL))
+  return state, jax.jit(functools.partial(steps.update, recipe, phase, constants))
 
 
 def moved(before, after):
@@ -73,11 +102,11 @@ def assert_near(tree, other, **tolerance):
 
 def test_rows_of_weight_0_do_not_count():
   state, update = begin()
-  clean = make_batch()
-  clean["weight"] = clean["weight"].at[5:].set(0)
-  junk = {name: clean[name].at[5:].set(1e3) for name in ("text", "audio")}
-  dirty = clean | junk | {"label": clean["label"].at[5:].set(jnp.nan)}
-  fewer = {name: array[:5] for name, array in clean.items()}
+  batch = make_batch()
+  clean = batch.replace(weight=batch.weight.at[5:].set(0))
+  junk = {name: x.at[5:].set(1e3) for name, x in clean.x.items()}
+  dirty = clean.replace(x=junk, label=clean.label.at[5:].set(jnp.nan))
+  fewer = jax.tree.map(lambda x: x[:5], clean)
   expected = update(state, clean)
   assert_near(update(state, dirty).params, expected.params)
   assert_near(update(state, fewer).params, expected.params)
@@ -90,7 +119,7 @@ def test_accumulated_parts_are_the_whole_batch(parts):
   fields = {"eps": 1e-3}
   state, update = begin(optim=fields)
   batch = make_batch()
-  batch["weight"] = batch["weight"].at[6:].set(0)
+  batch = batch.replace(weight=batch.weight.at[6:].set(0))
   whole = update(state, batch)
   _, in_parts = begin(optim=fields | {"accumulate": parts})
   found = in_parts(state, batch)
@@ -143,11 +172,14 @@ def test_numbers_of_a_sweep_are_numbers_of_the_config(name):
 
 
 def test_what_is_no_number_cannot_be_swept():
-  model = Small(SPEC)
-  steps.check_hyper(model, ["optim.lr", "loss.gamma", "model.dropout"])
-  for name in ("optim.b1", "model.width", "model.relu_dropout", "train.epochs"):
-    with pytest.raises(UserError, match=rf"{name} cannot differ.*optim.lr"):
-      steps.check_hyper(model, [name])
+  recipe = Recipe.of(Rich(SPEC), tiny.config("unread.npz"))
+  recipe.check_numbers(
+    ["optim.lr", "loss.gamma", "loss.weights.size", "loss.weights.task"]
+    + ["model.dropout", "loss.weights.heads"]
+  )
+  for name in ("optim.b1", "model.width", "loss.weights.width", "train.epochs"):
+    with pytest.raises(UserError, match=re.escape(repr(name))):
+      recipe.check_numbers([name])
 
 
 def test_decay_shrinks_kernels_and_leaves_biases():
@@ -155,7 +187,7 @@ def test_decay_shrinks_kernels_and_leaves_biases():
   state, update = begin(optim=fields)
   state = state.replace(params=jax.tree.map(jnp.ones_like, state.params))
   batch = make_batch()
-  batch["weight"] *= 0  # no slope
+  batch = batch.replace(weight=0 * batch.weight)  # no gradient
   for layer in update(state, batch).params.values():
     np.testing.assert_allclose(layer["kernel"], 0.95, rtol=1e-6)
     np.testing.assert_array_equal(layer["bias"], 1)
@@ -163,7 +195,7 @@ def test_decay_shrinks_kernels_and_leaves_biases():
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_steps_are_those_of_adam_with_the_numbers_of_the_config(name):
-  """`adam` decays through the slope, `adamw` beside it."""
+  """`adam` decays through the gradient, `adamw` beside it."""
   numbers = {"b1": 0.7, "b2": 0.9, "eps": 0.1}
   fields = {"name": name, "lr": 0.05, "weight_decay": 0.3, "clip": 0.0, **numbers}
   state, update = begin(optim=fields)
@@ -175,23 +207,23 @@ def test_steps_are_those_of_adam_with_the_numbers_of_the_config(name):
   opt = oracle.init(params)
 
   def loss(params, batch):
-    output = model.apply({"params": params}, contract.Batch.of(batch))
-    return jnp.square(output.predictions[:, 0] - batch["label"]).mean()
+    errors = model.apply({"params": params}, batch).predictions[:, 0] - batch.label
+    return jnp.square(errors).mean()
 
   for seed in range(3):
     batch = make_batch(seed=seed)
-    slope = jax.grad(loss)(params, batch)
+    gradient = jax.grad(loss)(params, batch)
     if name == "adam":
-      for layer in slope:
-        slope[layer]["kernel"] += 0.3 * params[layer]["kernel"]
-    changes, opt = oracle.update(slope, opt, params)
+      for layer in gradient:
+        gradient[layer]["kernel"] += 0.3 * params[layer]["kernel"]
+    changes, opt = oracle.update(gradient, opt, params)
     params = optax.apply_updates(params, changes)
     state = update(state, batch)
     assert_near(state.params, params, rtol=1e-4, atol=1e-6)
 
 
-def test_a_slope_that_is_too_long_is_cut_to_the_clip():
-  # So large an epsilon makes Adam's step the slope itself.
+def test_a_gradient_that_is_too_long_is_cut_to_the_clip():
+  # So large an epsilon makes Adam's step the gradient itself.
   slow, batch = {"eps": 1e6, "lr": 1e6}, make_batch()
 
   def change(clip):
@@ -221,28 +253,35 @@ def test_the_first_step_that_is_not_finite_is_noted():
   batch = make_batch()
   state = update(state, batch)
   assert int(state.tally["bad_step"]) == -1
-  bad = batch | {"label": batch["label"].at[2].set(jnp.nan)}
+  bad = batch.replace(label=batch.label.at[2].set(jnp.nan))
   state = update(update(state, bad), batch)
   assert int(state.tally["bad_step"]) == 1
 
 
-def test_a_slope_that_is_not_finite_is_noted_too():
+def test_a_gradient_that_is_not_finite_is_noted_too():
   state, update = begin()
   batch = make_batch()
-  huge = update(state, batch | {"text": 1e18 * batch["text"]})
-  assert np.isfinite(huge.tally["task"]) and int(huge.tally["bad_step"]) == 0
+  huge = batch.replace(x=batch.x | {"text": 1e18 * batch.x["text"]})
+  huge = update(state, huge)
+  assert np.isfinite(huge.tally["losses"]["task"]) and int(huge.tally["bad_step"]) == 0
+
+
+def bare(masks):
+  """A batch of masks alone."""
+  rows = len(next(iter(masks.values())))
+  return Batch({m: None for m in masks}, masks, jnp.ones(rows))
 
 
 def test_no_sample_loses_all_modalities():
   random = np.random.default_rng(0)
   present = random.random((4000, 3)) < 0.7
-  batch = {
-    f"{name}_mask": jnp.asarray(np.repeat(present[:, i, None], 2, 1))
-    for i, name in enumerate(("audio", "text", "vision"))
-  }
+  names = ("audio", "text", "vision")
+  batch = bare(
+    {m: jnp.asarray(np.repeat(present[:, i, None], 2, 1)) for i, m in enumerate(names)}
+  )
   for rate in (0.3, 1.0):
     found = drop_modalities(batch, rate, jnp.uint32(5))
-    kept = np.stack([found[name].all(1) for name in sorted(batch)], 1)
+    kept = np.stack([found.mask[m].all(1) for m in names], 1)
     assert not (kept & ~present).any()
     np.testing.assert_array_equal(kept.any(1), present.any(1))
     if rate == 1:
@@ -256,24 +295,108 @@ def test_no_sample_loses_all_modalities():
       assert whole == pytest.approx(0.7**3, abs=0.04)
 
 
-def test_what_is_lost_hangs_on_the_place_in_the_batch_alone():
-  masks = {"text_mask": jnp.ones((6, 4), bool), "audio_mask": jnp.ones((6, 2), bool)}
+def test_what_is_lost_depends_on_the_place_in_the_batch_alone():
+  masks = {"text": jnp.ones((6, 4), bool), "audio": jnp.ones((6, 2), bool)}
   longer = {name: jnp.ones((9, 7), bool) for name in reversed(masks)}
-  one = drop_modalities(masks, 0.5, jnp.uint32(1))
-  two = drop_modalities(longer, 0.5, jnp.uint32(1))
-  other = drop_modalities(longer, 0.5, jnp.uint32(2))
+  one = drop_modalities(bare(masks), 0.5, jnp.uint32(1)).mask
+  two = drop_modalities(bare(longer), 0.5, jnp.uint32(1)).mask
+  other = drop_modalities(bare(longer), 0.5, jnp.uint32(2)).mask
   for name in masks:
     np.testing.assert_array_equal(one[name][:, 0], two[name][:6, 0])
   assert any((two[name] != other[name]).any() for name in masks)
 
 
-def test_a_gathered_batch_is_cut_to_its_bounds():
-  batch = make_batch(5)
-  data = {name: x for name, x in batch.items() if name != "weight"}
-  rows, places = jnp.array([3, 0, -1, 4]), np.array([3, 0, 0, 4])
-  found = steps.gather(data, rows, {"text": 2, "audio": 7})
-  np.testing.assert_array_equal(found["weight"], [1, 1, 0, 1])
-  np.testing.assert_array_equal(found["text"], batch["text"][places, :2])
-  np.testing.assert_array_equal(found["text_mask"], batch["text_mask"][places, :2])
-  np.testing.assert_array_equal(found["audio"], batch["audio"][places])
-  np.testing.assert_array_equal(found["label"], batch["label"][places])
+def test_every_turn_of_a_dialogue_loses_its_own():
+  masks = {m: jnp.ones((40, 30), bool) for m in ("text", "audio")}
+  batch = bare(masks).replace(weight=jnp.ones((40, 30)))
+  found = drop_modalities(batch, 0.4, jnp.uint32(3)).mask
+  lost = ~np.asarray(found["text"])
+  assert 0.15 < lost.mean() < 0.45 and 0 < lost[:, 0].mean() < 1
+  assert 0 < lost[0].mean() < 1
+  assert (found["text"] | found["audio"]).all()
+
+
+def test_losses_are_mixed_by_their_weights_and_summed_one_by_one():
+  """Against the mean written out, from the gradient of a plain step."""
+  batch = make_batch()
+  batch = batch.replace(weight=batch.weight.at[6:].set(0))
+  numbers = {"eps": 1e6, "lr": 1e6, "clip": 0.0}  # Adam's step is the gradient
+  weights = {"task": 2.0, "size": 0.3, "spread": 0.7, "heads": 0.9}
+  state, update = begin(kind=Rich, optim=numbers, weights=weights)
+  model = Rich(SPEC)
+
+  def parts(params):
+    output, _ = model.apply(
+      {"params": params, **state.stats},
+      batch,
+      train=True,
+      rngs={"noise": jax.random.key(0)},
+      mutable=["memory"],
+    )
+    error = lambda y: jnp.square(y[:6, 0] - batch.label[:6]).mean()
+    size = jnp.square(output.predictions[:, 0])
+    return {
+      "task": error(output.predictions),
+      "size": size[:6].mean(),
+      "spread": size.max(),
+      "heads": error(output.auxiliary["text"]),
+    }
+
+  mixed = lambda params: sum(weights[k] * v for k, v in parts(params).items())
+  found = update(state, batch)
+  expected = jax.tree.map(lambda g: -g, jax.grad(mixed)(state.params))
+  assert_near(moved(state.params, found.params), expected, rtol=1e-3, atol=1e-4)
+  sums = {k: v / found.tally["weight"] for k, v in found.tally["losses"].items()}
+  assert_near(sums, parts(state.params))
+  assert float(found.stats["memory"]["calls"]) == 1
+
+
+def test_a_head_learns_from_the_labels_of_its_modality():
+  batch = make_batch()
+  other = batch.replace(more={"label_text": batch.label + 1})
+  state, update = begin(kind=Rich)
+  one, two = (update(state, b).tally["losses"] for b in (batch, other))
+  assert one["task"] == two["task"] and one["heads"] != two["heads"]
+
+
+def test_a_phase_trains_its_parameters_with_its_losses():
+  phases = ({"epochs": 1, "trainable": ("text/.*",), "task": False},)
+  groups = {"kind": Rich, "train": {"phases": phases, "epochs": 3}}
+  batch = make_batch()
+  state, update = begin(**groups)
+  first = update(state, batch)
+  change = moved(state.params, first.params)
+  assert np.abs(change["text"]["kernel"]).min() > 0
+  assert not np.abs(change["output"]["kernel"]).any()
+  other = batch.replace(label=batch.label + 100, more={"label_text": batch.label})
+  same = update(state, batch.replace(more={"label_text": batch.label}))
+  # The task loss is summed, and moves nothing.
+  assert_near(update(state, other).params, same.params)
+  assert update(state, other).tally["losses"]["task"] > first.tally["losses"]["task"]
+  _, last = begin(phase=1, **groups)
+  change = moved(first.params, last(first, batch).params)
+  assert all(np.abs(x["kernel"]).max() > 0 for x in change.values())
+
+
+def test_a_multiplier_scales_the_steps_of_what_it_names():
+  batch = make_batch()
+  state, update = begin()
+  whole = moved(state.params, update(state, batch).params)
+  rules = (("hidden/kernel", 0.25), ("hidden/.*", 0.0))
+  _, update = begin(optim={"multipliers": rules})
+  part = moved(state.params, update(state, batch).params)
+  assert_near(part["output"], whole["output"])
+  assert_near(part["hidden"]["kernel"], whole["hidden"]["kernel"] / 4, atol=1e-6)
+  assert not part["hidden"]["bias"].any()
+
+
+def test_a_phase_that_trains_nothing_is_refused():
+  phases = ({"epochs": 1, "trainable": ("absent/.*",)},)
+  with pytest.raises(UserError, match=re.escape("absent/.*")):
+    state, update = begin(train={"phases": phases})
+    update(state, make_batch())
+
+
+def test_phases_longer_than_the_run_are_refused():
+  with pytest.raises(UserError, match="5"):
+    begin(train={"phases": ({"epochs": 5},), "epochs": 3})

@@ -1,0 +1,37 @@
+"""From a config to the model and the data set that it names."""
+
+from ml_collections import ConfigDict
+
+from mcr_jax import config as configs
+from mcr_jax.config import chosen
+from mcr_jax.contract import Model, Spec
+from mcr_jax.data import load
+from mcr_jax.data.schema import Dataset
+from mcr_jax.data.units import pooled
+from mcr_jax.errors import choose
+
+
+def read_data(config: ConfigDict) -> Dataset:
+  """The checked data set of a config, with a vector a turn where it is of dialogues."""
+  return as_samples(load(configs.plain(config.data)), unit_of(config))
+
+
+def as_samples(dataset: Dataset, unit: str) -> Dataset:
+  """The data set as a unit needs it: the steps of a dialogue are vectors of turns."""
+  return pooled(dataset) if unit == "dialogue" else dataset
+
+
+def unit_of(config: ConfigDict) -> str:
+  """The unit of a config: that of its model, which is all that it may say."""
+  own = chosen.of(configs.plain(config.model)).card.unit
+  choose(config.data.unit, ("auto", own), f"data.unit of {config.model.name}")
+  return own
+
+
+def build_model(config: ConfigDict, spec: Spec) -> Model:
+  """The model of a config for data of a spec."""
+  given = configs.plain(config.model)
+  for name in given.get("kernels", {}):
+    choose(name, spec.modalities, "A modality of model.kernels")
+  own = {name: given[name] for name in given if name not in ("name", "file")}
+  return chosen.of(given)(spec, **own)

@@ -1,0 +1,301 @@
+"""One run in its folder: from a data set to the results of its best epochs.
+
+`training/loop.py` computes; what a run does around it stands here, in its order.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mcr_jax import config as configs
+from mcr_jax import evaluators, native
+from mcr_jax.contract import Spec
+from mcr_jax.data import batches
+from mcr_jax.data.schema import SPLITS, Dataset
+from mcr_jax.data.units import Units
+from mcr_jax.errors import NonFiniteLoss, UserError
+from mcr_jax.hosts import distributed
+from mcr_jax.hosts import mesh as meshes
+from mcr_jax.hosts.signals import Signals
+from mcr_jax.runs import inputs
+from mcr_jax.runs import origin as origins
+from mcr_jax.runs.checkpoint import Checkpoints
+from mcr_jax.runs.progress import Progress
+from mcr_jax.runs.run import Run
+from mcr_jax.runs.transfer import start_from
+from mcr_jax.runs.writer import Writer, describe
+from mcr_jax.training import feed as feeds
+from mcr_jax.training.loop import Called, Epoch, Loop
+from mcr_jax.training.programs import Programs
+from mcr_jax.training.recipe import Recipe, class_weights
+from mcr_jax.training.samples import Samples, rows_of
+from mcr_jax.training.state import State
+from mcr_jax.training.step import Constants
+from mcr_jax.training.validation import Validation
+
+
+class Trainer:
+  """One run, from its data to its last epoch."""
+
+  def __init__(
+    self,
+    config: ConfigDict,
+    workdir: Path,
+    read: Callable[[], Dataset] | None = None,
+    *,
+    seeds=None,
+    numbers=None,
+    programs: Programs | None = None,
+    capacity: int = 0,
+    verbose: bool = True,
+  ):
+    """Builds the programs; writes nothing yet.
+
+    Args:
+      config: complete.
+      workdir: folder of the run.
+      read: gives the data set, whose features go to the device; that of the config
+        where not given.
+      seeds: (S,) of the members; those of the config where not given.
+      numbers: name -> (S,) that differ between the members of one program, see
+        `recipe.numbers_of`.
+      programs: of another run with the same recipe, to compile nothing again.
+      capacity: steps of an epoch that programs have room for, see `feed.Resident`.
+      verbose: print a line an epoch and the final tables.
+    """
+    self.config, self.workdir, self.verbose = config, workdir, verbose
+    self.seeds = tuple(config.seeds if seeds is None else seeds)
+    mesh = meshes.make(config.mesh.seed, config.mesh.data)
+    if len(self.seeds) % mesh.shape["seed"]:
+      raise UserError(
+        f"mesh.seed={mesh.shape['seed']} must divide the {len(self.seeds)} seeds."
+      )
+    dataset = read() if read else inputs.read_data(config)
+    origin = origins.find(config, workdir, dataset, self.seeds)
+    self.spec, self.normalizer = origin.spec, origin.normalizer
+    self.facts = origin.facts
+    distributed.check_same(data=self.facts["data"]["digest"])
+    self.normalizer.check(dataset)
+    self.programs = programs or _programs(config, self.spec, mesh)
+    units = Units.of(dataset, self.spec.unit)
+    samples = Samples.of(dataset, units, self.spec, config, mesh.shape["data"])
+    columns = batches.columns_of(dataset, units, labels=True)
+    features = dict(dataset.modalities)
+    # From here on only the feed knows the features, and frees those that it copies.
+    dataset = dataclasses.replace(dataset, modalities={})
+    self.ids, self.labels = dataset.ids, dataset.labels
+    self.rows = dict(rows_of(dataset, units, SPLITS))
+    feed = feeds.make(
+      self.programs, features, columns, units, self.normalizer, samples.buckets
+    )
+    state = self._create(numbers or {}, origin.pretrained)
+    self.loop = self._loop(feed, samples, state, capacity)
+    self.checkpoints = Checkpoints(workdir)
+    self.writer = Writer(workdir, self.seeds)
+    self.signals, self.progress = Signals(), None
+    self._saved = time.monotonic()
+
+  def _create(self, numbers, pretrained: Run | None) -> State:
+    """The state of every seed before its first step."""
+    recipe = self.programs.recipe
+    recipe.check_numbers(numbers)
+    every = {k: np.full(len(self.seeds), v) for k, v in recipe.numbers().items()}
+    every = {k: np.asarray(v, np.float32) for k, v in (every | numbers).items()}
+    example = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self.spec.example())
+    state = self.programs.create(example, np.asarray(self.seeds, np.uint32), every)
+    if pretrained is not None:
+      state = start_from(pretrained, state, self.spec, recipe.model.card.head)
+    for phase in range(len(recipe.phases)):
+      recipe.factors(state.params, phase)  # says what trains nothing
+    return state
+
+  def _loop(self, feed, samples: Samples, state: State, capacity: int) -> Loop:
+    """The loop at its first step."""
+    config, recipe = self.config, self.programs.recipe
+    (train, known), (valid, scored) = self.rows["train"], self.rows["valid"]
+    constants = Constants(
+      np.int32(samples.steps(train) * config.train.epochs),
+      class_weights(config, self.spec, self.labels[known]),
+    )
+    labels = self.labels[scored]
+    return Loop(
+      self.programs,
+      feed,
+      samples,
+      {"train": train, "valid": valid, "scored": scored},
+      Validation(recipe, self.spec, labels, config.train.monitor),
+      constants,
+      state,
+      self.seeds,
+      capacity=capacity,
+    )
+
+  def start(self, *, resume: bool) -> None:
+    """Claims the folder, or picks up where the last checkpoint of its run stands."""
+    if resume:
+      self._restore()
+      return
+    # A process that still looks for a run in the folder must not find half of one.
+    distributed.wait("all processes have read the workdir")
+    self.workdir.mkdir(parents=True, exist_ok=True)
+    self.writer.write_facts(self.facts | {"finished": False})
+    if jax.process_index() == 0:
+      self.normalizer.save(self.workdir / "normalization.npz")
+    # Last: a folder with a config is a run.
+    self.writer.write_text("config.json", configs.to_json(self.config))
+    for note in self.facts["data"]["notes"]:
+      self._say(f"note: {note}")
+
+  @distributed.together()
+  def run(self) -> None:
+    """All epochs that are left."""
+    loop, shown = self.loop, self.verbose and jax.process_index() == 0
+    with (
+      self.signals,
+      Progress(loop.total, done=loop.done, enabled=shown) as self.progress,
+    ):
+      for event in loop.events():
+        if isinstance(event, Called):
+          self._after_call(event)
+        else:
+          self._after_epoch(event)
+
+  @distributed.together()
+  def finish(self) -> Run:
+    """Evaluates the best of every seed and marks the run as finished."""
+    # Off the mesh: predictions of the run that is returned take one device.
+    best = jax.device_put(jax.tree.map(meshes.fetch, self.loop.best))
+    run = Run(
+      self.workdir,
+      self.config,
+      self.spec,
+      self.normalizer,
+      best,
+      self.seeds,
+      digest=self.facts["data"]["digest"],
+    )
+    with self.signals:
+      self._save()
+      for split in self.config.evals.splits:
+        self._evaluate(run, split)
+        (number,) = distributed.largest(self.signals.number or 0)
+        if number:
+          self._stop(number, "Only evaluations are missing")
+    ending = {"native_fallbacks": dict(native.fallbacks), "finished": True}
+    self.writer.write_facts(self.facts | ending)
+    self.writer.close()
+    distributed.wait("the files of the run are whole")
+    return run
+
+  def _after_call(self, event: Called) -> None:
+    loop = self.loop
+    text = f"epoch {loop.epoch}/{self.config.train.epochs}"
+    self.progress.update(event.steps, text)
+    if event.last:
+      self._check_finite()
+      return  # its validation comes first
+    every = self.config.train.steps_per_call or distributed.STEPS
+    before = loop.position - event.steps
+    if jax.process_count() == 1 or loop.position // every > before // every:
+      self._between_events()
+
+  def _after_epoch(self, event: Epoch) -> None:
+    self.writer.write(event.number, event.values, reasons=event.reasons)
+    self._say(self._line(event))
+    if event.first:
+      self.progress.warm()
+    self._between_events()
+
+  def _line(self, event: Epoch) -> str:
+    """What a reader follows of an epoch; metrics.jsonl has everything."""
+    parts = [f"epoch {event.number}/{self.config.train.epochs}"]
+    shown = [f"valid/{name}" for name in self.loop.validation.shown]
+    for name in ("train/loss", *shown):
+      found = event.values[name][~np.isnan(event.values[name])]
+      mean = f"{found.mean():.4g}" if len(found) else "undefined"
+      spread = f" +- {found.std(ddof=1):.2g}" if len(found) > 1 else ""
+      parts.append(f"{name} {mean}{spread}")
+    best = " ".join(map(str, event.values["best/epoch"]))
+    seconds = f"{event.values['seconds']:.1f} s"
+    parts += [f"best epoch {best}", seconds, self.progress.note()]
+    return "  ".join(filter(None, parts))
+
+  def _between_events(self) -> None:
+    """The clock of checkpoints, and signals."""
+    waited = time.monotonic() - self._saved
+    due, number = distributed.largest(
+      int(waited > self.config.train.checkpoint_seconds), self.signals.number or 0
+    )
+    if due or number:
+      self._save()
+    if number:
+      done, total = self.loop.done, self.loop.total
+      self._stop(number, f"{done} of {total} steps are done and saved")
+
+  def _stop(self, number: int, where: str) -> None:
+    self.writer.close()
+    self.signals.number = number
+    raise self.signals.interrupted(
+      f"{where}; go on with --resume and --workdir {self.workdir}."
+    )
+
+  def _evaluate(self, run: Run, split: str) -> None:
+    samples, rows = self.rows[split]
+    predictions = self.loop.predict(self.loop.best, samples, rows)
+    results = run.summarise(self.labels[rows], predictions)
+    if jax.process_index() == 0:
+      evaluators.write(
+        self.workdir, split, results, self.ids[rows], self.labels[rows], predictions
+      )
+    self._say("\n" + evaluators.table(results, split))
+
+  def _check_finite(self) -> None:
+    steps = self.loop.steps
+    bad = [
+      f"seed {seed} in epoch {step // steps + 1}, step {step % steps + 1}"
+      for seed, step in zip(self.seeds, self.loop.bad_steps().tolist(), strict=True)
+      if step >= 0
+    ]
+    if bad:
+      self.writer.close()
+      raise NonFiniteLoss(
+        f"The loss or its gradient is not finite: {'; '.join(bad)}. Lower optim.lr, "
+        "set optim.clip, or look for outliers with `python -m mcr_jax.data inspect`."
+      )
+
+  def _save(self) -> None:
+    self._check_finite()
+    loop = self.loop
+    meta = {"epoch": loop.epoch, "position": loop.position}
+    tree, chosen = loop.tree(), loop.selection["epoch"]
+    # `best` first, so that `last` never promises more than there is. Before the first
+    # validation nothing is best.
+    if chosen.all():
+      best = meta | {"epochs": chosen.tolist()}
+      self.checkpoints.save_best(loop.done, tree["best"], best)
+    self.checkpoints.save_last(loop.done, tree, meta)
+    self._saved = time.monotonic()
+
+  def _restore(self) -> None:
+    restored = self.checkpoints.restore_last(self.loop.template())
+    self.checkpoints.forget_after(restored.step if restored else -1)
+    if restored is not None:
+      self.loop.restore(restored.tree, **restored.meta)
+    self.writer.truncate_after(self.loop.epoch - 1)
+    self.facts["resumed"] = [*self.facts.get("resumed", []), describe()]
+    self.writer.write_facts(self.facts)
+    where = f"epoch {self.loop.epoch}, step {self.loop.position} of {self.loop.steps}"
+    self._say(f"going on at {where}")
+
+  def _say(self, line: str) -> None:
+    if self.verbose:
+      self.writer.log(line)
+
+
+def _programs(config: ConfigDict, spec: Spec, mesh) -> Programs:
+  return Programs(Recipe.of(inputs.build_model(config, spec), config), mesh)

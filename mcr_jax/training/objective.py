@@ -1,0 +1,73 @@
+"""What training minimises: the only place where losses meet.
+
+  L = w_task L_task + sum_k w_k L_k,
+
+with a model's own losses and those of its auxiliary heads, each averaged over the rows
+that count. Where a model names a joint loss (MIA-Net, Eq. 13 and 16), gamma shares out
+the two: (1 - gamma) w_task L_task + gamma w_joint L_joint.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mcr_jax.contract import Batch, Card, Output
+
+TaskLoss = Callable[[Array, Array, Array], Array]
+"""(predictions, label, weight) to the loss of every row, in the shape of weight."""
+
+
+def objective(
+  card: Card,
+  output: Output,
+  batch: Batch,
+  task_loss: TaskLoss,
+  weights: Mapping[str, Float[Array, ""] | float],
+  gamma: Float[Array, ""] | float = 0.0,
+  *,
+  task: bool = True,
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+  """The sum over a batch that a step minimises, and the sum of every part of it.
+
+  Divided by the sum of `batch.weight`, both are averages over the rows that count.
+
+  Args:
+    card: of the model, which names its losses.
+    output: of the model, with train=True.
+    batch: with labels.
+    task_loss: applied to the predictions and to the auxiliary heads.
+    weights: name -> factor, as `Card.weights` has them.
+    gamma: what a joint loss takes from the task.
+    task: whether the task loss counts; its part is there all the same.
+
+  Returns:
+    the sum, and name -> sum of each loss without its weight, `task` first.
+  """
+  total = batch.weight.sum()
+
+  def summed(values):
+    if values.ndim == 0:
+      return values * total
+    # Rows that do not count may hold anything.
+    return (jnp.where(batch.weight > 0, values, 0) * batch.weight).sum()
+
+  of_label = lambda predictions, label: summed(
+    task_loss(predictions, label, batch.weight)
+  )
+  parts = {"task": of_label(output.predictions, batch.label)}
+  if output.auxiliary:
+    heads = [
+      of_label(predictions, batch.more.get(f"label_{name}", batch.label))
+      for name, predictions in output.auxiliary.items()
+    ]
+    parts[card.auxiliary] = sum(heads)
+  parts |= {name: summed(values) for name, values in output.losses.items()}
+  assert set(parts) <= set(card.weights), (set(parts), "not on the card", card.weights)
+
+  share = {name: weights[name] for name in parts}
+  if card.joint in parts:
+    share["task"] = (1 - gamma) * share["task"]
+    share[card.joint] = gamma * share[card.joint]
+  counted = [name for name in parts if task or name != "task"]
+  return sum(share[name] * parts[name] for name in counted), parts
