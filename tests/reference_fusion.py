@@ -8,6 +8,8 @@ order, or None where the modality is missing (`sizes` says how long it would be)
 
 import numpy as np
 
+from tests.reference import recurrent
+
 
 def dense(params, x):
   return x @ params["kernel"] + params["bias"]
@@ -37,6 +39,31 @@ def concat(params, vectors, sizes, depth=1):
   for i in range(depth):
     x = relu(dense(params[f"hidden_{i}"], x))
   return dense(params["output"], x)
+
+
+def embedded(params, sequences, widths):
+  """What the published subnetworks say: the first modality is read by an LSTM."""
+  says = {}
+  for i, (name, x) in enumerate(sequences.items()):
+    layers = params[f"subnetwork_{name}"]
+    if not len(x):
+      says[name] = np.zeros(widths[i > 0])
+    elif i == 0:
+      _, last = recurrent.rnn(params[f"encoder_{name}"]["lstm"], x)
+      says[name] = dense(layers, last)
+    else:
+      says[name] = x.mean(0)
+      for j in range(3):
+        says[name] = relu(dense(layers[f"layer_{j}"], says[name]))
+  return says
+
+
+def tfn_as_published(params, sequences, widths):
+  product = np.ones(())
+  for x in embedded(params, sequences, widths).values():
+    product = np.multiply.outer(product, np.append(x, 1.0))
+  hidden = relu(dense(params["hidden"], product.reshape(-1)))
+  return dense(params["output"], relu(dense(params["hidden_2"], hidden)))
 
 
 def tfn(params, vectors, sizes, width):

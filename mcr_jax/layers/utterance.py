@@ -135,12 +135,16 @@ class Fusion(contract.Model):
     """From a vector a modality, zero where it misses, to features for the head."""
     raise TypeError(f"{type(self).__name__} does not say how it fuses.")
 
+  def how(self, modality: str) -> str:
+    """The encoder of a modality."""
+    return self.encoder
+
   @nn.compact
   def __call__(self, batch: Batch, *, train: bool = False) -> Output:
     vectors, present = {}, {}
     for m in self.modalities:
       encoder = Encoder(
-        self.encoder,
+        self.how(m),
         self.encoder_width,
         self.encoder_layers,
         dropout=self.encoder_dropout,

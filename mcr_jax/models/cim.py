@@ -18,21 +18,19 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mcr_jax import contract
-from mcr_jax.contract import Batch, Card, Output
+from mcr_jax.contract import Batch, Card
 from mcr_jax.errors import UserError
-from mcr_jax.layers.dropout import Rate
-from mcr_jax.layers.output import output_layer
+from mcr_jax.layers.utterance import Fused, Fusion, Present, Vectors
 from mcr_jax.layers.views import Views
 from mcr_jax.ops import fusion
 
 PAIRS = ("all", "main")
 
 
-class Model(contract.Model):
+class Model(Fusion):
   """Inter-modal attention on views of vectors.
 
-  Fields:
+  Fields beside those of `Fusion`:
     pairs: "all", or "main" for those of the main modality.
     main: that modality; the first one if empty.
     width: features a position.
@@ -51,16 +49,12 @@ class Model(contract.Model):
   main: str = ""
   width: int = 1024
   positions: int = 6
-  dropout: Rate = 0.0
-  dtype: str = ""
 
-  @nn.compact
-  def __call__(self, batch: Batch, *, train: bool = False) -> Output:
-    views, present = {}, {}
-    for name in self.modalities:
-      x, mask = batch.x[name], batch.mask[name]
-      vector, present[name] = fusion.pooled(x, mask, self.dtype)
-      views[name] = Views(self.positions, self.width, name=f"view_{name}")(vector)
+  def fuse(
+    self, vectors: Vectors, present: Present, batch: Batch, *, train: bool
+  ) -> Fused:
+    view = lambda name: Views(self.positions, self.width, name=f"view_{name}")
+    views = {name: view(name)(vector) for name, vector in vectors.items()}
     parts = []
     for one, other in self.chosen():
       both = (present[one] & present[other])[:, None, None]
@@ -68,9 +62,7 @@ class Model(contract.Model):
         parts.append(jnp.where(both, attend_and_gate(x, y), 0))
     joined = jnp.concatenate(parts or [views[self.modalities[0]]], -1)
     x = nn.relu(nn.Dense(self.width, dtype=joined.dtype, name="join")(joined))
-    x = x.mean(-2)
-    predictions = output_layer(x, self.outputs, self.dropout, train)
-    return Output(predictions, intermediates={"features": x})
+    return Fused(x.mean(-2))
 
   def chosen(self) -> list[tuple[str, str]]:
     if self.pairs not in PAIRS:

@@ -20,8 +20,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mcr_jax.contract import Batch, Card, Intermediates
+from mcr_jax.contract import Card, Intermediates
 from mcr_jax.errors import UserError
+from mcr_jax.layers.utterance import Present, Vectors
 from mcr_jax.models import mha
 from mcr_jax.models.transformer import Transformer
 
@@ -45,19 +46,21 @@ class Model(mha.Model):
 
   pairs: str = "main"
 
-  def parts(self, batch: Batch, train: bool) -> tuple[list[Array], Intermediates]:
+  def parts(
+    self, vectors: Vectors, present: Present, train: bool
+  ) -> tuple[list[Array], Intermediates]:
     if self.pairs not in PAIRS:
       raise UserError(f"pairs={self.pairs!r} is none of {', '.join(PAIRS)}.")
     if self.pairs == "main" or len(self.modalities) == 1:
-      return super().parts(batch, train)
-    views = {name: self.views(batch, name) for name in self.modalities}
+      return super().parts(vectors, present, train)
+    views = {m: self.views(m, vectors[m], present[m]) for m in self.modalities}
     parts, out = [], {}
     for target, (x, here) in views.items():
       reads = []
-      for name, (memory, present) in views.items():
+      for name, (memory, there) in views.items():
         if name != target:
           role = f"toward_{target}_{name}"
-          read, drawn = self.transformer(role)(x, memory, present, train=train)
+          read, drawn = self.transformer(role)(x, memory, there, train=train)
           reads.append(read)
           out |= {f"{key}_{target}_{name}": value for key, value in drawn.items()}
       joint = self.over(target, reads, train)

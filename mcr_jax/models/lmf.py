@@ -5,9 +5,13 @@ Fusion with Modality-Specific Factors, ACL 2018. The weight tensor of TFN is a s
 outer products of factors, one a modality, so that its product with the outer product
 of the vectors is h = sum_r prod_m ([x_m; 1] w_m^r): linear in the number of modalities.
 
+With `subnetworks="published"` what is fused comes from the paper's subnetworks, an LSTM
+over the text and three layers on each other modality (layers/subnetwork.py).
+
 Deviations: h has `width` features and a ReLU, then an output layer, where the paper
-reads its predictions from h; no subnetworks before the fusion. As in the paper's code,
-not its text, the rank-one parts are weighted. A missing modality gives its 1 only.
+reads its predictions from h; with `subnetworks="vector"`, nothing before the fusion. As
+in the paper's code, not its text, the rank-one parts are weighted. A missing modality
+gives its 1 only.
 """
 
 import flax.linen as nn
@@ -15,16 +19,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mcr_jax import contract
-from mcr_jax.contract import Batch, Card, Output
+from mcr_jax.contract import Batch, Card
 from mcr_jax.errors import UserError
-from mcr_jax.layers.dropout import Rate
-from mcr_jax.layers.output import output_layer
+from mcr_jax.layers.subnetwork import Embedded
+from mcr_jax.layers.utterance import Fused, Present, Vectors
 from mcr_jax.ops import fusion
 
 
-class Model(contract.Model):
-  """Low-rank fusion of vectors; sequences are averaged over their real steps first."""
+class Model(Embedded):
+  """Low-rank fusion of vectors.
+
+  Fields beside those of `Embedded`:
+    width: of h.
+    rank: outer products in the sum.
+  """
 
   card = Card(
     "LMF",
@@ -35,29 +43,27 @@ class Model(contract.Model):
 
   width: int = 1024
   rank: int = 4
-  dropout: Rate = 0.0
-  dtype: str = ""
 
-  @nn.compact
-  def __call__(self, batch: Batch, *, train: bool = False) -> Output:
+  def fuse(
+    self, vectors: Vectors, present: Present, batch: Batch, *, train: bool
+  ) -> Fused:
     if self.rank < 1:
       raise UserError(f"rank={self.rank}; it must be at least 1.")
-    vectors, factors = [], []
-    for name in self.modalities:
-      x, _ = fusion.pooled(batch.x[name], batch.mask[name], self.dtype)
-      vector = fusion.with_one(x)
+    if self.subnetworks == "published":
+      vectors = self.embed(vectors, present, train)
+    extended, factors = [], []
+    for name, vector in vectors.items():
+      vector = fusion.with_one(vector)
       shape = (self.rank, vector.shape[-1], self.width)
       factor = self.param(f"factor_{name}", draw, shape, len(self.modalities))
-      vectors.append(vector)
+      extended.append(vector)
       factors.append(factor.astype(vector.dtype))
     spread = nn.initializers.normal(self.rank**-0.5)
     weight = self.param("rank_weight", spread, (self.rank,))
     bias = self.param("bias", nn.initializers.zeros, (self.width,))
-    parts = fusion.low_rank(vectors, factors)
+    parts = fusion.low_rank(extended, factors)
     x = jnp.einsum("r,rbd->bd", weight.astype(parts.dtype), parts)
-    x = nn.relu(x + bias.astype(x.dtype)[None])
-    predictions = output_layer(x, self.outputs, self.dropout, train)
-    return Output(predictions, intermediates={"features": x})
+    return Fused(nn.relu(x + bias.astype(x.dtype)[None]))
 
 
 def draw(key: Array, shape: tuple[int, int, int], modalities: int) -> Array:

@@ -17,19 +17,17 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mcr_jax import contract
-from mcr_jax.contract import Batch, Card, Intermediates, Output
-from mcr_jax.layers.dropout import Rate
-from mcr_jax.layers.output import output_layer
+from mcr_jax.contract import Batch, Card, Intermediates
 from mcr_jax.layers.transformer import LayerNorm, MultiHeadAttention
+from mcr_jax.layers.utterance import Fused, Fusion, Present, Vectors
 from mcr_jax.layers.views import Views
 from mcr_jax.ops import fusion
 
 
-class Model(contract.Model):
-  """Multi-head attention on views of vectors; sequences are averaged over real steps.
+class Model(Fusion):
+  """Multi-head attention on views of vectors.
 
-  Fields:
+  Fields beside those of `Fusion`:
     main: the modality that all others are mapped to; the first one if empty.
     auxiliaries: the others; all, as given, if empty.
     width: features a position.
@@ -50,35 +48,34 @@ class Model(contract.Model):
   width: int = 1024
   positions: int = 6
   heads: int = 8
-  dropout: Rate = 0.0
-  dtype: str = ""
 
-  @nn.compact
-  def __call__(self, batch: Batch, *, train: bool = False) -> Output:
-    parts, out = self.parts(batch, train)
+  def fuse(
+    self, vectors: Vectors, present: Present, batch: Batch, *, train: bool
+  ) -> Fused:
+    parts, out = self.parts(vectors, present, train)
     joined = jnp.concatenate(parts, -1)
     x = nn.relu(nn.Dense(self.width, dtype=joined.dtype, name="join")(joined))
-    out["features"] = x = x.mean(-2)
-    predictions = output_layer(x, self.outputs, self.dropout, train)
-    return Output(predictions, intermediates=out)
+    return Fused(x.mean(-2), intermediates=out)
 
-  def parts(self, batch: Batch, train: bool) -> tuple[list[Array], Intermediates]:
+  def parts(
+    self, vectors: Vectors, present: Present, train: bool
+  ) -> tuple[list[Array], Intermediates]:
     """What is concatenated, each (B, T, width)."""
     main, auxiliaries = fusion.main_and_auxiliaries(
       self.modalities, self.main, self.auxiliaries
     )
-    x, here = self.views(batch, main)
+    views = lambda name: self.views(name, vectors[name], present[name])
+    x, here = views(main)
     parts, out = [], {}
     for name in auxiliaries:
-      memory, present = self.views(batch, name)
-      part, drawn = self.pair(name, x, here, memory, present, train)
+      memory, there = views(name)
+      part, drawn = self.pair(name, x, here, memory, there, train)
       parts.append(part)
       out |= {f"{key}_{name}": value for key, value in drawn.items()}
     return parts or [x], out
 
-  def views(self, batch: Batch, name: str):
+  def views(self, name: str, vector: Float[Array, "B D"], present: Bool[Array, "B"]):
     """The positions of a modality, and a mask of them: all, or none if it misses."""
-    vector, present = fusion.pooled(batch.x[name], batch.mask[name], self.dtype)
     views = Views(self.positions, self.width, name=f"view_{name}")(vector)
     return views, jnp.broadcast_to(present[:, None], views.shape[:2])
 

@@ -23,11 +23,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mcr_jax import contract
-from mcr_jax.contract import Batch, Card, Intermediates, Output
+from mcr_jax.contract import Batch, Card, Intermediates
 from mcr_jax.errors import UserError
 from mcr_jax.layers.dropout import Dropout, Rate
-from mcr_jax.layers.output import output_layer
+from mcr_jax.layers.utterance import Fused, Fusion, Present, Vectors
 from mcr_jax.ops import fusion, kernels
 
 KERNELS = ("regularized", "psd")
@@ -199,10 +198,10 @@ class FeedForward(nn.Module):
     return nn.Dense(features, dtype=x.dtype, kernel_init=zeros, name="output")(hidden)
 
 
-class Model(contract.Model):
-  """MIA-Net on vectors; sequences are averaged over their real steps first.
+class Model(Fusion):
+  """MIA-Net on vectors.
 
-  Fields:
+  Fields beside those of `Fusion`:
     main: the modality that is improved; the first one if empty.
     auxiliaries: the others, in the order they are read; all, as given, if empty.
     made: modalities that are read once more, after all others, each through a fully
@@ -237,51 +236,42 @@ class Model(contract.Model):
   column_bias: float = 0.0
   kernel: str = "regularized"
   implementation: str = "auto"
-  dropout: Rate = 0.0
-  dtype: str = ""
 
-  @nn.compact
-  def __call__(self, batch: Batch, *, train: bool = False) -> Output:
+  def fuse(
+    self, vectors: Vectors, present: Present, batch: Batch, *, train: bool
+  ) -> Fused:
     self.check()
     main, auxiliaries = fusion.main_and_auxiliaries(
       self.modalities, self.main, self.auxiliaries
     )
-    x, _ = self.pooled(batch, main)
-    out, losses = {}, {}
-    if auxiliaries or self.made:
-      x, out = self.improve(x, main, auxiliaries, batch, train)
-      if train and self.kernel == "regularized":
-        count = len(auxiliaries) + len(self.made)
-        every = jnp.stack([out[f"W_{n}"] for n in range(count)])
-        losses["regularization"] = kernels.regularization(every)
-    predictions = output_layer(x, self.outputs, self.dropout, train)
-    return Output(predictions, losses, intermediates={**out, "features": x})
+    if not (auxiliaries or self.made):
+      return Fused(vectors[main])
+    read, losses = (*auxiliaries, *self.made), {}
+    x, out = self.improve(vectors, present, main, read, batch.weight, train)
+    if train and self.kernel == "regularized":
+      every = jnp.stack([out[f"W_{n}"] for n in range(len(read))])
+      losses["regularization"] = kernels.regularization(every)
+    return Fused(x, losses, intermediates=out)
 
-  def pooled(self, batch, name):
-    return fusion.pooled(batch.x[name], batch.mask[name], self.dtype)
-
-  def improve(self, x, main, auxiliaries, batch, train):
+  def improve(self, vectors, present, main, read, weight, train):
     """The stack of modules between two residual connections (Eq. 11-12)."""
     start = (self.column_scale, self.column_bias)
     lift = lambda name, vector: Lift(self.channels, start, name=f"lift_{name}")(vector)
-    first = features = lift(main, x)
+    first = features = lift(main, vectors[main])
     out = {}
-    count = len(auxiliaries)
-    for n, name in enumerate((*auxiliaries, *self.made)):
-      vector, present = self.pooled(batch, name)
-      if n >= count:
+    for n, name in enumerate(read):
+      vector, there = vectors[name], present[name]
+      if n >= len(read) - len(self.made):
         dense = nn.Dense(vector.shape[-1], dtype=vector.dtype, name=f"make_{name}")
         vector, name = dense(vector), f"made_{name}"
       module = Module(
         self.kernel_size, self.kernel, self.implementation, name=f"module_{n}"
       )
-      features, drawn = module(
-        features, lift(name, vector), present, batch.weight, train=train
-      )
+      features, drawn = module(features, lift(name, vector), there, weight, train=train)
       out |= {f"{key}_{n}": value for key, value in drawn.items()}
     residual = first + features
     improved = residual + FeedForward(self.dropout, name="ffn")(residual, train=train)
-    return improved.reshape(len(x), -1), out
+    return improved.reshape(len(first), -1), out
 
   def check(self):
     if self.kernel not in KERNELS:

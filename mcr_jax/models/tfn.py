@@ -5,24 +5,34 @@ Analysis, EMNLP 2017. Its fusion is z = [z_1; 1] x ... x [z_M; 1], which holds e
 vector and every product of some of them; a perceptron reads it. Parameters grow as
 the product of the widths.
 
-Deviations: one hidden layer, where the paper has two; the subnetwork of a modality is
-one layer to `width` features with ReLU, or nothing (`width=0`), where the paper has an
-LSTM or three layers. A missing modality contributes its 1 only.
+With `subnetworks="published"` it is the paper's network: an LSTM over the text, three
+layers on each other modality (layers/subnetwork.py), two hidden layers behind the
+product. Its output is not squashed to the range of the labels.
+
+Deviations of `subnetworks="vector"`: one hidden layer; the subnetwork of a modality is
+one layer to `width` features with ReLU, or nothing (`width=0`). A missing modality
+contributes its 1 only.
 """
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mcr_jax import contract
-from mcr_jax.contract import Batch, Card, Output
+from mcr_jax.contract import Batch, Card
 from mcr_jax.errors import UserError
-from mcr_jax.layers.dropout import Dropout, Rate
-from mcr_jax.layers.output import output_layer
+from mcr_jax.layers.dropout import Dropout
+from mcr_jax.layers.subnetwork import Embedded
+from mcr_jax.layers.utterance import Fused, Present, Vectors
 from mcr_jax.ops import fusion
 
 
-class Model(contract.Model):
-  """Tensor fusion of vectors; sequences are averaged over their real steps first."""
+class Model(Embedded):
+  """Tensor fusion of vectors.
+
+  Fields beside those of `Embedded`:
+    width: of what a modality's one layer makes of it; 0 is without such a layer. Where
+      `subnetworks="published"`, `main_width` and `other_width` count.
+    hidden: of the layers behind the product.
+  """
 
   card = Card(
     "TFN",
@@ -33,20 +43,23 @@ class Model(contract.Model):
 
   width: int = 64
   hidden: int = 128
-  dropout: Rate = 0.0
-  dtype: str = ""
 
-  @nn.compact
-  def __call__(self, batch: Batch, *, train: bool = False) -> Output:
+  def fuse(
+    self, vectors: Vectors, present: Present, batch: Batch, *, train: bool
+  ) -> Fused:
     if self.width < 0:
       raise UserError(f"width={self.width}; give the features a modality, 0 for all.")
-    vectors = []
-    for name in self.modalities:
-      x, present = fusion.pooled(batch.x[name], batch.mask[name], self.dtype)
-      if self.width:
-        x = nn.relu(nn.Dense(self.width, dtype=x.dtype, name=f"project_{name}")(x))
-      vectors.append(fusion.with_one(jnp.where(present[:, None], x, 0)))
-    product = Dropout(self.dropout)(fusion.outer(vectors), train=train)
-    x = nn.relu(nn.Dense(self.hidden, dtype=product.dtype, name="hidden")(product))
-    predictions = output_layer(x, self.outputs, self.dropout, train)
-    return Output(predictions, intermediates={"features": x})
+    published = self.subnetworks == "published"
+    if published:
+      vectors = self.embed(vectors, present, train)
+    elif self.width:
+      vectors = {m: self.project(m, x, present[m]) for m, x in vectors.items()}
+    product = fusion.outer([fusion.with_one(x) for x in vectors.values()])
+    x = Dropout(self.dropout)(product, train=train)
+    for name in ("hidden", "hidden_2") if published else ("hidden",):
+      x = nn.relu(nn.Dense(self.hidden, dtype=x.dtype, name=name)(x))
+    return Fused(x)
+
+  def project(self, name, x, present):
+    x = nn.relu(nn.Dense(self.width, dtype=x.dtype, name=f"project_{name}")(x))
+    return jnp.where(present[:, None], x, 0)

@@ -201,3 +201,38 @@ def test_a_mistake_is_answered_with_what_would_be_right(name, fields, message):
   model = build(name, **fields)
   with pytest.raises(UserError, match=message):
     jax.eval_shape(model.init, jax.random.key(0), Batch.of(make_batch(build(name))))
+
+
+PUBLISHED = {"subnetworks": "published", "encoder_width": 4, "main_width": 3}
+
+
+@pytest.mark.parametrize("name", ["tfn", "lmf"])
+def test_published_subnetworks_are_an_lstm_and_three_layers_a_modality(name):
+  with jax.enable_x64(True):
+    model = build(name, **PUBLISHED, other_width=2)
+    batch = make_batch(model)
+    variables = draw(model, batch)
+    predictions = jax.jit(model.apply)(variables, Batch.of(batch)).predictions
+    params = jax.tree.map(np.asarray, variables["params"])
+    for b, prediction in enumerate(predictions):
+      steps = {m: np.asarray(batch[m][b])[batch[f"{m}_mask"][b]] for m in THREE}
+      if name == "tfn":
+        expected = written.tfn_as_published(params, steps, (3, 2))
+      else:
+        expected = written.lmf(params, written.embedded(params, steps, (3, 2)), None)
+      np.testing.assert_allclose(prediction, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["tfn", "lmf"])
+def test_published_subnetworks_have_their_number_of_parameters(name):
+  spec = Spec(dict.fromkeys(THREE, 2), {"text": 300, "audio": 74, "vision": 35})
+  model = models.build(name, spec, subnetworks="published", main="text")
+  params = jax.eval_shape(model.init, jax.random.key(0), spec.example())["params"]
+  dense = lambda rows, columns: (rows + 1) * columns
+  expected = 4 * 128 * (300 + 128 + 1) + dense(128, 128)
+  expected += sum(dense(d, 32) + 2 * dense(32, 32) for d in (74, 35))
+  if name == "tfn":
+    expected += dense(129 * 33 * 33, 128) + dense(128, 128) + dense(128, 1)
+  else:
+    expected += 4 * 1024 * (129 + 33 + 33) + 4 + 1024 + dense(1024, 1)
+  assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
