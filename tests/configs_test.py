@@ -61,11 +61,13 @@ def count(config):
   task = "regression" if config.data.task == "auto" else config.data.task
   outputs = TASKS.get(task, (7,))
   losses.resolve(config.loss.name, task)
-  spec = Spec(lengths, widths, outputs, task)
+  unit = models.load(config.model.name).card.unit
+  columns = ("turn", "speaker") if unit == "dialogue" else ()
+  spec = Spec(lengths, widths, outputs, task, unit=unit, turns=3, columns=columns)
   model, batch = build_model(config, spec), spec.example()
   variables = jax.eval_shape(model.init, jax.random.key(0), batch)
   output = jax.eval_shape(model.apply, variables, batch)
-  assert output.predictions.shape == (2, *outputs)
+  assert output.predictions.shape == (*batch.weight.shape, *outputs)
   return flops.parameters(variables["params"])
 
 

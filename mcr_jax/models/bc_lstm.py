@@ -1,0 +1,71 @@
+"""bc-LSTM: what a turn means depends on the turns around it.
+
+S. Poria, E. Cambria, D. Hazarika, N. Majumder, A. Zadeh and L.-P. Morency,
+"Context-dependent sentiment analysis in user-generated videos", ACL 2017. A
+bidirectional LSTM runs over the turns of a dialogue, z_u = [LSTM(x)_u, LSTM'(x)_u], and
+a layer with ReLU and a linear one read the prediction of turn u from z_u. It knows
+nothing of speakers.
+
+Here x_u are the vectors of all modalities side by side, the paper's early form of
+fusion; in its hierarchical form a network a modality comes first. A modality that a
+turn lacks is zero, and a turn that lacks all of them still stands in the dialogue.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from mcr_jax import contract
+from mcr_jax.contract import Batch, Card, Output
+from mcr_jax.field import field, rate
+from mcr_jax.layers.dropout import Dropout, Rate
+from mcr_jax.layers.output import output_layer
+from mcr_jax.layers.recurrent import RNN
+from mcr_jax.ops.masking import keep
+
+
+class Model(contract.Model):
+  """A bidirectional LSTM over the turns of a dialogue.
+
+  Attributes:
+    width: of the LSTM, in each direction.
+    layers: of it.
+    hidden: width of the layer behind it.
+    context_dropout: on what the LSTM reads and on what it says.
+    dropout: before the last layer.
+    dtype: of the computation, e.g. bfloat16; that of the parameters where empty.
+  """
+
+  card = Card(
+    "bc-LSTM",
+    "Poria, Cambria, Hazarika, Majumder, Zadeh, Morency: Context-Dependent Sentiment "
+    "Analysis in User-Generated Videos, ACL 2017",
+    reads="vectors",
+    unit="dialogue",
+  )
+
+  width: int = 300
+  layers: int = 1
+  hidden: int = 500
+  context_dropout: Rate = rate()
+  dropout: Rate = rate()
+  dtype: str = field("", choices=contract.DTYPES)
+
+  @nn.compact
+  def __call__(self, batch: Batch, *, train: bool = False) -> Output:
+    dtype = jnp.dtype(self.dtype) if self.dtype else None
+    drop = lambda x, name: Dropout(self.context_dropout, name=name)(x, train=train)
+    turns = [keep(batch.x[m], batch.mask[m]) for m in self.modalities]
+    x = drop(jnp.concatenate(turns, -1), "dropout_turns")
+    rnn = RNN(
+      self.width,
+      layers=self.layers,
+      bidirectional=True,
+      dropout=self.context_dropout,
+      dtype=dtype,
+      name="context",
+    )
+    context, _ = rnn(x, batch.more["turn"], train=train)
+    context = drop(context, "dropout_context")
+    x = nn.relu(nn.Dense(self.hidden, dtype=dtype, name="hidden")(context))
+    predictions = output_layer(x, self.outputs, self.dropout, train)
+    return Output(predictions, intermediates={"context": context, "features": x})
