@@ -1,0 +1,42 @@
+"""LF-DNN: late fusion, a perceptron a modality and one over what they say.
+
+A baseline of many papers, without one of its own: three ReLU layers read the vector of
+each modality, and two more with a linear one read their results side by side. A
+modality that is missing says zero.
+
+Deviation from the MMSA collection, whose form this is: no batch norm of the vectors,
+which would let samples of a batch see one another.
+"""
+
+import jax.numpy as jnp
+
+from mcr_jax.contract import Batch, Card
+from mcr_jax.layers.subnetwork import Subnetwork
+from mcr_jax.layers.utterance import Fused, Fusion, Present, Vectors
+
+
+class Model(Fusion):
+  """Perceptrons on vectors.
+
+  Attributes, beside those of `Fusion`:
+    width: of the layers of a modality; dropout before them is `encoder_dropout`.
+    hidden: of the layers behind the fusion.
+  """
+
+  card = Card("LF-DNN", kind="baseline", reads="vectors")
+
+  width: int = 128
+  hidden: int = 128
+
+  def fuse(
+    self, vectors: Vectors, present: Present, batch: Batch, *, train: bool
+  ) -> Fused:
+    says = []
+    for m, x in vectors.items():
+      network = Subnetwork(
+        self.width, dropout=self.encoder_dropout, dtype=x.dtype, name=f"subnetwork_{m}"
+      )
+      says.append(jnp.where(present[m][:, None], network(x, train=train), 0))
+    joined = jnp.concatenate(says, -1)
+    over = Subnetwork(self.hidden, 2, self.dropout, joined.dtype, name="joint")
+    return Fused(over(joined, train=train))
