@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
     dataset,
     str(arguments.file),
     given=given,
-    alignable=not given and readers.recognise(arguments.file) == "csd",
+    alignable=not given and "align" in readers.recognise(arguments.file).OPTIONS,
   )
   if arguments.plot:
     from mcr_jax.data.plot import draw  # needs matplotlib, which is an extra

@@ -1,31 +1,20 @@
 """From the `data` group of a config to a checked data set in memory."""
 
 import dataclasses
-import difflib
 import hashlib
 import mmap
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from mcr_jax.data import folds, synthetic
+from mcr_jax.data import folds, readers, synthetic
 from mcr_jax.data.checks import validate
 from mcr_jax.data.labels import as_task
-from mcr_jax.data.schema import SPLITS, TASKS, Dataset, Modality, canonical, chunks
+from mcr_jax.data.schema import SPLITS, Dataset, Modality, canonical, chunks
 from mcr_jax.data.units import Units
 from mcr_jax.errors import UserError, choose
-
-# Of the `data` group: what `load` reads, and what is for the trainer alone.
-KEYS = (
-  *("path", "synthetic", "task", "modalities", "label", "split", "align"),
-  *("features", "nonfinite", "lengths", "overlong"),
-  *("normalize", "clip", "buckets", "trim", "placement", "pipeline"),
-  *("modality_dropout", "seed"),
-  *("unit", "folds", "fold", "fold_by", "fold_repeats", "fold_shuffle"),
-  *("fold_stratify", "fold_seeds"),
-)
 
 
 def load(
@@ -39,10 +28,11 @@ def load(
 
   Args:
     config: a path, or a mapping such as the `data` group, with any of
-      path: a file or folder of any known format, a list of .csd files, or "synthetic"
-        for the synthetic data;
-      align, features: see `readers.read`; "text" aligns the synthetic data, too;
+      path: a file or folder of any known format, a list of .csd files, or "synthetic";
+      align, features: see the formats that have them, in `readers`; align="text" also
+        of the synthetic data, whose modalities then share their steps;
       synthetic: further arguments of `synthetic.make`;
+      seed: of the synthetic data, and of shuffled folds;
       task: see `labels.as_task`;
       modalities: names in order; () means all, in the order of the file;
       label, split: arrays of the file to use instead of its own;
@@ -52,6 +42,7 @@ def load(
       folds, fold, fold_by and so on: see `folds.split`. Of the file's own splits
         nothing is left: with the number of a fold there are those of that fold, with
         fold=-1 none.
+      What else is there is for the trainer.
     for_training: whether labels and splits are needed; False for prediction.
     splits: those that must have samples.
     widths: modality -> features a step, to stand in for modalities that the file
@@ -59,7 +50,6 @@ def load(
   """
   if isinstance(config, str | os.PathLike):
     config = {"path": config}
-  _check_config(config)
   # A run that goes to other files keeps what it chose in its own, where they have it.
   own = for_training and bool(splits)
   dataset = _choose_arrays(_open(config, own), config, for_training)
@@ -73,18 +63,6 @@ def load(
     dataset = folds.split(dataset, config)[number]
   dataset = impute_nonfinite(dataset, config.get("nonfinite", "error"))
   return _limit(dataset, config.get("lengths", {}), config.get("overlong", "error"))
-
-
-def open_any(
-  path: str | os.PathLike | Sequence[str | os.PathLike],
-  *,
-  align: str | None = None,
-  features: Mapping[str, str] | None = None,
-) -> Dataset:
-  """Reads any known format (see `readers`); labels and splits are not checked yet."""
-  from mcr_jax.data import readers
-
-  return readers.read(path, align=align, features=dict(features) if features else None)
 
 
 def lengths_of(dataset: Dataset) -> dict[str, int]:
@@ -152,34 +130,20 @@ def digest(dataset: Dataset, columns: Iterable[str] = ()) -> str:
   return sha.hexdigest()
 
 
-def _check_config(config):
-  for key in config:
-    if key not in KEYS:
-      close = difflib.get_close_matches(str(key), KEYS, 1)
-      hint = f" Did you mean {close[0]!r}?" if close else ""
-      raise UserError(f"The data has no field {key!r}.{hint} Known: {', '.join(KEYS)}.")
-  choose(config.get("task", "auto"), ("auto", *TASKS), "data.task")
-  names = config.get("modalities", ())
-  if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-    raise UserError(f"data.modalities={names!r} must be a list of names.")
-  lengths = config.get("lengths", {})
-  if not hasattr(lengths, "items"):
-    raise UserError(f"data.lengths={lengths!r} must give each modality its length.")
-
-
 def _open(config, own):
   path = config.get("path", "")
   if path == "synthetic":
     return _synthetic(config)
-  if path:
-    options = {"align": config.get("align") or None, "features": config.get("features")}
-    if not own and isinstance(path, str | os.PathLike):
-      options = _that_apply(path, options)
-    return open_any(path, **options)
-  raise UserError(
-    f"data.path={path!r} must be that of a feature file, or 'synthetic' for the "
-    "synthetic data."
-  )
+  if not path:
+    raise UserError(
+      f"data.path={path!r} must be that of a feature file, or 'synthetic' for the "
+      "synthetic data."
+    )
+  options = {name: config.get(name) or None for name in ("align", "features")}
+  if not own and isinstance(path, str | os.PathLike):
+    takes = readers.recognise(path).OPTIONS
+    options = {name: value for name, value in options.items() if name in takes}
+  return readers.read(path, **options)
 
 
 def _synthetic(config):
@@ -191,14 +155,6 @@ def _synthetic(config):
     return synthetic.make(**given | dict(config.get("synthetic", {})))
   except TypeError as error:
     raise UserError(f"data.synthetic: {error}.") from None
-
-
-def _that_apply(path, options):
-  from mcr_jax.data import readers
-
-  kind = readers.recognise(path)
-  fits = {"align": kind == "csd", "features": kind == "MERBench"}
-  return {name: value for name, value in options.items() if fits[name]}
 
 
 def _of_task(dataset, task, needed):
@@ -251,7 +207,7 @@ def _choose_modalities(dataset, names, widths):
 
 def impute_nonfinite(dataset: Dataset, policy: str) -> Dataset:
   """Replaces features that are not finite by 0, or refuses them, by `nonfinite`."""
-  _check_choice("nonfinite", policy, ("error", "zero"))
+  choose(policy, ("error", "zero"), "data.nonfinite")
   modalities, notes = {}, []
   for name, modality in dataset.modalities.items():
     bad_steps, columns, count = _nonfinite(modality)
@@ -299,7 +255,7 @@ def _zeroed(modality, steps):
 
 
 def _limit(dataset, lengths, policy):
-  _check_choice("overlong", policy, ("error", "truncate"))
+  choose(policy, ("error", "truncate"), "data.overlong")
   lengths = {canonical(name): int(length) for name, length in dict(lengths).items()}
   for name, length in lengths.items():
     if name not in dataset.modalities or length < 1:
@@ -322,10 +278,3 @@ def _limit(dataset, lengths, policy):
         f"steps, {over.sum()} of {len(modality.mask)} steps dropped."
       )
   return dataclasses.replace(dataset, modalities=modalities).noted(*notes)
-
-
-def _check_choice(field, value, choices):
-  if value not in choices:
-    raise UserError(
-      f"data.{field}={value!r}; right are {', '.join(map(repr, choices))}."
-    )

@@ -39,7 +39,7 @@ is 0.925. `binary` says of each class whether it is the label's.
 import numpy as np
 
 from mcr_jax.data.schema import Dataset, Modality
-from mcr_jax.errors import UserError
+from mcr_jax.errors import UserError, choose
 
 WIDTHS = {"text": 300, "audio": 74, "vision": 35}
 STEPS = {"text": (4, 12), "audio": (12, 36), "vision": (15, 48)}
@@ -188,8 +188,7 @@ def _show(draw, bit, lengths, width, *, holes):
 
 
 def _check(samples, task):
-  if task not in TASKS:
-    raise UserError(f"data.synthetic.task={task!r}; right are {', '.join(TASKS)}.")
+  choose(task, TASKS, "the task of the synthetic data")
   if len(samples) != 3 or any(n < 16 or n % 16 for n in samples):
     raise UserError(
       f"data.synthetic.samples={tuple(samples)}; right are three multiples of 16."

@@ -31,7 +31,7 @@ def test_the_report_answers_what_one_asks_first(file, capsys):
   text = inspected(file, capsys)
   for words in (
     "15 samples",
-    "The format is MMSA's.",
+    "It is an MMSA or MMSA-FET pickle.",
     "padded on the right to 8 steps",
     "train 7, valid 3, test 5",
     "Labels: numbers from",

@@ -243,9 +243,11 @@ def test_files_that_are_nothing_known_are_named(tmp_path):
 
 def test_options_of_another_format_are_refused(tmp_path, corpus):
   path = writers.dump(tmp_path / "x", writers.mmsa_content(corpus))
-  with pytest.raises(UserError, match="align='text' is for .csd files"):
+  with pytest.raises(
+    UserError, match="align='text' is for CMU-MultimodalSDK .csd files"
+  ):
     readers.read(path, align="text")
-  with pytest.raises(UserError, match="for MERBench folders, not pickle"):
+  with pytest.raises(UserError, match="a MERBench folder; this is an MMSA"):
     readers.read(path, features={"text": "x"})
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from mcr_jax.data import readers
 from mcr_jax.data.checks import validate
-from mcr_jax.data.load import open_any
 from mcr_jax.data.schema import SPLITS, Dataset, Modality
 from mcr_jax.errors import UserError
 
@@ -60,7 +60,7 @@ class Corpus(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       ) from error
     entries = [x for x in sorted(folder.iterdir()) if x.name[0] != "."]
     # Several files are one data set only where their folder is a known format.
-    return open_any(entries[0] if len(entries) == 1 else folder)
+    return readers.read(entries[0] if len(entries) == 1 else folder)
 
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config

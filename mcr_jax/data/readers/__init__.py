@@ -1,143 +1,136 @@
 """Reads the feature files that people share, whatever project wrote them.
 
-The format is recognised from what a file contains; nothing that a file says is run.
+A format is a module here, found by being here, with
+
+- `FORMAT`: what a file of it is, in words;
+- `OPTIONS`: the keywords of its `read` that a user may choose;
+- `matches(source)`: whether a `Source` is of this format, by what it contains;
+- `read(source, **options)`: the data set, its labels not yet checked.
+
+Of several that match the first counts, by name. Nothing that a file says is run.
 """
 
 import dataclasses
+import functools
+import importlib
 import os
 import pathlib
+import pkgutil
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
 
-from mcr_jax.data import memory, npz
-from mcr_jax.data.readers import (
-  conversation,
-  csd,
-  manifest,
-  merbench,
-  mmsa,
-  mult,
-  unpickle,
-)
-from mcr_jax.data.readers.values import describe
+from mcr_jax.data import memory
+from mcr_jax.data.readers import feature_file
+from mcr_jax.data.readers.common.source import Source
+from mcr_jax.data.readers.common.values import describe
 from mcr_jax.data.schema import Dataset
-from mcr_jax.errors import UserError
+from mcr_jax.errors import UserError, choose
 
-KNOWN = (
-  "MMSA and MMSA-FET pickles, MulT pickles, MELD and IEMOCAP conversation pickles "
-  "(DialogueRNN, MM-DFN), CMU-MultimodalSDK .csd files, MERBench folders, .npz feature "
-  "files, and a .csv manifest of .npy files"
-)
-# Of protocols 0 and 1, which have no mark of their own.
-OLD_PICKLE = b"(c]}lIKMJLGFSUVXT)NP"
 # Names of modalities become those of parameters, columns and lines of a screen.
 NAME = re.compile(r"\w[\w .+-]{0,79}")
+
+
+@functools.cache
+def formats() -> tuple[ModuleType, ...]:
+  """The modules of all formats."""
+  names = sorted(x.name for x in pkgutil.iter_modules(__path__) if not x.ispkg)
+  return tuple(importlib.import_module(f"{__name__}.{name}") for name in names)
+
+
+def known() -> str:
+  """What can be read, in words."""
+  return ", ".join(module.FORMAT for module in formats())
+
+
+def recognise(path: str | os.PathLike | Sequence[str | os.PathLike]) -> ModuleType:
+  """The format of a file, a folder or several files, as its module."""
+  return _recognise(_source(path))
 
 
 def read(
   path: str | os.PathLike | Sequence[str | os.PathLike],
   *,
-  align: str | None = None,
-  features: dict[str, str] | None = None,
   limit: float | int | None = None,
+  **options: Any,
 ) -> Dataset:
-  """A file or folder of any known format as a data set, its labels not yet checked.
+  """A data set of any known format, its labels not yet checked.
 
   Args:
-    path: a file, a folder, or several .csd files.
-    align: of .csd files, the modality whose intervals become the steps of all.
-    features: of MERBench folders, modality -> name of its feature folder.
+    path: a file, a folder, or several files where the format has several.
     limit: bytes of memory to take at most; by default what is free.
+    **options: of the format, such as `align` of .csd files; None is not chosen.
   Raises:
     UserError: the file is of no known format, damaged, holds more than data, or does
       not fit.
   """
+  options = {name: value for name, value in options.items() if value is not None}
   with memory.bounded(limit):
-    dataset = _read(path, align, features)
+    source = _source(path)
+    module = _recognise(source)
+    for name, value in options.items():
+      _check_option(source, module, name, value)
+    dataset = _guarded(source, module.read, source, **options)
   for name in dataset.modalities:
     if not NAME.fullmatch(name):
       raise UserError(
         f"{dataset.source}: refused: a modality named {name[:80]!r}; right are letters "
         "and digits, and inside '_', '.', '+', '-' and blanks."
       )
-  return dataset
-
-
-def _read(path, align, features) -> Dataset:
-  if not isinstance(path, (str, os.PathLike)):
-    dataset = _guarded(", ".join(map(str, path)), csd.read, list(path), align)
-    return _named(dataset, FORMATS["csd"])
-  path = pathlib.Path(path)
-  kind = _guarded(str(path), recognise, path)
-  if align is not None and kind != "csd":
-    raise UserError(f"{path}: align={align!r} is for .csd files, this is {kind}.")
-  if features is not None and kind != "MERBench":
-    raise UserError(f"{path}: features are chosen for MERBench folders, not {kind}.")
-  options = {"csd": (align,), "MERBench": (features,)}.get(kind, ())
-  dataset = _guarded(str(path), READERS[kind], path, *options)
-  return _named(dataset, FORMATS[kind]) if kind in FORMATS else dataset
-
-
-def recognise(path: str | os.PathLike) -> str:
-  """The kind of a file or folder: a key of `READERS`."""
-  path = pathlib.Path(path)
-  if path.is_dir():
-    return _guarded(str(path), _recognise_folder, path)
-  if not path.exists():
-    raise UserError(f"{path}: there is no such file.")
-  if not path.is_file():
-    raise UserError(f"{path} is neither a file nor a folder.")
-  with open(path, "rb") as file:
-    start = file.read(512)
-  if start.startswith(b"PK\3\4"):
-    return "MERBench" if merbench.is_label_file(path) else "npz"
-  if start.startswith(csd.MAGIC):
-    return "csd"
-  if start.startswith(b"\x93NUMPY"):
-    raise UserError(
-      f"{path} is one array. A data set has ids and modalities: write it by "
-      "numpy.savez(file, id=..., text=...), or list .npy files in a .csv manifest."
-    )
-  if start[:1] == b"\x80":
-    return "pickle"
-  if manifest.is_header(start):
-    return "manifest"
-  if start and start[:1] in OLD_PICKLE:
-    return "pickle"
-  raise UserError(f"{path} begins with {start[:16]!r}. Known are {KNOWN}.")
-
-
-def _recognise_folder(path) -> str:
-  files = sorted(x for x in path.iterdir() if x.is_file())
-  if any(csd.is_hdf5(x) for x in files):
-    return "csd"
-  if any(x.suffix == ".npz" and merbench.is_label_file(x) for x in files):
-    return "MERBench"
-  if any(manifest.is_manifest(x) for x in files if x.suffix == ".csv"):
-    return "manifest"
-  names = ", ".join(repr(x.name)[:40] for x in files[:8]) or "no files"
-  raise UserError(f"{path} is a folder with {names}. Known are {KNOWN}.")
-
-
-def _named(dataset, name) -> Dataset:
-  notes = (f"The format is {name}.", *dataset.notes)
+  if module is feature_file:
+    return dataset  # nothing was guessed
+  notes = (f"It is {module.FORMAT}.", *dataset.notes)
   return dataclasses.replace(dataset, notes=notes)
 
 
-def _read_pickle(path) -> Dataset:
-  content = unpickle.load(path)
-  for reader in (conversation, mmsa, mult):
-    if reader.matches(content):
-      return _named(reader.read(content, str(path)), reader.FORMAT)
-  raise UserError(f"{path} is a pickle of {describe(content)}. Known are {KNOWN}.")
+def _source(path) -> Source:
+  single = isinstance(path, str | os.PathLike)
+  source = Source(tuple(map(pathlib.Path, [path] if single else path)))
+  _guarded(source, source.check)
+  return source
 
 
-def _guarded(source, function, *arguments):
+def _recognise(source: Source) -> ModuleType:
+  for module in formats():
+    if _guarded(source, module.matches, source):
+      return module
+  raise UserError(f"{source} {_guarded(source, _described, source)}")
+
+
+def _described(source) -> str:
+  """What an unknown source is, and what would be known."""
+  right = f"Known are {known()}."
+  if source.start.startswith(b"\x93NUMPY"):
+    return (
+      "is one array. A data set has ids and modalities: write it by numpy.savez(file, "
+      "id=..., text=...), or list .npy files in a .csv manifest."
+    )
+  if source.folder or source.path is None:
+    names = ", ".join(repr(x.name)[:40] for x in source.files[:8]) or "no files"
+    return f"is {'a folder' if source.folder else 'a list'} with {names}. {right}"
+  if source.content is not None:
+    return f"is a pickle of {describe(source.content)}. {right}"
+  return f"begins with {source.start[:16]!r}. {right}"
+
+
+def _check_option(source, module, name, value):
+  having = [x for x in formats() if name in x.OPTIONS]
+  if not having:
+    choose(name, sorted({x for one in formats() for x in one.OPTIONS}), "the option")
+  if module not in having:
+    raise UserError(
+      f"{source}: {name}={value!r} is for {', '.join(x.FORMAT for x in having)}; this "
+      f"is {module.FORMAT}."
+    )
+
+
+def _guarded(source: Source, function: Callable, *arguments, **options):
   """Calls a reader; what a damaged file breaks in it is the file's fault."""
   try:
-    return function(*arguments)
+    return function(*arguments, **options)
   except UserError as error:
-    if source in str(error):
+    if str(source) in str(error):
       raise
     raise UserError(f"{source}: {error}") from error
   except OSError as error:
@@ -149,17 +142,3 @@ def _guarded(source, function, *arguments):
     raise UserError(
       f"{source} cannot be read, it may be damaged ({reason})."
     ) from error
-
-
-FORMATS = {
-  "csd": "CMU-MultimodalSDK's",
-  "MERBench": "MERBench's",
-  "manifest": "a table of .npy files",
-}
-READERS = {
-  "npz": npz.read,
-  "csd": csd.read,
-  "MERBench": merbench.read,
-  "manifest": manifest.read,
-  "pickle": _read_pickle,
-}

@@ -8,7 +8,8 @@ Speakers are names, or rows with a 1 at the speaker's number.
 import numpy as np
 
 from mcr_jax.data.columns import column
-from mcr_jax.data.readers import sequences, values
+from mcr_jax.data.readers.common import sequences, values
+from mcr_jax.data.readers.common.source import Source
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
 
@@ -18,7 +19,8 @@ IEMOCAP = ("happy", "sad", "neutral", "angry", "excited", "frustrated")
 IMPLIED = {"neutral": "neutral", "joy": "positive", "sadness": "negative"}
 # MELD's own validation dialogues are the last 114 of 1152 that are not for testing.
 VALID_SHARE = 114 / 1152
-FORMAT = "a conversation pickle"
+FORMAT = "a conversation pickle of MELD or IEMOCAP (DialogueRNN, MM-DFN)"
+OPTIONS = ()
 LAYOUTS = {
   "MELD, DialogueRNN": dict(text=3, audio=4, sentence=5, train=6, test=7, sentiment=8),
   "MELD, MM-DFN": dict(
@@ -28,8 +30,9 @@ LAYOUTS = {
 }
 
 
-def matches(content: object) -> bool:
-  """Whether the content of a pickle is of this format."""
+def matches(source: Source) -> bool:
+  """Whether it is a pickle of nine or ten parts, six of them dicts."""
+  content = source.content
   return (
     isinstance(content, (tuple, list))
     and len(content) in (9, 10)
@@ -37,8 +40,9 @@ def matches(content: object) -> bool:
   )
 
 
-def read(content: tuple, source: str) -> Dataset:
+def read(source: Source) -> Dataset:
   """The utterances of all dialogues, each one sample."""
+  content, source = source.content, str(source)
   layout = _layout(content)
   places = LAYOUTS[layout]
   train, test = (_dialogues(content[places[x]], source) for x in ("train", "test"))

@@ -7,17 +7,18 @@ beside them with columns `id` (of a sample or a video) and `split` gives them.
 """
 
 import csv
-import os
-import pathlib
 import re
 
 import numpy as np
 
 from mcr_jax.data.columns import by_video
-from mcr_jax.data.readers import sequences, values
+from mcr_jax.data.readers.common import sequences, values
+from mcr_jax.data.readers.common.source import Source
 from mcr_jax.data.schema import SPLITS, Dataset, Modality, canonical
 from mcr_jax.errors import UserError
 
+FORMAT = "CMU-MultimodalSDK .csd files"
+OPTIONS = ("align",)
 MAGIC = b"\x89HDF\r\n\x1a\n"
 KINDS = {
   "label": ("label", "sentiment", "annotation"),
@@ -35,22 +36,19 @@ FREE_BYTES, MAX_COPIES = 64 << 20, 4
 Entry = tuple[np.ndarray, np.ndarray]
 
 
-def is_hdf5(path: pathlib.Path) -> bool:
-  """Whether a file begins as HDF5 does."""
-  with open(path, "rb") as file:
-    return file.read(8) == MAGIC
+def matches(source: Source) -> bool:
+  """Whether it is an HDF5 file, or a folder or a list with one."""
+  return any(map(_is_hdf5, source.files))
 
 
-def read(
-  path: str | os.PathLike | list[str | os.PathLike], align: str | None = None
-) -> Dataset:
-  """A .csd file, a folder or a list of them; see `readers.read` for `align`."""
-  paths = [pathlib.Path(x) for x in (path if isinstance(path, list) else [path])]
-  files = [x for p in paths for x in (sorted(p.iterdir()) if p.is_dir() else [p])]
-  files = [x for x in files if x.is_file() and is_hdf5(x)]
-  if not files:
-    raise UserError(f"{paths[0]} holds no .csd file.")
-  source = str(path) if not isinstance(path, list) else ", ".join(map(str, path))
+def read(source: Source, align: str | None = None) -> Dataset:
+  """A .csd file, a folder or a list of them.
+
+  Args:
+    source: of this format.
+    align: the modality whose intervals become the steps of all.
+  """
+  files, source = list(filter(_is_hdf5, source.files)), str(source)
   found, notes = _load(files)
   labels = found.pop("label", None)
   if not found:
@@ -80,10 +78,17 @@ def read(
   )
 
 
+def _is_hdf5(path) -> bool:
+  if not path.is_file():
+    return False
+  with open(path, "rb") as file:
+    return file.read(len(MAGIC)) == MAGIC
+
+
 def _load(files) -> tuple[dict[str, dict[str, Entry]], list[str]]:
   """Kind -> entries, of all files."""
   try:
-    from mcr_jax.data.readers import hdf5  # h5py, which only these files need
+    from mcr_jax.data.readers.common import hdf5  # h5py, which only these files need
   except ImportError:
     raise UserError(f"{files[0]} is HDF5; reading it needs h5py.") from None
   found, notes = {}, []

@@ -9,7 +9,6 @@ utterance which is only context.
 """
 
 import csv
-import os
 import pathlib
 
 import numpy as np
@@ -17,31 +16,27 @@ import numpy as np
 from mcr_jax.data import columns as named_columns
 from mcr_jax.data import memory
 from mcr_jax.data.labels import NO_CLASS
-from mcr_jax.data.readers import npy, sequences, values
+from mcr_jax.data.readers import merbench
+from mcr_jax.data.readers.common import npy, sequences, values
+from mcr_jax.data.readers.common.source import START, Source, is_table
 from mcr_jax.data.schema import Column, Dataset, canonical
 from mcr_jax.errors import UserError
 
+FORMAT = "a .csv manifest of .npy files"
+OPTIONS = ()
 OWN = ("id", "split", "label")
 
 
-def is_header(start: bytes) -> bool:
-  """Whether a file begins with a table's column names, `id` among them."""
-  try:
-    line = start.decode("utf-8-sig", "ignore").splitlines()[0]
-    return "id" in next(csv.reader([line]), []) and "," in line
-  except (IndexError, csv.Error):
-    return False
+def matches(source: Source) -> bool:
+  """Whether it is a table with a column `id`, or a folder with one."""
+  if source.folder:
+    return bool(_tables(source)) and not merbench.matches(source)
+  return is_table(source.start)
 
 
-def is_manifest(path: pathlib.Path) -> bool:
-  """Whether a file is such a table."""
-  with open(path, "rb") as file:
-    return is_header(file.read(512))
-
-
-def read(path: str | os.PathLike) -> Dataset:
+def read(source: Source) -> Dataset:
   """The table, or the only table in a folder."""
-  path = _table_file(pathlib.Path(path))
+  path = _table_file(source)
   columns = _columns(path)
   ids = columns.pop("id")
   splits, labels = columns.pop("split", None), columns.pop("label", None)
@@ -81,14 +76,23 @@ def read(path: str | os.PathLike) -> Dataset:
   )
 
 
-def _table_file(path) -> pathlib.Path:
-  if path.is_file():
-    return path
-  files = [x for x in sorted(path.glob("*.csv")) if x.is_file() and is_manifest(x)]
+def _table_file(source) -> pathlib.Path:
+  if not source.folder:
+    return source.path
+  files = _tables(source)
   if len(files) != 1:
     found = ", ".join(x.name for x in files)
-    raise UserError(f"{path} has {len(files)} tables ({found}): give one's path.")
+    raise UserError(f"{source} has {len(files)} tables ({found}): give one's path.")
   return files[0]
+
+
+def _tables(source) -> list[pathlib.Path]:
+  found = []
+  for path in source.files:
+    if path.suffix == ".csv":
+      with open(path, "rb") as file:
+        found += [path] * is_table(file.read(START))
+  return found
 
 
 def _columns(path) -> dict[str, list[str]]:

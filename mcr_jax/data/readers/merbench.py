@@ -9,14 +9,18 @@ import pathlib
 import re
 import zipfile
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 
 from mcr_jax.data.columns import column
-from mcr_jax.data.readers import npy, sequences, values
+from mcr_jax.data.readers.common import npy, sequences, values
+from mcr_jax.data.readers.common.source import Source
 from mcr_jax.data.schema import Dataset, canonical
 from mcr_jax.errors import UserError
 
+FORMAT = "a MERBench folder"
+OPTIONS = ("features",)
 # In this order: "hubert" and "data2vec-audio" are not BERT, "clip-roberta" is text.
 KINDS = {
   "audio": "audio acoustic wav2vec hubert wavlm whisper vggish is09 is10 is13 egemaps "
@@ -41,11 +45,21 @@ def is_label_file(path: pathlib.Path) -> bool:
     return False  # RuntimeError: packed in a way that zipfile does not know
 
 
-def read(path: str | os.PathLike, features: dict[str, str] | None = None) -> Dataset:
-  """A folder, or the label file in it; see `readers.read` for `features`."""
-  path = pathlib.Path(path)
-  folder = path if path.is_dir() else path.parent
-  label_file = _label_file(path)
+def matches(source: Source) -> bool:
+  """Whether it is such a label file, or a folder with one."""
+  return source.path is not None and bool(_label_files(source))
+
+
+def read(source: Source, features: Mapping[str, str] | None = None) -> Dataset:
+  """A folder, or the label file in it.
+
+  Args:
+    source: of this format.
+    features: modality -> name of its feature folder, where several would do.
+  """
+  path = source.path
+  folder = path if source.folder else path.parent
+  label_file = _label_file(source)
   corpora = _corpora(label_file)
   names = [name for _, corpus in corpora for name in corpus]
   if not names:
@@ -90,14 +104,21 @@ def _columns(names, source):
   return {k: column(k, x, len(names), source) for k, x in columns.items()}
 
 
-def _label_file(path) -> pathlib.Path:
-  if path.is_file():
-    return path
-  files = [x for x in sorted(path.glob("*.npz")) if is_label_file(x)]
+def _label_file(source) -> pathlib.Path:
+  files = _label_files(source)
   if len(files) != 1:
     found = ", ".join(x.name for x in files)
-    raise UserError(f"{path} has {len(files)} label files ({found}): give one's path.")
+    raise UserError(
+      f"{source} has {len(files)} label files ({found}): give one's path."
+    )
   return files[0]
+
+
+def _label_files(source) -> list[pathlib.Path]:
+  files = source.files
+  if source.folder:
+    files = [x for x in files if x.suffix == ".npz"]
+  return [x for x in files if is_label_file(x)]
 
 
 def _corpora(path) -> list[tuple[str | None, dict]]:

@@ -6,17 +6,20 @@ Also what MMSA-FET writes for one clip: the modalities alone, (T, D) each.
 import numpy as np
 
 from mcr_jax.data.columns import column, videos
-from mcr_jax.data.readers import splits, values
+from mcr_jax.data.readers.common import splits, values
+from mcr_jax.data.readers.common.source import Source
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
 
 MARKS = ("regression_labels", "classification_labels", "text_bert", "raw_text")
 MODALITY_LABELS = {f"label_{m}": f"regression_labels_{m}" for m in "TAV"}
-FORMAT = "MMSA's"
+FORMAT = "an MMSA or MMSA-FET pickle"
+OPTIONS = ()
 
 
-def matches(content: object) -> bool:
-  """Whether the content of a pickle is of this format."""
+def matches(source: Source) -> bool:
+  """Whether it is a pickle with this format's keys, or with features alone."""
+  content = source.content
   if not isinstance(content, dict):
     return False
   keys = [key for entry in _entries(content) for key in entry if isinstance(key, str)]
@@ -25,8 +28,9 @@ def matches(content: object) -> bool:
   return "labels" not in keys and any(map(values.by_name, _entries(content)))
 
 
-def read(content: dict, source: str) -> Dataset:
+def read(source: Source) -> Dataset:
   """The data set; SIMS's labels by modality are `label_T`, `label_A`, `label_V`."""
+  content, source = source.content, str(source)
   found = splits.parts(content, source)
   tokens = any("text_bert" in entry for entry in _entries(content))
   if not found:

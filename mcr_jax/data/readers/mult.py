@@ -6,24 +6,29 @@ Sentiment is (N, 1, 1); IEMOCAP's emotions are (N, 4, 2), "no" or "yes" of each.
 import numpy as np
 
 from mcr_jax.data.columns import videos
-from mcr_jax.data.readers import splits, values
+from mcr_jax.data.readers import mmsa
+from mcr_jax.data.readers.common import splits, values
+from mcr_jax.data.readers.common.source import Source
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
 
 EMOTIONS = ("neutral", "happy", "sad", "angry")
-FORMAT = "MulT's"
+FORMAT = "a MulT pickle"
+OPTIONS = ()
 
 
-def matches(content: object) -> bool:
-  """Whether the content of a pickle is of this format."""
-  if not isinstance(content, dict):
+def matches(source: Source) -> bool:
+  """Whether it is a pickle with `labels`, and not one of MMSA's."""
+  content = source.content
+  if not isinstance(content, dict) or mmsa.matches(source):
     return False
   entries = [x for x in content.values() if isinstance(x, dict)] or [content]
   return any(values.by_name(entry) and "labels" in entry for entry in entries)
 
 
-def read(content: dict, source: str) -> Dataset:
+def read(source: Source) -> Dataset:
   """The data set; IEMOCAP's labels become (N, 4) of 0 and 1."""
+  content, source = source.content, str(source)
   found = splits.parts(content, source)
   modalities, notes = splits.modalities(found, source)
   ids, more = splits.ids(found, source)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mcr_jax.data.readers import sequences, values
+from mcr_jax.data.readers.common import sequences, values
 from mcr_jax.data.schema import SPLITS, Modality
 from mcr_jax.errors import UserError
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcr_jax.data import memory
-from mcr_jax.data.readers.values import numbers, refuse_repeats
+from mcr_jax.data.readers.common.values import numbers, refuse_repeats
 from mcr_jax.data.schema import Modality
 from mcr_jax.errors import UserError
 

@@ -17,7 +17,7 @@ import warnings
 import numpy as np
 
 from mcr_jax.data import memory
-from mcr_jax.data.readers.pickle_names import (
+from mcr_jax.data.readers.common.pickle_names import (
   KNOWN,
   Array,
   Dtype,

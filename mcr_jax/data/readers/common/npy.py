@@ -9,7 +9,7 @@ import tokenize
 import numpy as np
 
 from mcr_jax.data import memory
-from mcr_jax.data.readers import unpickle
+from mcr_jax.data.readers.common import unpickle
 from mcr_jax.errors import UserError
 
 MAPPED_BYTES = 1 << 20

@@ -1,0 +1,1 @@
+"""What readers share: files of strangers, taken apart without running anything."""
