@@ -23,6 +23,12 @@ def single(values, mask=None, splits=None):
   return Dataset(np.arange(len(values)).astype(str), {"audio": modality}, splits)
 
 
+def scores_of(normalizer, dataset, name):
+  """(sum T, D) of all steps of a modality."""
+  modality = dataset.modalities[name]
+  return normalizer.apply(name, modality.values, modality.mask)
+
+
 def test_statistics_are_those_of_the_training_splits_real_steps(dataset):
   normalizer = Normalizer.fit(dataset)
   train = dataset.select(dataset.indices("train"))
@@ -46,14 +52,15 @@ def test_holes_and_other_splits_cannot_reach_the_statistics(dataset):
 
 def test_a_batch_gets_the_same_scores_as_the_whole_and_its_padding_stays_zero(dataset):
   normalizer = Normalizer.fit(dataset)
-  whole = normalizer.apply_all(dataset)
   indices = np.array([3, 40, 7])
   for name, modality in dataset.modalities.items():
     values, mask = modality.padded(indices, 50)
     assert not mask.all()
     scores = normalizer.apply(name, values, mask)
     assert not scores[~mask].any()
-    np.testing.assert_array_equal(scores, whole.modalities[name].padded(indices, 50)[0])
+    whole = scores_of(normalizer, dataset, name)
+    whole = dataclasses.replace(modality, values=whole).padded(indices, 50)[0]
+    np.testing.assert_array_equal(scores, whole)
 
 
 def test_many_chunks_give_the_statistics_of_one(dataset, monkeypatch):
@@ -89,7 +96,7 @@ def test_scores_are_cut_on_both_sides():
   values = np.array([[-1.0], [1.0], [100.0], [-100.0]])
   splits = np.array(["train", "train", "test", "test"])
   dataset = single(values, splits=splits)
-  scores = Normalizer.fit(dataset, clip=3).apply_all(dataset).modalities["audio"].values
+  scores = scores_of(Normalizer.fit(dataset, clip=3), dataset, "audio")
   np.testing.assert_array_equal(scores[:, 0], [-1, 1, 3, -3])
 
 
@@ -97,17 +104,17 @@ def test_a_modality_that_training_lacks_is_noted_and_stays_finite():
   dataset = single(np.ones((4, 2)), mask=np.zeros(4, bool))
   normalizer = Normalizer.fit(dataset)
   assert normalizer.notes == ("audio has no real step in the training data.",)
-  assert not normalizer.apply_all(dataset).modalities["audio"].values.any()
+  assert not scores_of(normalizer, dataset, "audio").any()
 
 
 def test_saving_and_loading_gives_the_same_scores(dataset, tmp_path):
   normalizer = Normalizer.fit(dataset, clip=2.5)
   normalizer.save(tmp_path / "normalization.npz")
   again = Normalizer.load(tmp_path / "normalization.npz")
-  assert again.clip == 2.5 and again.widths == synthetic.WIDTHS
-  for name, right in normalizer.apply_all(dataset).modalities.items():
-    values = again.apply_all(dataset).modalities[name].values
-    np.testing.assert_array_equal(values, right.values)
+  assert again.clip == 2.5
+  for name in dataset.modalities:
+    right = scores_of(normalizer, dataset, name)
+    np.testing.assert_array_equal(scores_of(again, dataset, name), right)
 
 
 def test_another_width_is_named_with_both_figures(dataset):
@@ -115,7 +122,7 @@ def test_another_width_is_named_with_both_figures(dataset):
   other = single(np.zeros((2, 40)))
   message = "audio has 40 features a step; the training data had 74"
   with pytest.raises(UserError, match=message):
-    normalizer.apply_all(other)
+    normalizer.check(other)
   with pytest.raises(UserError, match=message):
     normalizer.apply("audio", np.zeros((2, 40), np.float32), np.ones(2, bool))
 

@@ -12,12 +12,12 @@ import weakref
 
 import numpy as np
 import pytest
-from mcr_jax.data.units import Units
 
 from mcr_jax.data import batches, npz, pipeline, schedule, stream
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schedule import FILLER
 from mcr_jax.data.schema import Dataset, Modality
+from mcr_jax.data.units import Units
 from mcr_jax.errors import UserError
 
 N = 47

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from mcr_jax.data import batches, schedule
 from mcr_jax.data.schedule import FILLER
+from mcr_jax.data.units import Units
 from tests.training import tiny
 
 LONGEST = {"text": 50, "audio": 375, "vision": 1}
@@ -185,12 +186,14 @@ def test_a_batch_is_filled_with_the_first_sample_cut_to_its_bounds():
   assert lengths[0] == 17
   rows = np.array([one, FILLER, two])
   bounds = (("audio", 9), ("text", 5), ("vision", 11))
-  found = batches.arrays(data, rows, bounds)
-  whole = batches.arrays(data, np.array([one, 0, two]), tuple(tiny.LONGEST.items()))
+  units = Units.of(data)
+  columns = batches.columns_of(data, units, labels=True)
+  source = batches.Host(data.modalities, columns, units)
+  found = batches.assemble(source, rows, bounds)
+  top = tuple(tiny.LONGEST.items())
+  whole = batches.assemble(source, np.array([one, 0, two]), top)
   assert found["weight"].tolist() == [1, 0, 1]
   for name, bound in bounds:
-    np.testing.assert_array_equal(found[name], whole[name][:, :bound])
-    np.testing.assert_array_equal(
-      found[f"{name}_mask"], whole[f"{name}_mask"][:, :bound]
-    )
+    for part in ("x", "mask"):
+      np.testing.assert_array_equal(found[part][name], whole[part][name][:, :bound])
   np.testing.assert_array_equal(found["label"], whole["label"])
