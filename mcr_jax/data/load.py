@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -83,13 +83,13 @@ def check_fits(dataset: Dataset, lengths: Mapping[str, int]) -> None:
       )
 
 
-def digest(dataset: Dataset, columns: Iterable[str] = ()) -> str:
+def digest(dataset: Dataset, columns: Collection[str] = ()) -> str:
   """SHA-256 of all that a run can depend on: the same for every file layout.
 
   Args:
     dataset: checked.
-    columns: what its batches hold beside features and labels, as `Units.columns` names
-      it. A run that reads no column does not depend on any.
+    columns: what a run reads beside features and labels, as `Units.columns` names it,
+      where the data set has it. A run that reads none does not depend on any.
   """
   sha = hashlib.sha256()
 
@@ -121,12 +121,12 @@ def digest(dataset: Dataset, columns: Iterable[str] = ()) -> str:
       values = modality.values[rows]
       values = values if real.all() else values[real]
       sha.update(np.ascontiguousarray(values).data if values.size else b"")
-  if read := [name for name in columns if name != "index"]:
-    units = Units.of(dataset, "dialogue" if "turn" in read else "utterance")
+  units = Units.of(dataset, "dialogue" if "turn" in columns else "utterance")
+  if "turn" in columns:
     add("members", units.members)
-    found = units.columns(dataset)
-    for name in read:
-      add(f"columns.{name}", found[name])
+  for name, found in units.columns(dataset).items():
+    if name in columns:
+      add(f"columns.{name}", found)
   return sha.hexdigest()
 
 

@@ -74,24 +74,13 @@ class Units:
     """What batches hold beside features and labels, by utterance.
 
     Returns:
-      `index` (N,) int32, the utterance's row; `label_<modality>`, shaped like the
-      labels, where the file has labels by modality of the same kind (an utterance that
-      lacks one has its own label there). In dialogues also `turn` (N,) bool, True,
-      since every utterance is one, and `speaker` (N,) int32, numbered in each dialogue
-      by first appearance, 0 where the file names nobody.
+      In dialogues `speaker` (N,) int32, numbered in each by first appearance, 0 where
+      the file names nobody; `label_<modality>`, shaped like the labels, where the file
+      has labels by modality of the same kind (an utterance that lacks one has its own
+      label there).
     """
-    columns = {"index": np.arange(len(dataset), dtype=np.int32)}
-    if self.unit == "dialogue":
-      columns["turn"] = np.ones(len(dataset), bool)
-      columns["speaker"] = self._speakers(dataset)
-    return columns | _modality_labels(dataset)
-
-  def by_utterance(self, values: np.ndarray) -> np.ndarray:
-    """(S, G, U, ...) of samples as (S, N, ...) of utterances, in the file's order."""
-    real = self.members != NOBODY
-    found = np.empty((len(values), int(real.sum()), *values.shape[3:]), values.dtype)
-    found[:, self.members[real]] = values[:, real]
-    return found
+    speaker = {"speaker": self._speakers(dataset)} if self.unit == "dialogue" else {}
+    return speaker | _modality_labels(dataset)
 
   def _speakers(self, dataset: Dataset) -> np.ndarray:
     speakers = np.zeros(len(dataset), np.int32)

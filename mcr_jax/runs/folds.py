@@ -135,7 +135,7 @@ def _begin(workdir: Path, config: ConfigDict, dataset: Dataset) -> None:
     return
   writer = Writer(workdir)
   data = {"source": dataset.source, "notes": list(dataset.notes)}
-  data["digest"] = digest(dataset)
+  data["digest"] = digest(dataset, inputs.columns_of(config))
   count = config.data.folds * config.data.fold_repeats
   facts = {"data": data, "seeds": list(config.seeds), "folds": count, "shape": None}
   facts |= {"format": FORMAT}

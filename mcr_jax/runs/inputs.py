@@ -28,6 +28,14 @@ def unit_of(config: ConfigDict) -> str:
   return own
 
 
+def columns_of(config: ConfigDict) -> tuple[str, ...]:
+  """What a run depends on beside features and labels, of `Units.columns`."""
+  card = chosen.of(configs.plain(config.model)).card
+  columns = ("turn", "speaker") if unit_of(config) == "dialogue" else ()
+  heads = ("label_text", "label_audio", "label_vision") if card.auxiliary else ()
+  return columns + heads
+
+
 def build_model(config: ConfigDict, spec: Spec) -> Model:
   """The model of a config for data of a spec."""
   given = configs.plain(config.model)

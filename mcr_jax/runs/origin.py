@@ -15,7 +15,7 @@ from mcr_jax.data.units import Units
 from mcr_jax.errors import UserError
 from mcr_jax.runs import workspace
 from mcr_jax.runs.checkpoint import Checkpoints
-from mcr_jax.runs.inputs import unit_of
+from mcr_jax.runs.inputs import columns_of, unit_of
 from mcr_jax.runs.run import Run, load_run
 from mcr_jax.runs.spec import spec_of
 from mcr_jax.runs.writer import describe
@@ -48,7 +48,7 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
     UserError: the data, or what is done to its features, is not what the folder's run,
       or the run to start from, had.
   """
-  own = digest(dataset)
+  own = digest(dataset, columns_of(config))
   begun = (workdir / "config.json").is_file()
   pretrained = None
   # A run that has a checkpoint does not need the one that it started from.

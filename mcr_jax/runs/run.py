@@ -120,7 +120,8 @@ class Run:
       )
     elif source is None:
       dataset = inputs.read_data(self.config)
-      if self.digest not in ("", digest(dataset)):
+      own = digest(dataset, inputs.columns_of(self.config))
+      if self.digest not in ("", own):
         raise UserError(
           f"{dataset.source} has changed since {self.workdir} was trained on it. To "
           "use it all the same, give it as another data set (--input)."

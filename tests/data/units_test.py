@@ -34,7 +34,7 @@ def test_an_utterance_is_a_sample_of_its_own():
   assert units.members.dtype == np.int32 and units.members.shape == (5, 1)
   np.testing.assert_array_equal(units.members[:, 0], np.arange(5))
   np.testing.assert_array_equal(units.splits(dataset), dataset.splits)
-  assert list(units.columns(dataset)) == ["index"]
+  assert not units.columns(dataset)
 
 
 def test_a_dialogue_is_its_utterances_in_the_order_of_turns_with_gaps():
@@ -56,8 +56,7 @@ def test_speakers_are_numbered_in_each_dialogue_by_first_appearance():
   columns = Units.of(dataset, "dialogue").columns(dataset)
   # b: Ross, Joey, Joey; a: Joey, Ross.
   np.testing.assert_array_equal(columns["speaker"], [1, 1, 0, 0, 1])
-  assert columns["speaker"].dtype == np.int32 and columns["turn"].all()
-  np.testing.assert_array_equal(columns["index"], np.arange(5))
+  assert columns["speaker"].dtype == np.int32
 
 
 def test_other_names_for_the_speakers_are_the_same_numbers():
@@ -69,17 +68,6 @@ def test_other_names_for_the_speakers_are_the_same_numbers():
 def test_without_speakers_everybody_is_speaker_0():
   dataset = conversations(speaker=None)
   assert not Units.of(dataset, "dialogue").columns(dataset)["speaker"].any()
-
-
-@pytest.mark.parametrize("unit", ["utterance", "dialogue"])
-def test_predictions_of_samples_come_back_by_utterance(unit):
-  units = Units.of(conversations(), unit)
-  rows = np.stack([units.members, units.members + 10]).astype(float)
-  whole = np.stack([rows, -rows], -1)  # (S, G, U, 2)
-  back = units.by_utterance(whole)
-  assert back.shape == (2, 5, 2)
-  np.testing.assert_array_equal(back[0, :, 0], np.arange(5))
-  np.testing.assert_array_equal(back[1, :, 1], -np.arange(5) - 10)
 
 
 def test_dialogues_need_a_column_that_names_them():
