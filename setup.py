@@ -44,9 +44,15 @@ DATA = [
   "importlib_resources>=6.0",  # tensorflow-datasets needs it and does not say so
 ]
 VIZ = ["matplotlib>=3.9"]  # figures
+DOCS = [
+  "mkdocs>=1.6,<2",  # builds the site; 2 has no plugins
+  "mkdocs-material>=9.6",  # its theme
+  "mkdocstrings[python]>=0.30",  # API pages from docstrings
+]
 DEV = [
   *DATA,
   *VIZ,
+  *DOCS,
   "pytest>=8.2",  # tests
   "pytest-timeout>=2.3",  # a test that hangs ends
   "pytest-xdist>=3.6",  # test files side by side
@@ -146,6 +152,7 @@ setup(
   extras_require={
     "data": DATA,
     "viz": VIZ,
+    "docs": DOCS,
     "dev": DEV,
     "cuda": ["jax[cuda13]>=0.10"],  # NVIDIA GPUs
     "tpu": ["jax[tpu]>=0.10"],  # Google TPUs

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
   from mcr_jax.runs.fit import fit
   from mcr_jax.runs.run import Run, load_run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
   "Run",
   "__version__",
