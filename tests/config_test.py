@@ -1,4 +1,5 @@
 import dataclasses
+import pathlib
 import sys
 import textwrap
 
@@ -9,6 +10,7 @@ from mcr_jax.config import files
 from mcr_jax.config.groups import GROUPS
 from mcr_jax.errors import UserError
 
+SWITCHES = ("cmu", "scu", "mutual_attention", "attention_layer")
 FILE = """
   from ml_collections import ConfigDict
   from configs import common
@@ -378,6 +380,22 @@ def test_json_round_trips_in_value_and_type(write):
   for text in ("{", "[1]"):
     with pytest.raises(UserError, match="JSON"):
       configs.from_json(text)
+
+
+def test_a_config_that_0_1_0_saved_becomes_one_of_today():
+  text = (pathlib.Path(__file__).parent / "config_0_1_0.json").read_text()
+  config = configs.saved(text, {})
+  assert config.data.path == "synthetic" and config.data.align == ""
+  assert config.loss.gamma == 0 and config.loss.weights.to_dict() == {"task": 1}
+  switches = [k for k in SWITCHES if isinstance(configs.default().model[k], bool)]
+  # Nothing else has changed.
+  before = configs.flatten(configs.from_json(text))
+  same = {k: v for k, v in configs.flatten(config).items() if k in before}
+  changed = {k for k, v in same.items() if v != before[k]}
+  assert changed == {"data.path", "loss.gamma", *(f"model.{k}" for k in switches)}
+  aligned = text.replace('"aligned": false', '"aligned": true')
+  assert configs.saved(aligned, {}).data.align == "text"
+  assert configs.saved(configs.to_json(config), {"format": 2}) == config
 
 
 def test_a_difference_names_fields_and_values():

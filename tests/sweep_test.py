@@ -26,7 +26,7 @@ from mcr_jax.sweeps.points import Sweep
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "configs"
 NUMBERS = [
-  {"name": "decayed", "optim.lr": 2e-2, "optim.weight_decay": 0.1},
+  {"name": "decayed", "optim.lr": 2e-2, "optim.weight_decay": 0.1, "loss.gamma": 0.5},
   {"name": "slow", "optim.lr": 3e-3},
   {"name": "wild", "optim.lr": 1e30},
 ]

@@ -5,6 +5,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mcr_jax.field import Domain, domain
@@ -21,6 +22,14 @@ def of(model: Mapping[str, Any]) -> type:
   if model.get("file"):
     return models.load_file(model["file"])
   return models.load(model["name"])
+
+
+def name_and_file(model: Mapping[str, Any]) -> dict[str, str]:
+  """Both, as a config keeps them: a file by its whole path, and named as it is."""
+  if not model["file"]:
+    return {"name": model["name"], "file": ""}
+  path = Path(model["file"]).expanduser().absolute()
+  return {"name": path.stem, "file": str(path)}
 
 
 def defaults(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def complete(config: Mapping | ConfigDict) -> ConfigDict:
   model = given.get("model", {})
   known = defaults(model if isinstance(model, dict) else {})
   merged = merge(known, given, "")
+  merged["model"] |= chosen.name_and_file(merged["model"])
   merged["train"]["phases"] = _phases(merged["train"]["phases"])
   of_fields = domains(merged["model"])
   for path, found in of_fields.items():

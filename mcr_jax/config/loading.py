@@ -13,6 +13,8 @@ from mcr_jax.config.overrides import override
 from mcr_jax.config.plain import plain
 from mcr_jax.errors import UserError
 
+OF_MODELS = ("model", "loss", "train")  # groups with defaults that a model decides
+
 
 def load(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
   """The locked config of a file with the command line's overrides on top.
@@ -28,7 +30,7 @@ def load(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
   pattern = r"--?config\.model\.(name|file)=(.*)"
   which = dict(m.groups() for m in (re.fullmatch(pattern, o) for o in overrides) if m)
   try:
-    if which and all(isinstance(found.get(g, {}), dict) for g in ("model", "loss")):
+    if which and all(isinstance(found.get(g, {}), dict) for g in OF_MODELS):
       found, foreign = for_model(found, which)
       if foreign:
         print(
@@ -53,9 +55,9 @@ def for_model(
     config: plain values, whole or not.
     which: `name` or `file` of the other model.
   """
-  config = {"model": {}, "loss": {}, **config}
+  config = {"model": {}, "loss": {}, "train": {}, **config}
   before, after = defaults(config["model"]), defaults({**config["model"], **which})
-  loss, foreign = dict(config["loss"]), []
+  loss, train, foreign = dict(config["loss"]), dict(config["train"]), []
 
   def fitting(path, given, known, new):
     lacking = [name for name in given if name in known and name not in new]
@@ -64,6 +66,8 @@ def for_model(
 
   model = fitting("model", config["model"], before["model"], after["model"])
   # What is still as the former model has it, the other one has in its own way.
+  if train.get("phases") == before["train"]["phases"]:
+    del train["phases"]
   if loss.get("gamma") == before["loss"]["gamma"]:
     del loss["gamma"]
   elif "gamma" in loss and not after["loss"]["gamma"]:
@@ -73,4 +77,5 @@ def for_model(
     known, new = before["loss"]["weights"], after["loss"]["weights"]
     own = {k: w for k, w in loss["weights"].items() if w != known.get(k)}
     loss["weights"] = fitting("loss.weights", own, known, new)
-  return {**config, "model": {**model, **which}, "loss": loss}, foreign
+  model |= which
+  return {**config, "model": model, "loss": loss, "train": train}, foreign

@@ -131,7 +131,8 @@ def _override(config: ConfigDict, changes: Mapping[str, Any], name: str) -> Conf
   plain = configs.plain(config)
   try:
     if which := _other_model(changes):
-      plain["loss"] = configs.for_model(plain, which)[0]["loss"]
+      other, _ = configs.for_model(plain, which)
+      plain |= {"loss": other["loss"], "train": other["train"]}
     for path, value in changes.items():
       *groups, field = path.split(".")
       where = plain

@@ -3,7 +3,6 @@
 import dataclasses
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import jax
 import numpy as np
@@ -62,7 +61,7 @@ class Recipe:
         "a batch has as many samples."
       )
     loss = losses.resolve(config.loss.name, model.spec.task)
-    return cls(model, config, loss, phases_of(model, config))
+    return cls(model, config, loss, phases_of(config))
 
   def task_loss(self, class_weights: Array | None) -> TaskLoss:
     """The loss of the config, with its parameters."""
@@ -128,10 +127,9 @@ def numbers_of(model: type[Model]) -> tuple[str, ...]:
   return *NUMBERS, *(f"loss.weights.{name}" for name in model.card.weights), *own
 
 
-def phases_of(model: Model, config: ConfigDict) -> tuple[Phase, ...]:
-  """The phases of a config, else of the model; what is left trains everything."""
-  given: Any = config.train.phases or model.card.phases
-  phases = [Phase(**phase) for phase in given]
+def phases_of(config: ConfigDict) -> tuple[Phase, ...]:
+  """The phases of a config; what is left of its epochs trains everything."""
+  phases = [Phase(**phase) for phase in config.train.phases]
   left = config.train.epochs - sum(phase.epochs for phase in phases)
   if left < 0:
     raise UserError(
