@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One run over the GPUs of several nodes, one process a GPU.
 #
-#   sbatch --nodes=2 bin/train_slurm.sh configs/mcr_mosei.py runs/mosei \
+#   sbatch --nodes=2 bin/train_slurm.sh mcr_mosei runs/mosei \
 #     --config.data.path=/shared/mosei.npz --config.mesh.seed=16 \
 #     --config.seeds=0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
 #

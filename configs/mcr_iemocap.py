@@ -1,6 +1,6 @@
 r"""MCR on IEMOCAP, four emotions, as in Table 1 of its paper.
 
-  python -m mcr_jax.train --config configs/mcr_iemocap.py --workdir runs/mcr_iemocap \
+  python -m mcr_jax.train --config mcr_iemocap --workdir runs/mcr_iemocap \
     --config.data.path=iemocap_data.pkl
 
 published    happy         sad           angry         neutral

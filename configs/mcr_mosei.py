@@ -1,6 +1,6 @@
 r"""MCR on CMU-MOSEI, as in Table 1 of its paper.
 
-  python -m mcr_jax.train --config configs/mcr_mosei.py --workdir runs/mcr_mosei \
+  python -m mcr_jax.train --config mcr_mosei --workdir runs/mcr_mosei \
     --config.data.path=aligned_50.pkl
 
 published    Acc7   Acc2   F1     MAE    Corr

@@ -1,6 +1,6 @@
 r"""MCR on CMU-MOSI, as in Table 1 of its paper.
 
-  python -m mcr_jax.train --config configs/mcr_mosi.py --workdir runs/mcr_mosi \
+  python -m mcr_jax.train --config mcr_mosi --workdir runs/mcr_mosi \
     --config.data.path=aligned_50.pkl
 
 published    Acc7   Acc2   F1     MAE    Corr

@@ -1,6 +1,6 @@
 r"""MCR on the synthetic data: the whole path from nothing to a tested model.
 
-  python -m mcr_jax.train --config configs/mcr_synthetic.py --workdir runs/first
+  python -m mcr_jax.train --config mcr_synthetic --workdir runs/first
 
 The best achievable MAE is 0.50; see `mcr_jax/data/synthetic.py`.
 """

@@ -1,6 +1,6 @@
 r"""MFN on CMU-MOSEI, with published settings.
 
-  python -m mcr_jax.train --config configs/mfn_mosei.py --workdir runs/mfn_mosei \
+  python -m mcr_jax.train --config mfn_mosei --workdir runs/mfn_mosei \
     --config.data.path=aligned_50.pkl
 
 The sizes, rates and dropouts are those of the MMSA collection, which were found with

@@ -1,6 +1,6 @@
 r"""MFN on CMU-MOSI, with published settings.
 
-  python -m mcr_jax.train --config configs/mfn_mosi.py --workdir runs/mfn_mosi \
+  python -m mcr_jax.train --config mfn_mosi --workdir runs/mfn_mosi \
     --config.data.path=aligned_50.pkl
 
 The sizes, rates and dropouts are those of the MMSA collection, which were found with

@@ -1,6 +1,6 @@
 r"""MIA-Net on MELD, as in Tables 3 and 5 of its paper.
 
-  python -m mcr_jax.train --config configs/mia_net_meld.py --workdir runs/mia_net_meld \
+  python -m mcr_jax.train --config mia_net_meld --workdir runs/mia_net_meld \
     --config.data.path=FILE
 
 published F1      neutral  sadness  anger  joy    surprise  fear   disgust  weighted

@@ -1,6 +1,6 @@
 r"""MIA-Net on CMU-MOSEI, as in Tables 2 and 5 of its paper.
 
-  python -m mcr_jax.train --config configs/mia_net_mosei.py \
+  python -m mcr_jax.train --config mia_net_mosei \
     --workdir runs/mia_net_mosei --config.data.path=FILE
 
 published            Acc7   Acc2   F1     MAE

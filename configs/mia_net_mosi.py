@@ -1,6 +1,6 @@
 r"""MIA-Net on CMU-MOSI, as in Tables 1 and 5 of its paper.
 
-  python -m mcr_jax.train --config configs/mia_net_mosi.py --workdir runs/mia_net_mosi \
+  python -m mcr_jax.train --config mia_net_mosi --workdir runs/mia_net_mosi \
     --config.data.path=FILE
 
 published            Acc7   Acc2   F1     MAE

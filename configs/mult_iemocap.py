@@ -1,6 +1,6 @@
 r"""MulT on IEMOCAP, four emotions, with the settings of its paper (Table 5).
 
-  python -m mcr_jax.train --config configs/mult_iemocap.py --workdir runs/mult_iemocap \
+  python -m mcr_jax.train --config mult_iemocap --workdir runs/mult_iemocap \
     --config.data.path=iemocap_data.pkl
 
 published    happy         sad           angry         neutral

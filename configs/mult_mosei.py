@@ -1,6 +1,6 @@
 r"""MulT on CMU-MOSEI, with the settings of its paper (Table 5).
 
-  python -m mcr_jax.train --config configs/mult_mosei.py --workdir runs/mult_mosei \
+  python -m mcr_jax.train --config mult_mosei --workdir runs/mult_mosei \
     --config.data.path=aligned_50.pkl
 
 published    Acc7   Acc2   F1     MAE    Corr

@@ -1,6 +1,6 @@
 r"""MulT on CMU-MOSI, with the settings of its paper (Table 5).
 
-  python -m mcr_jax.train --config configs/mult_mosi.py --workdir runs/mult_mosi \
+  python -m mcr_jax.train --config mult_mosi --workdir runs/mult_mosi \
     --config.data.path=aligned_50.pkl
 
 published    Acc7   Acc2   F1     MAE    Corr

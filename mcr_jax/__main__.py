@@ -2,6 +2,7 @@
 
 import ast
 import re
+import textwrap
 from pathlib import Path
 
 from mcr_jax import cli, native
@@ -40,10 +41,14 @@ def main(argv: list[str]) -> None:
   width = max(map(len, found))
   for name, line in found.items():
     print(f"python -m mcr_jax.{name:{width}}  {line}")
-  print("\nEach has --help. Shipped configs, for --config NAME:")
   from mcr_jax.config import files
 
-  print("  " + ", ".join(files.shipped()))
+  print("\nEach has --help. By name there are, from any folder,")
+  for flag, found in (
+    ("--config", files.shipped()),
+    ("--sweep", files.shipped("get_sweep", "sweeps")),
+  ):
+    print(textwrap.fill(f"{flag} {', '.join(found)}", 88, subsequent_indent="  "))
   print(f"\nKernels for CPUs, compiled ahead of time: native: {native.installed()}")
 
 

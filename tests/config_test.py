@@ -332,7 +332,8 @@ def test_a_missing_file_is_answered_with_the_nearest(write):
 def test_a_shipped_file_is_found_by_its_name_in_any_folder(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   assert configs.load("mcr_mosi:unaligned,quick").data.buckets == 6
-  assert "mcr_ablation" in files.shipped("get_sweep", "sweeps")
+  sweeps = files.shipped("get_sweep", "sweeps")
+  assert "mcr_ablation" in sweeps and "common" not in sweeps
   with refused("mcr_mosy", '"mcr_mosi"', "mult_mosi"):
     configs.load("mcr_mosy")
   # What the README calls by its path in a checkout.

@@ -1,7 +1,7 @@
 r"""MCR without its parts: Table 5 of its paper.
 
-  python -m mcr_jax.sweep --config configs/mcr_mosi.py:unaligned \
-    --sweep configs/sweeps/mcr_ablation.py --workdir runs/mcr_ablation \
+  python -m mcr_jax.sweep --config mcr_mosi:unaligned \
+    --sweep mcr_ablation --workdir runs/mcr_ablation \
     --config.data.path=unaligned_50.pkl
 
 published, unaligned     MOSI: Acc2  F1    MAE    MOSEI: Acc2  F1    MAE

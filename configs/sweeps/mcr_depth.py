@@ -1,7 +1,7 @@
 r"""MCR with 1 to 6 reinforcement layers: Fig. 7 of its paper.
 
-  python -m mcr_jax.sweep --config configs/mcr_mosi.py:unaligned \
-    --sweep configs/sweeps/mcr_depth.py --workdir runs/mcr_depth \
+  python -m mcr_jax.sweep --config mcr_mosi:unaligned \
+    --sweep mcr_depth --workdir runs/mcr_depth \
     --config.data.path=unaligned_50.pkl
 
 The figure has no numbers; it is best with 3 layers on MOSI and with 4 on MOSEI.

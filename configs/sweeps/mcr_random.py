@@ -1,7 +1,7 @@
 r"""Random search for MCR, by validation alone.
 
-  python -m mcr_jax.sweep --config configs/mcr_mosi.py \
-    --sweep configs/sweeps/mcr_random.py --workdir runs/mcr_random \
+  python -m mcr_jax.sweep --config mcr_mosi \
+    --sweep mcr_random --workdir runs/mcr_random \
     --config.data.path=aligned_50.pkl
 
 Twenty points with one seed each. Those of one depth and width differ only in numbers

@@ -1,7 +1,7 @@
 r"""MIA-Net on two sets of features: Table 6 of its paper.
 
-  python -m mcr_jax.sweep --config configs/mia_net_mosi.py --config.data.path=FILE \
-    --sweep configs/sweeps/mia_net_features.py --workdir runs/mia_net_features
+  python -m mcr_jax.sweep --config mia_net_mosi --config.data.path=FILE \
+    --sweep mia_net_features --workdir runs/mia_net_features
 
 published   MOSEI: Acc7   Acc2   F1     MAE    MOSI: Acc7   Acc2   F1     MAE
 F                  56.44  87.93  87.98  0.49         53.35  89.79  89.79  0.59

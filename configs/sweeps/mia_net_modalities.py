@@ -1,7 +1,7 @@
 r"""MIA-Net with one, two and three modalities: Table 4 of its paper.
 
-  python -m mcr_jax.sweep --config configs/mia_net_mosi.py --config.data.path=FILE \
-    --sweep configs/sweeps/mia_net_modalities.py --workdir runs/mia_net_modalities
+  python -m mcr_jax.sweep --config mia_net_mosi --config.data.path=FILE \
+    --sweep mia_net_modalities --workdir runs/mia_net_modalities
 
 published, MOSI    Acc7   Acc2   F1     MAE
 audio              15.60  42.53  25.73  1.47

@@ -1,7 +1,7 @@
 r"""MIA-Net with two, three and five modalities: Table 7 of its paper.
 
-  python -m mcr_jax.sweep --config configs/mia_net_mosi.py --config.data.path=FILE \
-    --sweep configs/sweeps/mia_net_number.py --workdir runs/mia_net_number
+  python -m mcr_jax.sweep --config mia_net_mosi --config.data.path=FILE \
+    --sweep mia_net_number --workdir runs/mia_net_number
 
 published, MOSI   Acc7   Acc2   F1     MAE
 modalities_2      48.83  88.72  88.73  0.59

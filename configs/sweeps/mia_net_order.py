@@ -1,7 +1,7 @@
 r"""MIA-Net with other main modalities and orders: Table 8 of its paper.
 
-  python -m mcr_jax.sweep --config configs/mia_net_mosei.py --config.data.path=FILE \
-    --sweep configs/sweeps/mia_net_order.py --workdir runs/mia_net_order
+  python -m mcr_jax.sweep --config mia_net_mosei --config.data.path=FILE \
+    --sweep mia_net_order --workdir runs/mia_net_order
 
 published            MOSEI: Acc7   Acc2   F1     MAE    MELD: weighted F1
 text_video_audio            56.40  87.29  87.18  0.49         65.23

@@ -1,7 +1,7 @@
 r"""One modality, straight to the output layer: Table 9 of the paper of MIA-Net.
 
-  python -m mcr_jax.sweep --config configs/mia_net_mosei.py --config.data.path=FILE \
-    --sweep configs/sweeps/mia_net_unimodal.py --workdir runs/mia_net_unimodal
+  python -m mcr_jax.sweep --config mia_net_mosei --config.data.path=FILE \
+    --sweep mia_net_unimodal --workdir runs/mia_net_unimodal
 
 published   MOSEI: Acc7   Acc2   F1     MAE    MELD: weighted F1
 audio              42.28  70.46  69.05  0.78         31.43

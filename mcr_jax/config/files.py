@@ -53,7 +53,7 @@ def call(path: str, function: str, folder: str = "") -> Any:
 def shipped(function: str = "get_config", folder: str = "") -> dict[str, Path]:
   """The files that come with mcr_jax and have a function, by name."""
   files = sorted((_root() / folder).glob("*.py"))
-  return {f.stem: f for f in files if f"def {function}(" in f.read_text("utf-8")}
+  return {f.stem: f for f in files if f"\ndef {function}(" in f.read_text("utf-8")}
 
 
 def _root() -> Path:
