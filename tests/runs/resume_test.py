@@ -8,6 +8,7 @@ import pytest
 
 from mcr_jax import load_run
 from mcr_jax.config import complete, to_json
+from mcr_jax.config.old import FORMAT
 from mcr_jax.errors import DamagedCheckpoint, Interrupted, UserError
 from mcr_jax.runs import workspace
 from mcr_jax.runs.fit import fit
@@ -108,7 +109,7 @@ def test_a_run_may_resume_under_other_arrangements(
 
 
 def test_whether_layers_are_scanned_may_change_at_a_resume(tmp_path, monkeypatch):
-  monkeypatch.setattr(workspace, "facts", lambda _: {})
+  monkeypatch.setattr(workspace, "facts", lambda _: {"format": FORMAT})
   model = {"name": "mcr", "scan_layers": True}
   before = to_json(complete({"model": model}))
   (tmp_path / "config.json").write_text(before, "utf-8")
