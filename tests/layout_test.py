@@ -22,7 +22,7 @@ ALLOWED = {
   "losses": {"errors", "ops"},
   "metrics": {"errors", "ops"},
   "evaluators": {"errors", "files", "losses", "metrics", "ops"},
-  "data": {"errors", "files", "cli"},
+  "data": {"errors", "files"},
   "flops": {"errors", "contract"},
   "visualize": {"errors"},
   "hosts": {"errors"},

@@ -11,9 +11,8 @@ import math
 import pathlib
 import sys
 
-from mcr_jax import visualize
 from mcr_jax.cli import output_file, run
-from mcr_jax.data import npz, readers, report
+from mcr_jax.data import npz, plot, readers, report
 from mcr_jax.data.checks import validate
 from mcr_jax.data.label_report import readable
 from mcr_jax.errors import UserError
@@ -90,9 +89,7 @@ def main(argv: list[str]) -> int:
     alignable=not given and "align" in readers.recognise(arguments.file).OPTIONS,
   )
   if arguments.plot:
-    from mcr_jax.data.plot import draw  # needs matplotlib, which is an extra
-
-    draw(readable(dataset), arguments.plot)
+    plot.draw(readable(dataset), arguments.plot)
     lines += ["", f"drew {arguments.plot}"]
   text = "\n".join(lines) + "\n"
   encoding = sys.stdout.encoding or "utf-8"
@@ -107,7 +104,7 @@ def _check_output(arguments: argparse.Namespace) -> None:
       raise UserError(f"{arguments.out} must end in .npz.")
     output_file(arguments.out)
   elif arguments.plot:
-    visualize.check_name(arguments.plot)
+    plot.check_name(arguments.plot)
     output_file(arguments.plot)
 
 

@@ -8,17 +8,20 @@ from mcr_jax.data.schema import SPLITS, Dataset
 from mcr_jax.errors import UserError
 
 
+def check_name(path: str | os.PathLike) -> None:
+  """Raises UserError where no figure could be saved under this name."""
+  known = _figure().canvas.get_supported_filetypes()
+  if os.path.splitext(path)[1][1:].lower() not in known:
+    raise UserError(f"{path} is no picture; its ending may be {', '.join(known)}.")
+
+
 def draw(dataset: Dataset, path: str | os.PathLike) -> None:
   """Writes one figure; its format is that of the name's ending."""
-  try:
-    from matplotlib.figure import Figure
-  except ImportError:
-    raise UserError("--plot needs matplotlib: pip install mcr_jax[viz].") from None
   sequences = {k: x for k, x in dataset.modalities.items() if not x.vector}
   panels = len(sequences) + (dataset.labels is not None)
   if not panels:
     raise UserError(f"{dataset.source} has neither sequences nor labels to draw.")
-  figure = Figure(figsize=(4 * panels, 3), layout="constrained")
+  figure = _figure(figsize=(4 * panels, 3), layout="constrained")
   axes = figure.subplots(1, panels, squeeze=False)[0]
   for axis, (name, modality) in zip(axes, sequences.items(), strict=False):
     longest = max(1, int(modality.lengths.max(initial=0)))
@@ -36,6 +39,14 @@ def draw(dataset: Dataset, path: str | os.PathLike) -> None:
     figure.savefig(path, dpi=150)
   except (OSError, ValueError, OverflowError) as error:
     raise UserError(f"{path} cannot be drawn: {error}") from None
+
+
+def _figure(**options):
+  try:
+    from matplotlib.figure import Figure
+  except ImportError:
+    raise UserError("--plot needs matplotlib: pip install mcr_jax[viz].") from None
+  return Figure(**options)
 
 
 def _labels(dataset, axis):

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from mcr_jax.data.batches import resident_bytes
 from mcr_jax.data.checks import validate
 from mcr_jax.data.columns import describe
 from mcr_jax.data.label_report import count, histogram, lines, readable
+from mcr_jax.data.load import lengths_of
 from mcr_jax.data.schema import SPLITS, Dataset, Modality, chunks
 from mcr_jax.errors import UserError
 
@@ -61,15 +63,6 @@ def shared(names: Iterable[str], splits: np.ndarray) -> list[str]:
   for name, split in zip(names, splits, strict=True):
     where[str(name)].add(str(split))
   return sorted(name for name, found in where.items() if len(found) > 1)
-
-
-def resident_bytes(dataset: Dataset) -> dict[str, int]:
-  """Bytes on the device by modality, when all samples are padded to the longest."""
-  sizes = {}
-  for name, modality in dataset.modalities.items():
-    length = max(1, int(modality.lengths.max(initial=0)))
-    sizes[name] = len(dataset) * length * (4 * modality.width + 1)
-  return sizes
 
 
 def write(
@@ -199,7 +192,8 @@ def _ids(dataset):
 
 
 def _memory(dataset):
-  sizes = resident_bytes(dataset)
+  longest = lengths_of(dataset).items()
+  sizes = {m: resident_bytes(dataset.modalities, {m: n}) for m, n in longest}
   parts = ", ".join(f"{name} {_bytes(n)}" for name, n in sizes.items())
   held = sum(x.values.nbytes for x in dataset.modalities.values())
   return [

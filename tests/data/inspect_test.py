@@ -11,6 +11,7 @@ import pytest
 
 from mcr_jax.data import Dataset, Modality, npz, readers, report
 from mcr_jax.data.__main__ import main
+from mcr_jax.data.batches import resident_bytes
 from mcr_jax.errors import UserError
 from tests.data import writers
 
@@ -46,10 +47,11 @@ def test_the_report_answers_what_one_asks_first(file, capsys):
 
 def test_memory_is_that_of_padded_arrays_and_masks(file):
   dataset = readers.read(file)
-  sizes = report.resident_bytes(dataset)
   for name, modality in dataset.modalities.items():
-    values, mask = modality.padded(np.arange(15), int(modality.lengths.max()))
-    assert sizes[name] == values.nbytes + mask.nbytes
+    longest = int(modality.lengths.max())
+    values, mask = modality.padded(np.arange(15), longest)
+    size = resident_bytes(dataset.modalities, {name: longest})
+    assert size == values.nbytes + mask.nbytes
 
 
 def test_leaks_and_duplicates_are_found():
