@@ -1,12 +1,17 @@
 """The protocols of benchmarks/real_data.py; those on real files skip without them."""
 
+import dataclasses
 import pathlib
 import sys
 
 import numpy as np
 import pytest
 
+from mcr_jax.data import columns, folds, npz
+from mcr_jax.data.load import load
 from mcr_jax.data.schema import Dataset, Modality
+from mcr_jax.data.units import Units, pooled
+from mcr_jax.errors import UserError
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "benchmarks"))
 
@@ -20,17 +25,15 @@ def embedded(repeats=1):
   random = np.random.default_rng(0)
   values = random.normal(size=(N, 3)).astype(np.float32)
   groups = np.arange(N) // 2
-  splits = {}
-  for repeat in range(repeats):
-    tests = [np.flatnonzero((groups + repeat) % 5 == k) for k in range(5)]
-    splits |= corpora.folds(tests, N, f"split_{repeat}_")
   dataset = Dataset(
     ids=np.arange(N).astype(str),
-    splits=None,
     labels=values[:, 0].copy(),
     modalities={"text": Modality.from_vectors(values, None)},
-    extras=splits,
+    extras={"pair": groups},
   )
+  own = folds.assign(dataset, 5, "pair", repeats=repeats, shuffle=repeats > 1)
+  splits = {f"split_{i}": names for i, names in enumerate(own)}
+  dataset = dataclasses.replace(dataset, extras=splits)
   return corpora.Corpus(dataset, tuple(splits), groups, repeats=repeats)
 
 
@@ -112,3 +115,47 @@ def test_dialogues_of_meld_stay_whole(real_data):
     assert (
       not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
     )
+
+
+def test_meld_is_a_corpus_of_dialogues(real_data, tmp_path):
+  folder = real_data("meld/meld_words.npz").parents[1]
+  real_data("meld/meld_minilm.npz")
+  npz.write(tmp_path / "x.npz", corpora.CORPORA["meld_dialogues"](folder).dataset)
+  dataset = load({"path": tmp_path / "x.npz"})
+  assert len(dataset) == 13_708 and dataset.outputs == (7,)
+  units = Units.of(dataset, "dialogue")
+  split, count = np.unique(units.splits(dataset), return_counts=True)
+  assert dict(zip(split, count, strict=True)) == {
+    "train": 1038,
+    "valid": 114,
+    "test": 280,
+  }
+  assert units.lengths.sum() == len(dataset) and units.lengths.max() == 33
+  speakers = units.columns(dataset)["speaker"]
+  assert speakers.max() == 8  # up to nine in a dialogue
+  first = units.members[:, 0]
+  assert not speakers[first].any()
+  # The first dialogue of the file: an interview.
+  talk = units.members[0, : units.lengths[0]]
+  assert dataset.ids[talk[2]] == "train_dia0_utt2"
+  assert speakers[talk][:4].tolist() == [0, 1, 0, 1]
+  # What a turn is to a model of dialogues: the mean of its words.
+  words = dataset.modalities["text"]
+  turn = pooled(dataset).modalities["text"]
+  steps = slice(*words.offsets[[5, 6]])
+  np.testing.assert_allclose(turn.values[5], words.values[steps].mean(0), rtol=1e-5)
+  # Another label of the file.
+  sentiment = load({"path": tmp_path / "x.npz", "label": "label_sentiment"})
+  assert sentiment.class_names == ("neutral", "positive", "negative")
+
+
+def test_dialogues_that_are_numbered_anew_in_every_split_are_found(real_data):
+  folder = real_data("meld/meld_words.npz").parents[1]
+  dataset = corpora.CORPORA["meld_dialogues"](folder).dataset
+  number = [int(x.rpartition("dia")[2]) for x in dataset.columns["dialogue_id"].values]
+  column = columns.column("dialogue_id", np.array(number), len(dataset), "meld")
+  wrong = dataclasses.replace(
+    dataset, columns=dataset.columns | {"dialogue_id": column}
+  )
+  with pytest.raises(UserError, match="turn 0 of dialogue .* need the split"):
+    Units.of(wrong, "dialogue")

@@ -1,15 +1,21 @@
 """The real corpora as feature files of this library, one a protocol.
 
-Each function takes the folder with the corpora and returns `Corpus`: the data set, the
-names of its split arrays (one a fold), and what a reader of its table has to know.
+  python -m protocols.corpora meld_dialogues OUT.npz [--data FOLDER]    (in benchmarks/)
+
+writes one. Each function takes the folder with the corpora and returns `Corpus`: the
+data set, the names of its split arrays (one a fold), and what a reader of its table has
+to know.
 """
 
+import argparse
 import dataclasses
+import os
 import pathlib
 
 import numpy as np
-from sklearn.model_selection import GroupKFold, KFold
 
+from mcr_jax.data import columns, npz
+from mcr_jax.data import folds as assignments
 from mcr_jax.data.schema import Dataset, Modality
 
 FOLDS, REPEATS = 5, 5
@@ -64,13 +70,10 @@ def mmmo_text(folder: pathlib.Path) -> Corpus:
   for name in ("audio", "vision"):
     modalities[name] = modalities[name][rows]
   modalities = {name: _holes(values) for name, values in modalities.items()}
-  splits = {}
-  for repeat in range(REPEATS):
-    parts = KFold(FOLDS, shuffle=True, random_state=repeat).split(rows)
-    splits |= folds([test for _, test in parts], len(rows), f"split_{repeat}_")
   ids = np.array([f"mmmo_{i}" for i in rows])
-  dataset = _dataset(ids, None, raw["label"][rows] - 3, modalities, splits)
-  return Corpus(dataset, tuple(splits), repeats=REPEATS, spread=True, note=REPEAT_NOTE)
+  dataset = _dataset(ids, None, raw["label"][rows] - 3, modalities)
+  dataset, splits = _folded(dataset, repeats=REPEATS, shuffle=True)
+  return Corpus(dataset, splits, repeats=REPEATS, spread=True, note=REPEAT_NOTE)
 
 
 def mosi_words(folder: pathlib.Path, kind: str = "text_timing_audio") -> Corpus:
@@ -94,7 +97,8 @@ def mosi_words(folder: pathlib.Path, kind: str = "text_timing_audio") -> Corpus:
     "audio": Modality(audio, np.arange(len(audio) + 1), np.ones(len(audio), bool)),
   }
   modalities = {name: modalities[name] for name in kind.split("_")}
-  dataset = _dataset(words["id"], words["split"], words["label"], modalities)
+  own = {"video_id": vectors["video_id"]}
+  dataset = _dataset(words["id"], words["split"], words["label"], modalities, own)
   groups = np.unique(vectors["video_id"], return_inverse=True)[1]
   note = "20% of the words have no vector. No leak: the vectors saw no label."
   return Corpus(dataset, ("split",), groups, vectors["transcript"], note=note)
@@ -104,7 +108,8 @@ def mosi_vectors(folder: pathlib.Path) -> Corpus:
   """MOSI's utterance vectors, all samples, split by what the extractors had seen."""
   _, raw = _mosi(folder)
   groups = np.unique(raw["video_id"], return_inverse=True)[1]
-  dataset = _dataset(raw["id"], raw["split_safe"], raw["label"], _vectors(raw))
+  own = {"video_id": raw["video_id"]}
+  dataset = _dataset(raw["id"], raw["split_safe"], raw["label"], _vectors(raw), own)
   note = (
     "LEAK: the extractors of text and vision were trained on the labels of train and "
     "valid, so that valid looks far better than test, and choosing by it means little."
@@ -117,13 +122,14 @@ def mosi_vectors_folds(folder: pathlib.Path) -> Corpus:
   _, raw = _mosi(folder)
   raw = {k: x[raw["split_source"] == "test"] for k, x in raw.items()}
   groups = np.unique(raw["video_id"], return_inverse=True)[1]
-  splits = _grouped(groups)
-  dataset = _dataset(raw["id"], None, raw["label"], _vectors(raw), splits)
+  own = {"video_id": raw["video_id"]}
+  dataset = _dataset(raw["id"], None, raw["label"], _vectors(raw), own)
+  dataset, splits = _folded(dataset, "video_id")
   note = (
     "Only samples that the extractors had not seen: no leak. Five folds by video, "
     "three train, one valid, one test; predictions pooled."
   )
-  return Corpus(dataset, tuple(splits), groups, note=note)
+  return Corpus(dataset, splits, groups, note=note)
 
 
 def meld(folder: pathlib.Path) -> Corpus:
@@ -139,15 +145,54 @@ def meld(folder: pathlib.Path) -> Corpus:
     [f"{d}_{u}" for d, u in zip(of("dialogue_id"), of("utterance_id"), strict=True)]
   )
   groups = np.unique(of("dialogue_id"), return_inverse=True)[1]
-  splits = _grouped(groups)
-  dataset = _dataset(ids, None, of("emotion").astype(np.int64), modalities, splits)
+  own = {"dialogue_id": of("dialogue_id"), "turn": of("utterance_id")}
+  own["speaker"] = of("speaker")
+  dataset = _dataset(ids, None, of("emotion").astype(np.int64), modalities, own)
   dataset = dataclasses.replace(dataset, class_names=tuple(notes["emotion_names"]))
+  dataset, splits = _folded(dataset, "dialogue_id")
   note = (
     "Five folds by dialogue, chosen by valid weighted F1, predictions pooled. Text is "
     "of a model that was fine-tuned on MELD's training part: these 1108 utterances "
     "are its development part."
   )
-  return Corpus(dataset, tuple(splits), groups, note=note)
+  return Corpus(dataset, splits, groups, note=note)
+
+
+def meld_dialogues(folder: pathlib.Path) -> Corpus:
+  """All of MELD in text, standard split: who said what in which turn.
+
+  `text` is a GloVe vector a word, zeros and yet a real step where the word has none,
+  `sentence` one vector an utterance of a model that saw no label.
+  """
+  notes, words, vectors = (
+    dict(np.load(folder / f"meld/meld_{name}.npz"))
+    for name in ("annotations", "words", "minilm")
+  )
+  offsets = words["offsets"].astype(np.int64)
+  glove = words["glove50"][words["word_id"]].astype(np.float32)
+  modalities = {
+    "text": Modality(glove, offsets, np.ones(offsets[-1], bool)),
+    "sentence": Modality.from_vectors(vectors["sentence"].astype(np.float32)),
+  }
+  # Dialogues are numbered anew in every split.
+  parts = zip(notes["split"], notes["dialogue_id"], strict=True)
+  dialogues = np.array([f"{split}_dia{number}" for split, number in parts])
+  turns = notes["utterance_id"]
+  ids = [f"{name}_utt{turn}" for name, turn in zip(dialogues, turns, strict=True)]
+  own = {"dialogue_id": dialogues, "turn": turns, "speaker": notes["speaker"]}
+  labels = notes["emotion"].astype(np.int64)
+  dataset = _dataset(np.array(ids), notes["split"], labels, modalities, own)
+  dataset = dataclasses.replace(
+    dataset,
+    class_names=tuple(notes["emotion_names"]),
+    extras={
+      "label_sentiment": notes["sentiment"].astype(np.int64),
+      "label_sentiment_names": notes["sentiment_names"],
+    },
+  )
+  groups = np.unique(dialogues, return_inverse=True)[1]
+  note = "Text alone. No leak: the vectors saw no label."
+  return Corpus(dataset, ("split",), groups, notes["utterance"], note=note)
 
 
 CORPORA = {
@@ -159,10 +204,11 @@ CORPORA = {
   "mosi_vectors": mosi_vectors,
   "mosi_vectors_folds": mosi_vectors_folds,
   "meld": meld,
+  "meld_dialogues": meld_dialogues,
 }
 
 
-def _dataset(ids, splits, labels, modalities, extras=None):
+def _dataset(ids, splits, labels, modalities, own=None):
   if labels.dtype.kind == "f":
     labels = labels.astype(np.float32)
   return Dataset(
@@ -170,7 +216,7 @@ def _dataset(ids, splits, labels, modalities, extras=None):
     splits=None if splits is None else splits.astype(str),
     labels=labels,
     modalities=modalities,
-    extras=extras or {},
+    columns={k: columns.column(k, x, len(ids), "") for k, x in (own or {}).items()},
   )
 
 
@@ -210,17 +256,26 @@ def _timing(words, offsets):
   return np.stack(columns, 1).astype(np.float32)
 
 
-def _grouped(groups):
-  parts = GroupKFold(FOLDS).split(groups, groups=groups)
-  return folds([test for _, test in parts], len(groups), "split_")
+def _folded(dataset, by="id", **options) -> tuple[Dataset, tuple[str, ...]]:
+  """The data set with an array of splits a fold, and their names."""
+  splits = assignments.assign(dataset, FOLDS, by, **options)
+  names = [f"split_{i}" for i in range(FOLDS)]
+  if len(splits) > FOLDS:
+    names = [f"split_{i // FOLDS}_{i % FOLDS}" for i in range(len(splits))]
+  extras = dict(zip(names, splits, strict=True))
+  return dataclasses.replace(dataset, extras=extras), tuple(names)
 
 
-def folds(tests: list[np.ndarray], count: int, prefix: str) -> dict[str, np.ndarray]:
-  """Fold k tests on part k, chooses by part k + 1, and trains on the others."""
-  splits = {}
-  for k in range(len(tests)):
-    names = np.full(count, "train")
-    names[tests[(k + 1) % len(tests)]] = "valid"
-    names[tests[k]] = "test"
-    splits[f"{prefix}{k}"] = names
-  return splits
+def main() -> None:
+  """Writes the feature file of a corpus."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("name", choices=CORPORA)
+  parser.add_argument("out", type=pathlib.Path, metavar="OUT.npz")
+  default = os.environ.get("MCR_JAX_REAL_DATA", "../shared/data")
+  parser.add_argument("--data", type=pathlib.Path, default=default)
+  args = parser.parse_args()
+  npz.write(args.out, CORPORA[args.name](args.data).dataset)
+
+
+if __name__ == "__main__":
+  main()
