@@ -1,17 +1,22 @@
-"""The feature file: arrays in an .npz, named as in the README's section on data.
+"""The feature file: arrays in an .npz, without pickles.
 
-`id` (N,), `split` (N,), `label` (N,) or (N, K), optional `class_names` (of K labels
-with classes of their own (K, C), shorter rows filled with ""), optional `label_names`
-(K,), the optional columns of `mcr_jax.data.columns`, and per modality one of
+`id` (N,), `split` (N,), `label` (N,) or (N, K), and per modality one of
 
 - vectors `<m>` (N, D), with `<m>_mask` (N,) where some are missing;
 - padded sequences `<m>` (N, T, D) with `<m>_mask` (N, T), True on real steps;
 - ragged sequences `<m>` (sum T, D) with `<m>_offsets` (N + 1,), and `<m>_mask`
   (sum T,) where some steps are holes.
 
+Where there is more to say of labels: `class_names` in the order of the classes, of K
+labels with classes of their own (K, C) with shorter rows filled by ""; `label_names`
+(K,) of several labels; `label_T`, `label_A`, `label_V`, given for text, audio or vision
+alone. Of an utterance in a dialogue: `dialogue_id`, `turn`, `speaker`, `video_id`, each
+(N,); a label NaN, or a class -1, is then that of an utterance which is only context.
+
 Further arrays whose names begin with `split` or `label` are choices for
-`data.split` and `data.label`; class names of a `label_x` are `label_x_names`. All else
-is kept but not used, and the notes say so.
+`data.split` and `data.label`; class names of a `label_x` are `label_x_names`. Any array
+with an entry a sample may be `data.fold_by`. All else is kept but not used, and the
+notes say so.
 """
 
 import os

@@ -149,9 +149,11 @@ class Run:
     dataset = as_task(dataset, self.spec.task)
     known, found = self.spec.class_names, dataset.class_names
     if known and found and known != found:
+      # A name, or those of one of several labels.
+      theirs, own = (", ".join(map(str, names)) for names in (found, known))
       raise UserError(
-        f"{dataset.source} has the classes {', '.join(found)}; the run {self.workdir} "
-        f"was trained on {', '.join(known)}, in this order."
+        f"{dataset.source} has the classes {theirs}; the run {self.workdir} was "
+        f"trained on {own}, in this order."
       )
     return dataset
 

@@ -3,9 +3,9 @@
 Columns `id`, `split`, `label`, and one a modality with the name of a file, relative to
 the table's folder: (T, D) steps or a vector (D,). An empty cell means that the clip
 lacks the modality. `split` and `label` may be absent for prediction. Labels are numbers
-with a point (regression), integers (classes) or words (classes by name). The columns of
-`mcr_jax.data.columns` may be there; with `dialogue_id` an empty label is that of an
-utterance which is only context.
+with a point (regression), integers (classes) or words (classes by name). Columns
+`dialogue_id`, `turn`, `speaker`, `video_id`, `label_T`, `label_A` and `label_V` may be
+there; with `dialogue_id` an empty label is that of an utterance which is only context.
 """
 
 import csv
