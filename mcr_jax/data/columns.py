@@ -68,7 +68,7 @@ def column(name: str, values: np.ndarray, count: int, source: str) -> Column:
 
 
 def videos(ids: Iterable[str]) -> dict[str, Column]:
-  """Video, dialogue and turn of ids `video$_$clip`; nothing where one is not such.
+  """Video and turn of ids `video$_$clip`; nothing where one is not such.
 
   The clips of a video are its turns, in the order of their numbers or times.
   """
@@ -82,7 +82,7 @@ def videos(ids: Iterable[str]) -> dict[str, Column]:
 
 
 def by_video(names: np.ndarray, times: np.ndarray) -> dict[str, Column]:
-  """Columns of clips of videos: the dialogue is the video.
+  """Columns of clips of videos, whose turns they are.
 
   Args:
     names: (N,) of the videos.
@@ -95,7 +95,6 @@ def by_video(names: np.ndarray, times: np.ndarray) -> dict[str, Column]:
     starts, np.diff(np.append(starts, len(names)))
   )
   return {
-    "dialogue_id": Column(names, "dialogue"),
     "video_id": Column(names, "video"),
     "turn": Column(turn, "turn"),
   }

@@ -19,6 +19,9 @@ NOBODY = -1
 class Units:
   """The samples of a data set of N utterances.
 
+  The column `dialogue_id` says which utterances are of one dialogue; where there is
+  none, a video whose clips have a `turn` is one.
+
   Attributes:
     members: (G, U) int32, the rows of the utterances of every sample in the order of
       their turns, `NOBODY` behind its end; (N, 1), each its own row, of utterances.
@@ -48,13 +51,7 @@ class Units:
     choose(unit, UNITS, "data.unit")
     if unit == "utterance":
       return cls(np.arange(len(dataset), dtype=np.int32)[:, None])
-    if "dialogue_id" not in dataset.columns:
-      raise UserError(
-        f"{dataset.source} has no 'dialogue_id', so nothing says which utterances form "
-        "a dialogue: add it to the file, an entry an utterance, or take a model that "
-        "reads utterances."
-      )
-    group = _numbered(dataset.columns["dialogue_id"].values)
+    group = _numbered(dataset.columns[_grouping(dataset)].values)
     turn = _turns(dataset)
     # Stable: the order of the file where no turns are given.
     order = np.lexsort((turn, group))
@@ -101,6 +98,19 @@ def _numbered(values: np.ndarray) -> np.ndarray:
   return rank[inverse.reshape(-1)]
 
 
+def _grouping(dataset: Dataset) -> str:
+  """The column that says which utterances form a dialogue."""
+  if "dialogue_id" in dataset.columns:
+    return "dialogue_id"
+  if {"video_id", "turn"} <= set(dataset.columns):
+    return "video_id"
+  raise UserError(
+    f"{dataset.source} has no 'dialogue_id', so nothing says which utterances form a "
+    "dialogue: add it to the file, an entry an utterance, or take a model that reads "
+    "utterances."
+  )
+
+
 def _turns(dataset: Dataset) -> np.ndarray:
   if "turn" in dataset.columns:
     return np.asarray(dataset.columns["turn"].values)
@@ -131,12 +141,12 @@ def _check_one_split(dataset, group) -> None:
       f"{dataset.source}: dialogue {_dialogue(dataset, row)} is in two splits, with "
       f"{str(dataset.ids[start[row]])!r} in {str(dataset.splits[start[row]])!r} and "
       f"{str(dataset.ids[row])!r} in {str(dataset.splits[row])!r}. All turns of a "
-      "dialogue belong to one; folds keep them together by data.fold_by=dialogue_id."
+      f"dialogue belong to one; folds keep them by data.fold_by={_grouping(dataset)}."
     )
 
 
 def _dialogue(dataset, row) -> str:
-  return repr(dataset.columns["dialogue_id"].values[row].item())
+  return repr(dataset.columns[_grouping(dataset)].values[row].item())
 
 
 def _modality_labels(dataset: Dataset) -> dict[str, np.ndarray]:

@@ -302,7 +302,8 @@ def test_ids_that_name_no_clip_make_no_dialogues(tmp_path):
 def test_segments_are_turns_of_their_video(tmp_path):
   csd_files(tmp_path / "c")
   dataset = readers.read(tmp_path / "c")
-  assert dataset.columns["dialogue_id"].values.tolist() == ["vid", "vid"]
+  assert dataset.columns["video_id"].values.tolist() == ["vid", "vid"]
+  np.testing.assert_array_equal(Units.of(dataset, "dialogue").members, [[0, 1]])
   assert dataset.columns["turn"].values.tolist() == [0, 1]
 
 

@@ -137,6 +137,13 @@ def test_elsewhere_a_sample_without_label_is_a_mistake():
     validate(dataset([0, -1, 1, 1]))
 
 
+def test_a_video_does_not_let_clips_lack_a_label():
+  names = np.array(list("aabb"))
+  columns = {"video_id": Column(names, "video"), "turn": Column(np.arange(4), "turn")}
+  with pytest.raises(UserError, match="holds the class -1"):
+    validate(dataset([0, -1, 1, 1], columns=columns))
+
+
 def test_half_a_label_is_a_mistake_in_a_dialogue_too():
   with pytest.raises(UserError, match="1 of 4 labels are not finite"):
     validate(dataset([[1.0, 2], [np.nan, 2], [0, 0], [1, 1]], columns=DIALOGUE))

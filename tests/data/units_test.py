@@ -70,6 +70,21 @@ def test_without_speakers_everybody_is_speaker_0():
   assert not Units.of(dataset, "dialogue").columns(dataset)["speaker"].any()
 
 
+def test_a_video_whose_clips_have_turns_is_a_dialogue():
+  names = np.array(["b", "a", "b", "a", "b"])
+  dataset = conversations(dialogue_id=None)
+  columns = {"video_id": Column(names, "video"), "turn": dataset.columns["turn"]}
+  found = Units.of(dataclasses.replace(dataset, columns=columns), "dialogue")
+  np.testing.assert_array_equal(found.members, [[2, 4, 0], [3, 1, -1]])
+  splits = np.array(["test", "train", "valid", "train", "test"])
+  wrong = dataclasses.replace(dataset, columns=columns, splits=splits)
+  with pytest.raises(UserError, match="two splits.*fold_by=video_id"):
+    Units.of(wrong, "dialogue")
+  del columns["turn"]
+  with pytest.raises(UserError, match="'dialogue_id'"):
+    Units.of(dataclasses.replace(dataset, columns=columns), "dialogue")
+
+
 def test_dialogues_need_a_column_that_names_them():
   with pytest.raises(UserError, match="'dialogue_id'"):
     Units.of(conversations(dialogue_id=None), "dialogue")
