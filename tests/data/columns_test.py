@@ -135,6 +135,9 @@ def test_a_digest_covers_the_columns_that_are_read_and_no_others(file):
     talk
   )
   assert changed(talk, turn=np.array([1, 3, 0, 0])) != changed(talk)
+  # Not by the speakers, whose numbers go with the order.
+  order = np.array([1, 3, 0, 0])
+  assert changed(("turn",), turn=order) != changed(("turn",))
   assert changed(talk, speaker=np.array(list("jjjr"))) != changed(talk)
   assert changed(talk, label_V=COLUMNS["label_V"] + 1) == changed(talk)
   face = ("index", "label_vision")
