@@ -1,5 +1,7 @@
 """A page for each part of the package, of what its modules say of themselves."""
 
+import functools
+
 from docs.generate import package
 
 # In the order of a reader who goes deeper; parts that are not named here come behind.
@@ -17,29 +19,30 @@ own](../models/index.md).
 
 def pages() -> dict[str, str]:
   """Name of a part -> its page as Markdown, in order."""
-  rank = {name: number for number, name in enumerate(ORDER)}
-  ordered = sorted(_parts(), key=lambda part: (rank.get(part, len(rank)), part))
-  return {part: _page(part, list(_parts()[part])) for part in ordered}
+  return {part: _page(part, list(modules)) for part, modules in _parts().items()}
 
 
 def index() -> str:
   """The page that lists them."""
   lines = []
-  for part in pages():
-    about = next(iter(_parts()[part].values()))
+  for part, modules in _parts().items():
+    about = next(iter(modules.values()))
     lines.append(f"- [{part}]({part}.md): {about}".removesuffix(": "))
   return INDEX + "\n".join(lines) + "\n"
 
 
+@functools.cache
 def _parts() -> dict[str, dict[str, str]]:
-  """Part -> its modules, each with its first sentence."""
+  """Part -> its modules, each with its first sentence; in order."""
   parts: dict[str, dict[str, str]] = {}
   for name, path in package.modules():
     _, _, inside = name.partition(".")
     part = inside.split(".")[0] or name
     if not inside.startswith("models."):
       parts.setdefault(part, {})[name] = package.first_sentence(path)
-  return parts
+  rank = {name: number for number, name in enumerate(ORDER)}
+  ordered = sorted(parts, key=lambda part: (rank.get(part, len(rank)), part))
+  return {part: parts[part] for part in ordered}
 
 
 def _page(part: str, modules: list[str]) -> str:

@@ -32,7 +32,8 @@ INDEX = """\
 # Models
 
 Every model trains by `--config own:NAME` on any file, and is one file in
-`mcr_jax/models/`. Parameters are those for aligned CMU-MOSI ({shape}).
+`mcr_jax/models/`. Parameters are those for the features of aligned CMU-MOSI
+({shape}).
 
 """
 TRAIN = """\

@@ -10,12 +10,13 @@ ROOT = pathlib.Path(mcr_jax.__file__).parent
 
 
 def modules() -> Iterator[tuple[str, pathlib.Path]]:
-  """Every module that is not a program, without private ones, in alphabetical order."""
+  """Every module with code that is no program and not private, in order."""
   for path in sorted(ROOT.rglob("*.py")):
     names = list(path.relative_to(ROOT.parent).with_suffix("").parts)
     names = names[:-1] if names[-1] == "__init__" else names
-    program = 'if __name__ == "__main__"' in path.read_text("utf-8")
-    if not program and not any(name.startswith("_") for name in names):
+    text = path.read_text("utf-8")
+    program = 'if __name__ == "__main__"' in text
+    if text and not program and not any(name.startswith("_") for name in names):
       yield ".".join(names), path
 
 
