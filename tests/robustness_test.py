@@ -99,9 +99,9 @@ def test_a_study_begins_at_the_evaluation_and_ends_without_information(run):
 
 
 def test_what_cannot_be_studied_is_said(run):
-  with pytest.raises(UserError, match="1.5; the levels of 'drop' are from 0 to 1"):
+  with pytest.raises(UserError, match="1.5.*'drop'.* 0 to 1"):
     robustness.study(run, levels=[0.5, 1.5])
-  with pytest.raises(UserError, match="-1; the levels of 'noise' are from 0 to 1e"):
+  with pytest.raises(UserError, match="-1.*'noise'.* 0 to 1e"):
     robustness.study(run, kind="noise", levels=[-1])
   with pytest.raises(UserError, match="metric='acc'.* mae, "):
     robustness.study(run, levels=[0], metrics=["acc"])
@@ -160,5 +160,5 @@ def test_the_last_checkpoint_has_a_file_of_its_own(run, monkeypatch, tmp_path):
 
 
 def test_a_seed_below_zero_is_refused():
-  with pytest.raises(UserError, match="seed=-1; seeds are 0 or more"):
+  with pytest.raises(UserError, match="seed=-1"):
     robustness.study(None, seed=-1)

@@ -69,9 +69,7 @@ def test_other_labels_and_splits_can_be_chosen(tmp_path, dataset):
   assert chosen.class_names == ("low", "middle", "high")
   assert (chosen.task, chosen.outputs) == ("multiclass", (3,))
   np.testing.assert_array_equal(chosen.splits, dataset.splits[::-1])
-  with pytest.raises(
-    UserError, match="data.split='safe': .* there are split, split_sa"
-  ):
+  with pytest.raises(UserError, match="data.split='safe'.* split, split_sa"):
     load({**config, "split": "safe"})
 
 
@@ -83,11 +81,9 @@ def test_what_a_run_chose_in_its_own_files_does_not_keep_it_from_others(file):
     "label": "label_T",
   }
   assert len(load(config, for_training=False, splits=())) == sum(SAMPLES)
-  with pytest.raises(
-    UserError, match="align='text' is for CMU-MultimodalSDK .csd files"
-  ):
+  with pytest.raises(UserError, match="align='text'.* .csd"):
     load(config)
-  with pytest.raises(UserError, match="data.label='label_T': .* no such array"):
+  with pytest.raises(UserError, match="data.label='label_T'"):
     load({"path": file, "label": "label_T"})
 
 
@@ -98,7 +94,7 @@ def test_modalities_that_a_file_lacks_can_be_stood_in_for(file):
   assert chosen.modalities["gaze"].width == 7
   assert not chosen.modalities["gaze"].present.any()
   assert "gaze is missing in all samples." in chosen.notes
-  with pytest.raises(UserError, match="has no 'gaze'; it has text, audio, vision"):
+  with pytest.raises(UserError, match="'gaze'.* text, audio, vision"):
     load(config)
 
 
@@ -309,5 +305,5 @@ def test_whole_numbers_below_zero_serve_a_regression(tmp_path):
   np.savez(path, id=list("abc"), split=splits, label=labels, text=np.eye(3))
   found = load({"path": path, "task": "regression"}).labels
   assert found.dtype == np.float32 and found.tolist() == [-3, 0, 2]
-  with pytest.raises(UserError, match="holds the class -3"):
+  with pytest.raises(UserError, match="-3"):
     load(path)

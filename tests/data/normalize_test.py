@@ -131,15 +131,13 @@ def test_an_unknown_modality_is_named_with_those_known():
   normalizer = Normalizer.fit(single(np.zeros((2, 4))))
   modality = Modality.from_vectors(np.zeros((2, 4)))
   other = Dataset(np.array(["a", "b"]), {"gaze": modality}, source="x.npz")
-  with pytest.raises(
-    UserError, match="x.npz: gaze was not in the training data, which"
-  ):
+  with pytest.raises(UserError, match="x.npz: gaze "):
     normalizer.check(other)
 
 
 def test_a_file_of_something_else_is_no_normalisation(tmp_path):
   np.savez(tmp_path / "x.npz", audio_mean=np.zeros(3), clip=5.0)
-  with pytest.raises(UserError, match="x.npz holds no normalisation: it needs 'clip'"):
+  with pytest.raises(UserError, match="x.npz .*'clip'"):
     Normalizer.load(tmp_path / "x.npz")
 
 

@@ -98,19 +98,19 @@ def test_dialogues_are_counted_as_numbers(tmp_path):
 def test_a_dialogue_without_features_is_named(tmp_path):
   content = writers.conversation_content(corpus(7), "meld9")
   del content[3]["d03"]
-  with pytest.raises(UserError, match="text of dialogue 'd03' are missing"):
+  with pytest.raises(UserError, match="text .*'d03'"):
     readers.read(writers.dump(tmp_path / "x", content))
 
 
 def test_a_class_beyond_the_numbering_is_an_error(tmp_path):
   content = writers.conversation_content(corpus(7), "meld9")
   content[2]["d03"][0] = 7
-  with pytest.raises(UserError, match="a label is 7; the classes neutral"):
+  with pytest.raises(UserError, match="label .*7.* neutral"):
     readers.read(writers.dump(tmp_path / "x", content))
 
 
 def test_a_dialogue_in_both_splits_is_an_error(tmp_path):
   content = writers.conversation_content(corpus(7), "meld9")
   content[7].append("d00")
-  with pytest.raises(UserError, match="some both train and test"):
+  with pytest.raises(UserError, match="train and test"):
     readers.read(writers.dump(tmp_path / "x", content))

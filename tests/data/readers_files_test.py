@@ -54,12 +54,12 @@ def test_merbench_folders_choose_between_features(tmp_path, corpus):
     tmp_path / "d", corpus, features=features, labels=values_of(corpus)
   )
   shutil.copytree(folder / "features/bert-base-UTT", folder / "features/xlnet-UTT")
-  with pytest.raises(UserError, match="2 folders of text: bert-base-UTT, xlnet-UTT"):
+  with pytest.raises(UserError, match="bert-base-UTT, xlnet-UTT"):
     readers.read(folder)
   dataset = readers.read(folder, features={"text": "xlnet-UTT"})
   assert list(dataset.modalities) == ["text", "audio"]
   assert "text: the folder 'xlnet-UTT'" in " ".join(dataset.notes)
-  with pytest.raises(UserError, match="no folder 'none'"):
+  with pytest.raises(UserError, match="'none'"):
     readers.read(folder, features={"text": "none"})
 
 
@@ -140,7 +140,7 @@ def test_labels_of_a_table_are_what_they_look_like(
 @pytest.mark.parametrize("cell", ["../secret.npy", "/etc/secret.npy", "a/../../b.npy"])
 def test_a_table_names_no_files_outside_its_folder(tmp_path, cell):
   (tmp_path / "x.csv").write_text(f"id,label,text\na,1,{cell}\n")
-  with pytest.raises(UserError, match="refused: .* lie in it"):
+  with pytest.raises(UserError, match="refused"):
     readers.read(tmp_path / "x.csv")
 
 
@@ -178,7 +178,7 @@ def test_alignment_pools_the_frames_of_each_word(tmp_path):
   expected = vision[:30].reshape(10, 3, 3).mean(1)
   np.testing.assert_allclose(dataset.modalities["vision"].values, expected, rtol=1e-5)
   np.testing.assert_array_equal(dataset.modalities["vision"].lengths, [5, 5])
-  with pytest.raises(UserError, match="align='audio'; there are text, vision"):
+  with pytest.raises(UserError, match="'audio'.* text, vision"):
     readers.read(tmp_path / "c", align="audio")
 
 
@@ -232,22 +232,20 @@ def test_files_that_are_nothing_known_are_named(tmp_path):
     readers.read(tmp_path / "d.npy")
   with h5py.File(tmp_path / "e", "w") as file:
     file["x/y"] = 1
-  with pytest.raises(UserError, match="HDF5 with 'x', but no <root>/data"):
+  with pytest.raises(UserError, match="'x'.*<root>/data"):
     readers.read(tmp_path / "e")
   with pytest.raises(UserError, match="no such file"):
     readers.read(tmp_path / "f")
   (tmp_path / "g").mkdir()
-  with pytest.raises(UserError, match="is a folder with no files"):
+  with pytest.raises(UserError, match="no files"):
     readers.read(tmp_path / "g")
 
 
 def test_options_of_another_format_are_refused(tmp_path, corpus):
   path = writers.dump(tmp_path / "x", writers.mmsa_content(corpus))
-  with pytest.raises(
-    UserError, match="align='text' is for CMU-MultimodalSDK .csd files"
-  ):
+  with pytest.raises(UserError, match="align='text'.* .csd"):
     readers.read(path, align="text")
-  with pytest.raises(UserError, match="a MERBench folder; this is an MMSA"):
+  with pytest.raises(UserError, match="MERBench.* MMSA"):
     readers.read(path, features={"text": "x"})
 
 
@@ -267,5 +265,5 @@ def test_merbench_utterances_are_names_not_paths(tmp_path, corpus, name):
     names=names,
   )
   np.savez(folder / "label.npz", train_corpus={"u0": {"val": 1.0}, name: {"val": 2.0}})
-  with pytest.raises(UserError, match="refused: an utterance named"):
+  with pytest.raises(UserError, match="refused.*utterance"):
     readers.read(folder)

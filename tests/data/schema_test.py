@@ -82,7 +82,7 @@ def test_a_data_set_selects_its_other_arrays_with_it():
 
 def test_padding_to_less_than_the_longest_sequence_is_refused():
   modality = Modality.from_padded(*padded(np.ones((1, 5), bool)))
-  with pytest.raises(ValueError, match="has 5 steps; 4 were expected"):
+  with pytest.raises(ValueError, match="5 steps.* 4"):
     modality.padded(np.array([0]), 4)
 
 
