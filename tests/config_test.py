@@ -151,6 +151,24 @@ def test_a_file_serves_another_model_and_says_what_does_not_apply(tmp_path, caps
     configs.load(str(file), override)
 
 
+def test_a_file_leaves_the_losses_of_its_model_behind(write, capsys):
+  loss = "{'gamma': GAMMA, 'weights': {'regularization': 2.0, 'task': 3.0}}"
+  text = (
+    f"def get_config():\n  return {{'model': {{'name': 'mia_net'}}, 'loss': {loss}}}"
+  )
+  config = configs.load(write(text.replace("GAMMA", "0.5")))
+  assert config.loss.gamma == 0.5 and config.loss.weights.regularization == 2.0
+  other = ["--config.model.name=tfn"]
+  config = configs.load(write(text.replace("GAMMA", "0.5")), other)
+  assert config.loss.gamma == 0.0 and config.loss.weights.to_dict() == {"task": 3.0}
+  note = capsys.readouterr().err
+  assert "loss.gamma" in note and "loss.weights.regularization" in note
+  assert "task" not in note
+  # What is as the former model has it anyway is not worth a word.
+  configs.load(write(text.replace("GAMMA", "0.3").replace("2.0", "1.0")), other)
+  assert not capsys.readouterr().err
+
+
 def test_the_last_override_wins():
   overrides = [
     "--config.seeds=1,2", "--config.train.epochs=9", "--config.seeds=3",
@@ -205,6 +223,8 @@ def test_a_wrong_override_is_one_clear_error(argument, words):
     ({"loss": {"weights": {"tsak": 1.0}}}, ["loss.weights.tsak", "task"]),
     ({"loss": {"weights": {"task": -1.0}}}, [r"loss.weights.task=-1\.0"]),
     ({"loss": {"weights": {"task": float("nan")}}}, ["loss.weights.task=nan"]),
+    ({"loss": {"weights": {"task": 0}}}, ["loss.weights={'task': 0}"]),
+    ({"loss": {"gamma": 0.5}}, [r"loss.gamma=0\.5", "mcr"]),
     ({"loss": {"weights": {"task": "a"}}}, ["loss.weights.task='a'", "float"]),
     ({"loss": {"huber_delta": 0}}, [r"loss.huber_delta=0\.0"]),
     ({"data": {"lengths": {"text": 0}}}, ["data.lengths.text=0"]),

@@ -29,6 +29,8 @@ def validate(config: Mapping[str, Any], domains: Mapping[str, Domain]) -> None:
       raise UserError(f"{path}={value!r} holds a zero byte, which no name can have.")
   _seeds(config["seeds"])
   _mesh(config["mesh"])
+  if not any(config["loss"]["weights"].values()):
+    raise UserError(f"loss.weights={config['loss']['weights']} minimise nothing.")
   _folds(config["data"])
   _multipliers(config["optim"]["multipliers"])
   _phases(config["train"])

@@ -96,7 +96,7 @@ def _fit(known: Any, value: Any, field: str) -> Any:
     if field == "loss.weights":
       for name in value:
         choose(name, known, f"loss.weights.{name}")
-      return known | value
+      return known | {k: float(w) if type(w) is int else w for k, w in value.items()}
     # Below the groups, the keys of a dict are names of modalities: any will do.
     return merge(known, value, field) if field in GROUPS else value
   if type(value) is type(known):
