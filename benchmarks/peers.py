@@ -53,35 +53,12 @@ def main():
       json.dump(results, file, indent=1)
 
 
-class Ours:
-  """Training steps of a model of this library, as the trainer runs them."""
+def ours_of(longest, **fields):
+  """Training steps of MCR of this library, as the trainer runs them."""
+  from benchmarks import steps
 
-  def __init__(self, longest, buckets=None, **fields):
-    import jax
-
-    from benchmarks import shapes
-    from mcr_jax import config, models
-    from mcr_jax.contract import Spec
-    from mcr_jax.hosts import mesh as meshes
-    from mcr_jax.training.programs import Programs
-
-    self.config = config.complete(
-      {"seeds": (0,), "model": {"name": "mcr", **fields}, "optim": {"clip": 0.0}}
-    )
-    self.model = models.build("mcr", Spec(longest), **fields)
-    self.programs = Programs(self.model, self.config, meshes.make(1, 1))
-    hyper = {"optim.lr": np.full(1, 1e-3, np.float32)}
-    example = shapes.batch(2, longest)
-    self.state = self.programs.create(example, (0,), hyper)
-    self.jax = jax
-
-  def step(self, batch):
-    """One step; `batch` has a leading seed axis."""
-    self.state = self.programs.step(self.state, batch)
-    return self.state
-
-  def wait(self):
-    self.jax.block_until_ready(self.state)
+  fields = dict(name="mcr", width=40, num_layers=3) | fields
+  return steps.Step.of(fields, steps.batch_of(longest, 2))
 
 
 class Theirs:
@@ -98,9 +75,6 @@ class Theirs:
     loss = (self.forward(batch)[:, 0] - batch["label"]).abs().mean()
     loss.backward()
     self.adam.step()
-
-  def wait(self):
-    pass
 
 
 def tensors(tree, grad=False):
@@ -120,14 +94,15 @@ def flat(tree):
 
 def mcr_pair(longest, heads=10, literal=False):
   """(ours, theirs) with the same weights, after comparing their predictions."""
+  import jax
   import torch
 
   from benchmarks import shapes
   from benchmarks.torch_models.mcr import mcr
   from mcr_jax.contract import Batch
 
-  ours = Ours(longest, width=40, heads=heads, num_layers=3, remat=_long(longest))
-  host = ours.jax.tree.map(lambda x: np.array(x[0]), ours.state.params)
+  ours = ours_of(longest, heads=heads, remat=_long(longest))
+  host = jax.tree.map(np.array, ours.variables["params"])
   params = tensors(host, grad=True)
   forward = lambda b: mcr(
     params, b, modalities=shapes.MODALITIES, heads=heads, literal=literal
@@ -190,16 +165,10 @@ def report(title, times, ours):
 
 def steps_of(ours, sides, batch):
   """Functions that run and wait for one step of each side on one batch."""
-  import jax
+  from mcr_jax.contract import Batch
 
-  mine = jax.device_put({k: v[None] for k, v in batch.items()})
-  theirs = tensors(batch)
-
-  def of_ours():
-    ours.step(mine)
-    ours.wait()
-
-  return {"MCR, mcr_jax": of_ours} | {
+  mine, theirs = ours.place(Batch.of(batch)), tensors(batch)
+  return {"MCR, mcr_jax": lambda: ours.take(batch=mine)} | {
     name: (lambda side=side: side.step(theirs)) for name, side in sides.items()
   }
 
@@ -231,7 +200,10 @@ def unaligned(repeats):
 
 def epoch(repeats, samples=256):
   """A training epoch at MOSI's lengths: ours in buckets, theirs padded or in them."""
+  import jax
+
   from benchmarks import shapes
+  from mcr_jax.contract import Batch
   from mcr_jax.data import schedule
 
   rows = []
@@ -255,12 +227,12 @@ def epoch(repeats, samples=256):
     ours, same = mcr_pair(longest)
     tight = [cut(i, True) for i in range(len(plan))]
     wide = [cut(i, False) for i in range(len(plan))]
-    mine = [{k: v[None] for k, v in b.items()} for b in tight]
+    mine = [ours.place(Batch.of(b)) for b in tight]
 
     def run_ours(ours=ours, mine=mine):
       for b in mine:
-        ours.step(b)
-      ours.wait()
+        ours.send(batch=b)
+      jax.block_until_ready(ours.state)
 
     def run(side, parts):
       parts = [tensors(b) for b in parts]
@@ -301,20 +273,21 @@ def memory(repeats):
 
 def alone(size):
   """Three unaligned full steps of ours, after one that compiles."""
-  from benchmarks import peaks, shapes
+  import jax
+
+  from benchmarks import peaks, shapes, steps
   from mcr_jax import allocator
 
-  ours = Ours(shapes.UNALIGNED, width=40, heads=10, num_layers=3, remat=True)
-  batch = {k: v[None] for k, v in shapes.batch(size, shapes.UNALIGNED).items()}
-  ours.step(batch)
-  ours.wait()
+  ours = ours_of(shapes.UNALIGNED, heads=10, remat=True)
+  batch = ours.place(steps.batch_of(shapes.UNALIGNED, size))
+  ours.take(batch=batch)
   compiling = peaks.high_water() / 1e9
   allocator.release_fragments()
   with open("/proc/self/clear_refs", "w") as file:
     file.write("5")  # the mark falls to what is held now
   for _ in range(3):
-    ours.step(batch)
-  ours.wait()
+    ours.send(batch=batch)
+  jax.block_until_ready(ours.state)
   print(f"{peaks.high_water() / 1e9:.2f} GB; {compiling:.2f} GB with compiling")
   return []
 

@@ -37,23 +37,20 @@ given = os.environ.get("XLA_FLAGS", "")
 os.environ["XLA_FLAGS"] = f"{given} --xla_force_host_platform_device_count=8".strip()
 
 from mcr_jax import allocator
-from mcr_jax.contract import Batch, Spec
 
 allocator.keep_freed_memory()
 
 import jax
 import numpy as np
-from jax.sharding import PartitionSpec as P
 
-from benchmarks import peaks, shapes, step_time
-from mcr_jax import config, flops, models
+from benchmarks import peaks, shapes
+from benchmarks import steps as trained
+from mcr_jax import config, models
 from mcr_jax.data import npz, synthetic
 from mcr_jax.hosts import mesh as meshes
 from mcr_jax.runs import writer
 from mcr_jax.runs.fit import fit
-from mcr_jax.training.programs import Programs
 
-MCR = dict(name="mcr", width=40, heads=10, num_layers=3)
 SMALL = dict(
   name="mcr",
   width=8,
@@ -173,27 +170,19 @@ def measure(axes, arguments, rows):
   mesh = meshes.make(**{"seed": 1, "data": 1, **axes})
   seeds, shards = mesh.shape["seed"], mesh.shape["data"]
   size = arguments.batch * shards
-  batch = shapes.batch(size, shapes.ALIGNED)
-  settings = config.complete({"seeds": (0,), "model": MCR, "optim": {"clip": 0.0}})
-  model = models.build(spec=Spec(shapes.ALIGNED), **MCR)
-  programs = Programs(model, settings, mesh)
-  hyper = {"optim.lr": np.full(seeds, 1e-3, np.float32)}
-  hyper["loss.gamma"] = np.full(seeds, 0.3, np.float32)
-  few = {k: v[:2] for k, v in batch.items()}
-  state = programs.create(few, tuple(range(seeds)), hyper)
-  everyone = {k: np.broadcast_to(v, (seeds, *v.shape)) for k, v in batch.items()}
-  placed = meshes.place(mesh, everyone, P("seed" if seeds > 1 else None, "data"))
-  compiled = programs.step.lower(state, placed).compile()
+  batch = trained.batch_of(shapes.ALIGNED, size)
+  step = trained.Step.of(trained.MCR, batch, seeds=seeds, mesh=mesh)
+  compiled = step.lower().compile()
   times = []
   for _ in range(arguments.repeats + 2):
     began = time.perf_counter()
-    state = jax.block_until_ready(compiled(state, placed))
+    step.take(compiled)
     times.append(time.perf_counter() - began)
   times = np.array(times[2:]) * 1e3
   low, median, high = np.percentile(times, [10, 50, 90])
   found = collectives(compiled.as_text())
   moved = sum(size for _, size in found.values())
-  gradients = 4 * sum(math.prod(x.shape[1:]) for x in jax.tree.leaves(state.params))
+  gradients = 4 * step.work().weights
   each = median / (size * seeds)
   one = rows[0]["ms_per_sample"] if rows else each
   named = " ".join(f"{count} {kind}" for kind, (count, _) in found.items()) or "none"
@@ -222,18 +211,13 @@ def paper():
     f" |{'v5e: FLOP':>10}{'bytes':>7}{'ICI':>6}   (microseconds)"
   )
   for name in ("mcr aligned full", "mcr unaligned full", "mia_net 18", "mia_net 512"):
-    fields, longest, size = step_time.CASES[name]
-    batch = step_time.vectors(size) if longest is None else shapes.batch(size, longest)
-    names = [m for m in batch if f"{m}_mask" in batch]
-    lengths = {m: batch[m].shape[1] for m in names}
-    model = models.build(spec=Spec(lengths), **fields)
-    few = {k: v[:2] for k, v in batch.items()}
-    variables = jax.jit(model.init)(jax.random.key(0), Batch.of(few))
-    params = sum(x.size for x in jax.tree.leaves(variables["params"]))
-    flop = flops.count_training(model, variables, Batch.of(batch)).flops
-    exponentials = step_time.exponentials(model, size, lengths)
-    read = sum(batch[m].nbytes for m in names)
-    moved = 7 * 4 * params + read
+    fields, longest, size = trained.CASES[name]
+    batch = trained.batch_of(longest, size)
+    own = {k: v for k, v in fields.items() if k != "name"}
+    model = models.build(fields["name"], trained.spec_of(batch), **own)
+    variables = jax.eval_shape(model.init, jax.random.key(0), model.spec.example())
+    params, flop, moved, exponentials = trained.count(model, variables, batch)
+    read = sum(x.nbytes for x in batch.x.values())
     gradient, chips = 4 * params, NODE * NODES
     # Inside a node everything is summed and handed out again, each GPU having an eighth
     # of the sum; between nodes the GPUs of a rank exchange that eighth.

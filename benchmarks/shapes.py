@@ -42,3 +42,13 @@ def batch(
   made["label"] = random.normal(size=count).astype(np.float32)
   made["weight"] = np.ones(count, np.float32)
   return made
+
+
+def vectors(count: int) -> dict[str, np.ndarray]:
+  """Random utterance vectors of the sizes of MIA-Net's paper."""
+  random, made = np.random.default_rng(1), {}
+  for m, width in {"text": 1024, "audio": 768, "vision": 256}.items():
+    made[m] = random.normal(size=(count, 1, width)).astype(np.float32)
+    made[f"{m}_mask"] = np.ones((count, 1), bool)
+  made["label"] = random.normal(size=count).astype(np.float32)
+  return made | {"weight": np.ones(count, np.float32)}

@@ -1,17 +1,14 @@
 """A training step of every config: one seed and five, as a multiple of its floor."""
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from benchmarks import peaks, shapes, step_time
+from benchmarks import peaks
+from benchmarks import steps as trained
 from benchmarks.gpu import together
-from mcr_jax import config, flops, models
-from mcr_jax.contract import Batch, Spec
-from mcr_jax.hosts import mesh as meshes
-from mcr_jax.training.programs import Programs
 
 # Most wanted first: what does not fit into the time is measured at the next call.
 CASES = (
@@ -43,7 +40,7 @@ QUICK = {
 def run(ledger):
   """A row a config, number of seeds and variant."""
   most = peaks.measure(repeats=1 if ledger.quick else 15)
-  cases = QUICK if ledger.quick else {n: step_time.CASES[n] for n in CASES}
+  cases = QUICK if ledger.quick else {n: trained.CASES[n] for n in CASES}
   wanted = [(name, "float32", {}) for name in cases] * (not ledger.quick)
   if ledger.quick:
     wanted += [(name, "pallas", VARIANTS["pallas"]) for name in cases]
@@ -78,63 +75,29 @@ def lowered(jobs, prepared, ledger):
 
 
 class Prepared(NamedTuple):
-  """A traced step of all seeds, its arguments, and what it has to do."""
+  """A step of all seeds, its program as traced, and what it has to do."""
 
   lowered: jax.stages.Lowered
-  state: Any
-  batch: Any
-  weights: int
-  flops: float
-  moved: float
-  exponentials: float
+  step: trained.Step
+  work: trained.Work
 
 
 def prepare(fields, longest, size, seeds):
   """The step of one config."""
-  batch = step_time.vectors(size) if longest is None else shapes.batch(size, longest)
-  names = [m for m in batch if f"{m}_mask" in batch]
-  lengths = {m: batch[m].shape[1] for m in names}
-  settings = config.complete(
-    {"seeds": tuple(range(seeds)), "model": fields, "optim": {"clip": 0.0}}
-  )
-  model = models.build(spec=Spec(lengths), **fields)
-  programs = Programs(model, settings, meshes.make(1, 1))
-  hyper = {"optim.lr": np.full(seeds, 1e-3), "loss.gamma": np.full(seeds, 0.3)}
-  hyper = {name: x.astype(np.float32) for name, x in hyper.items()}
-  few = {k: v[:2] for k, v in batch.items()}
-  state = programs.create(few, tuple(range(seeds)), hyper)
-  first = lambda tree: jax.tree.map(lambda x: x[0], tree)
-  variables = {"params": first(state.params), **first(state.stats)}
-  counts = flops.count_training(model, variables, Batch.of(batch))
-  spread = lambda x: np.broadcast_to(x, (seeds, *x.shape))
-  placed = jax.device_put({k: spread(v) for k, v in batch.items()})
-  weights = sum(x.size for x in jax.tree.leaves(variables["params"]))
-  return Prepared(
-    programs.step.lower(state, placed),
-    state,
-    placed,
-    weights,
-    seeds * counts.flops,
-    # Parameters, moments and gradients once each, and the inputs.
-    seeds * 4 * (7 * weights + sum(batch[k].size for k in names)),
-    seeds * step_time.exponentials(model, size, lengths),
-  )
+  step = trained.Step.of(fields, trained.batch_of(longest, size), seeds=seeds)
+  return Prepared(step.lower(), step, step.work())
 
 
 def timed(program, prepared, job, repeats, most):
   """Milliseconds, memory and floor of one step of all seeds."""
-  compiled = together.ready(program)
-  state, times = prepared.state, []
+  compiled, step = together.ready(program), prepared.step
+  times = []
   for _ in range(repeats + 2):
     began = time.perf_counter()
-    state = jax.block_until_ready(compiled(state, prepared.batch))
+    step.take(compiled)
     times.append(1e3 * (time.perf_counter() - began))
   low, median, high = np.percentile(times[2:], [10, 50, 90])
-  bounds = {
-    "flops": 1e3 * prepared.flops / most.flops,
-    "bytes": 1e3 * prepared.moved / most.bytes,
-    "exponentials": 1e3 * prepared.exponentials / most.exponentials,
-  }
+  bounds = {name: 1e3 * x for name, x in prepared.work.bounds(most).items()}
   floor = max(bounds.values())
   memory = compiled.memory_analysis()
   temporary = memory.temp_size_in_bytes
@@ -147,9 +110,9 @@ def timed(program, prepared, job, repeats, most):
     "median_ms": median,
     "floor_ms": bounds,
     "seeds": job[-1],
-    "weights": prepared.weights,
+    "weights": prepared.work.weights,
     "temporary_bytes": temporary,
     "argument_bytes": memory.argument_size_in_bytes,
     "peak_bytes": (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),
-    "finite": all(np.isfinite(x).all() for x in jax.tree.leaves(state.params)),
+    "finite": all(np.isfinite(x).all() for x in jax.tree.leaves(step.state.params)),
   }
