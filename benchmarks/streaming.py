@@ -63,15 +63,17 @@ def build(path, samples):
 
 def pipeline_alone(options):
   """Samples a second of one epoch, and the memory that it took."""
-  from mcr_jax.data import npz, schedule, stream
-  from mcr_jax.data.normalize import Normalizer
+  from mcr_jax.data import batches, npz, schedule, stream
+  from mcr_jax.data.units import Units
 
   dataset = npz.read(options.file)
-  normalizer = Normalizer.fit(dataset)
+  units = Units.of(dataset)
+  columns = batches.columns_of(dataset, units, labels=True)
   bounds = (tuple((m, steps) for m, (steps, _) in SHAPE.items()),)
   rows = np.arange(len(dataset))
   plan = schedule.epoch_schedule(rows, 0 * rows, options.batch_size, [0], 1)
-  source = stream.batches(dataset, plan, bounds, normalizer)
+  host = batches.Host(dataset.modalities, columns, units)
+  source = stream.batches(host, plan, bounds)
   next(source)  # It reads ahead.
   memory, clock, cpu = [], time.perf_counter(), time.process_time()
   for _ in source:
@@ -84,10 +86,9 @@ def pipeline_alone(options):
   }
 
 
-def trainer_of(options, way):
-  """A trainer at its first step, and the first steps of its first epoch."""
+def loop_of(options, way):
+  """The loop of a run at its first step, and the first steps of its first epoch."""
   from mcr_jax import config as configs
-  from mcr_jax.data import schedule
   from mcr_jax.runs.trainer import Trainer
 
   placement = {"placement": "device"}
@@ -102,35 +103,38 @@ def trainer_of(options, way):
       "train": {"batch_size": options.batch_size},
     }
   )
-  trainer = Trainer(config, pathlib.Path(options.file).parent / "run", verbose=False)
-  rows = trainer.rows["train"]
-  plan = schedule.epoch_schedule(rows, 0 * rows, options.batch_size, [0], 1)
+  workdir = pathlib.Path(options.file).parent / "run"
+  loop = Trainer(config, workdir, verbose=False).loop
+  plan = loop.samples.epoch(loop.rows["train"], loop.seeds, 1, 1)
+  loop.capacity = len(plan)  # so that a part of it is the same program
   cut = lambda n: dataclasses.replace(
     plan, bucket=plan.bucket[:n], rows=plan.rows[:, :n]
   )
-  trainer.state = trainer.feed.train(trainer.state, cut(10), 0, lambda *_: None)
-  return trainer, cut(options.steps)
+  steps(loop, cut(10))
+  return loop, cut(options.steps)
 
 
-def steps(trainer, plan):
+def steps(loop, plan):
   """Seconds, those of the CPUs, and the largest memory of the steps of a plan."""
   import jax
 
   memory, start, cpu = [], time.perf_counter(), time.process_time()
-  trainer.state = trainer.feed.train(
-    trainer.state, plan, 0, lambda *_: memory.append(resident_bytes())
-  )
-  jax.block_until_ready(trainer.state)
+  calls = loop.feed.steps(loop.state, plan, 0, loop.constants, capacity=loop.capacity)
+  for state, _ in calls:
+    loop.state = state
+    memory.append(resident_bytes())
+  jax.block_until_ready(loop.state)
   return time.perf_counter() - start, time.process_time() - cpu, max(memory)
 
 
 def turn_by_turn(options):
   """Seconds and CPU seconds of every round of both placements, in one process."""
   found = {}
-  both = {name: trainer_of(options, name) for name in ("device", *STREAMED)}
+  both = {name: loop_of(options, name) for name in ("device", *STREAMED)}
   for name in list(both) * options.rounds:
     found.setdefault(name, []).append(steps(*both[name])[:2])
-  first, *others = [np.asarray(x.state.tally["task"]) for x, _ in both.values()]
+  tallies = [loop.state.tally["losses"]["task"] for loop, _ in both.values()]
+  first, *others = map(np.asarray, tallies)
   for other in others:
     np.testing.assert_allclose(other, first, rtol=1e-4)
   return found
@@ -140,8 +144,7 @@ def alone(options):
   """Memory while training in one placement, and what the data takes."""
   from benchmarks import peaks
 
-  trainer, plan = trainer_of(options, options.part)
-  *_, memory = steps(trainer, plan)
+  *_, memory = steps(*loop_of(options, options.part))
   return {"memory": memory, "peak": peaks.high_water()}
 
 
