@@ -5,9 +5,12 @@ the last real one, no matter where it stands; in the other direction the state i
 until the first real step from the end. A sequence without real steps is zero.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import choose
@@ -51,7 +54,7 @@ class Recurrent(nn.Module):
     size = cell.gates * self.width
     lecun = nn.initializers.lecun_normal()
     kernel = self.param("kernel", lecun, (x.shape[-1], size))
-    square = nn.initializers.orthogonal() if self.orthogonal else lecun
+    square = orthogonal if self.orthogonal else lecun
     recurrent = self.param("recurrent", _by_gate(square, cell.gates), (self.width,))
     start = _forgets_little if name == "lstm" else nn.initializers.zeros
     bias = self.param("bias", start, (size,))
@@ -121,6 +124,31 @@ class RNN(nn.Module):
       name=f"{'backward' if reverse else 'forward'}_{layer}",
     )
     return one(x, mask)[0]
+
+
+def orthogonal(
+  key: Array, shape: tuple[int, int], dtype: DTypeLike = jnp.float32
+) -> Float[Array, "H H"]:
+  """A random orthogonal matrix: the polar factor of a normal one.
+
+  By matrix products alone. The QR factorisation of `nn.initializers.orthogonal` may
+  hang on a CPU where several seeds draw at once: with jaxlib 0.10 those of a batch wait
+  for threads that wait for them.
+  """
+  product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+
+  # Of what singular values are at first, in (0, 1], this makes 0.7 to 1.2: small ones
+  # grow 3.4 times a step, and the smallest one of n is some n^-1.5.
+  def grow(_, x):
+    square = product(x, x.T)
+    return 3.4445 * x + product(-4.775 * square + 2.0315 * product(square, square), x)
+
+  def polish(_, x):
+    return 1.5 * x - 0.5 * product(product(x, x.T), x)
+
+  x = jax.random.normal(key, shape, jnp.float32)
+  x = jax.lax.fori_loop(0, 14, grow, x / jnp.linalg.norm(x))
+  return jax.lax.fori_loop(0, 7, polish, x).astype(dtype)
 
 
 def _by_gate(initializer, gates):

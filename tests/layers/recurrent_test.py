@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mcr_jax.errors import UserError
+from mcr_jax.layers import recurrent
 from mcr_jax.layers.recurrent import RNN, Recurrent
 from mcr_jax.ops import recurrence
 from tests.reference import recurrent as written
@@ -167,6 +168,16 @@ def test_a_cell_starts_orthogonal_and_forgets_little():
   np.testing.assert_array_equal(params["bias"], np.repeat([0, 1, 0, 0], H))
   gate = start(Recurrent(H, orthogonal=False))["recurrent"][:, :H]
   assert np.abs(gate @ gate.T - np.eye(H)).max() > 0.1
+
+
+def test_orthogonal_matrices_are_orthogonal_at_any_size_and_for_many_seeds():
+  for size in (1, 2, 64):
+    keys = jax.random.split(jax.random.key(size), 8)
+    draw = jax.jit(jax.vmap(lambda key, n=size: recurrent.orthogonal(key, (n, n))))
+    drawn = draw(keys)
+    product = drawn @ drawn.transpose(0, 2, 1)
+    np.testing.assert_allclose(product, np.tile(np.eye(size), (8, 1, 1)), atol=2e-5)
+    assert abs(float(drawn.mean())) < 3 / size / 8**0.5
 
 
 def test_dropout_falls_between_layers_while_training_whatever_the_padding():
