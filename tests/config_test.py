@@ -223,7 +223,7 @@ def test_a_wrong_override_is_one_clear_error(argument, words):
     ({"loss": {"weights": {"tsak": 1.0}}}, ["loss.weights.tsak", "task"]),
     ({"loss": {"weights": {"task": -1.0}}}, [r"loss.weights.task=-1\.0"]),
     ({"loss": {"weights": {"task": float("nan")}}}, ["loss.weights.task=nan"]),
-    ({"loss": {"weights": {"task": 0}}}, ["loss.weights={'task': 0}"]),
+    ({"loss": {"weights": {"task": 0}}}, [r"loss.weights={'task': 0\.0}"]),
     ({"loss": {"gamma": 0.5}}, [r"loss.gamma=0\.5", "mcr"]),
     ({"loss": {"weights": {"task": "a"}}}, ["loss.weights.task='a'", "float"]),
     ({"loss": {"huber_delta": 0}}, [r"loss.huber_delta=0\.0"]),
