@@ -149,7 +149,7 @@ def candidates(shape, rate, dtype):
       found["literal"] = ours("literal")
     if not rate:
       found["jax.nn"] = library
-  if on_gpu and features <= fused.MOST:
+  if on_gpu and features <= fused.MAX_FEATURES:
     found["pallas"] = ours("pallas")
   if on_gpu and dtype == "bfloat16" and not rate:
     found["cudnn"] = ours("cudnn")

@@ -75,10 +75,10 @@ def test_every_mcr_variant_predicts_something_else():
     predict(source_update="sum_no_smm"),
     predict(source_update="ffl"),
     predict(source_update="low_level"),
-    predict(cmu="off"),
-    predict(scu="off"),
-    predict(mutual_attention="off"),
-    predict(attention_layer="off"),
+    predict(cmu=False),
+    predict(scu=False),
+    predict(mutual_attention=False),
+    predict(attention_layer=False),
     predict(scu_scoring="folded"),
     predict(pooling="last"),
     predict(pooling="max"),
@@ -185,7 +185,7 @@ def test_in_series_the_self_cross_unit_has_the_last_word():
   sample = build_sample()
   serial = mcr.mcr(params, sample, **settings, structure="serial")[1]["target"]
   parallel = mcr.mcr(params, sample, **settings)[1]["target"]
-  alone = mcr.mcr(params, sample, **settings, scu="off")[1]["target"]
+  alone = mcr.mcr(params, sample, **settings, scu=False)[1]["target"]
   for key in serial:
     assert not serial[key].any()
     np.testing.assert_array_equal(parallel[key], alone[key])
@@ -213,7 +213,7 @@ def test_a_missing_source_of_mcr_is_a_model_without_exchange():
   params, settings = build_mcr(targets=("text",))
   sample = build_sample()
   sample["vision_mask"][:] = False
-  plain = settings | dict(mutual_attention="off")
+  plain = settings | dict(mutual_attention=False)
   expected, _ = mcr.mcr(params, sample, **plain)
   found, _ = mcr.mcr(params, sample, **settings)
   np.testing.assert_array_equal(found, expected)

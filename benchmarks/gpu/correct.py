@@ -78,7 +78,7 @@ def furthest(found, right):
 
 def cases(features, ledger):
   """(implementation, dtype, precision, rate) of a head size."""
-  tiny = features <= fused.MOST
+  tiny = features <= fused.MAX_FEATURES
   for rate in (0.0, 0.2):
     for name in ("literal", "dense", "blocked"):
       yield name, "float32", "highest", rate

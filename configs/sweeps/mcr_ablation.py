@@ -27,10 +27,10 @@ PARTS = {
   "low_level_source": {"model.source_update": "low_level"},
   "feed_forward_source": {"model.source_update": "ffl"},
   "no_selective_memory": {"model.source_update": "sum_no_smm"},
-  "no_cmu": {"model.cmu": "off"},
-  "no_mutual_attention": {"model.mutual_attention": "off"},
-  "no_scu": {"model.scu": "off"},
-  "no_attention_layer": {"model.attention_layer": "off"},
+  "no_cmu": {"model.cmu": False},
+  "no_mutual_attention": {"model.mutual_attention": False},
+  "no_scu": {"model.scu": False},
+  "no_attention_layer": {"model.attention_layer": False},
   "serial": {"model.structure": "serial"},
 }
 

@@ -23,11 +23,10 @@ from jaxtyping import Array, Bool, Float, Integer, UInt32
 from mcr_jax.errors import UserError
 
 # Odd 32-bit constants with about as many ones as zeros. ROW and COLUMN keep a row's
-# index from meaning the same as a column's; the others are the finalisers' multipliers.
+# index from meaning the same as a column's; MULTIPLIERS are those of the finaliser.
 ROW = 0x9E6C63D1
 COLUMN = 0xB5297A4D
-FIRST = 0x7A3D98E5
-SECOND = 0xC4D6A3B7
+MULTIPLIERS = 0x7A3D98E5, 0xC4D6A3B7
 RESOLUTION = 24
 
 
@@ -49,9 +48,9 @@ class Dropout(NamedTuple):
     """Drops weights that are stored."""
     return dropout(weights, self.rate, self.seed, {-2: self.query, -1: self.key})
 
-  def keep(self, shape: tuple[int, ...]) -> Bool[Array, "*B Q K"]:
+  def keep_mask(self, shape: tuple[int, ...]) -> Bool[Array, "*B Q K"]:
     """Which weights of such an array are kept."""
-    return keep(self.seed, shape, self.rate, {-2: self.query, -1: self.key})
+    return keep_mask(self.seed, shape, self.rate, {-2: self.query, -1: self.key})
 
 
 def seed_from_key(key: Array) -> UInt32[Array, ""]:
@@ -75,11 +74,11 @@ def dropout(
   """
   if isinstance(rate, int | float) and rate == 0:
     return x
-  kept = keep(seed, x.shape, rate, positions)
+  kept = keep_mask(seed, x.shape, rate, positions)
   return jnp.where(kept, x * inverse(rate).astype(x.dtype), jnp.zeros((), x.dtype))
 
 
-def keep(
+def keep_mask(
   seed: UInt32[Array, ""],
   shape: tuple[int, ...],
   rate: float | Array,
@@ -124,8 +123,8 @@ def finalise(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
   """Lets every bit of the input reach every high bit of the output."""
   # One round less shows between four elements at the corners of a rectangle; a last
   # shift would only mend low bits, which nobody reads.
-  x = (x ^ (x >> 16)) * jnp.uint32(FIRST)
-  return (x ^ (x >> 15)) * jnp.uint32(SECOND)
+  x = (x ^ (x >> 16)) * jnp.uint32(MULTIPLIERS[0])
+  return (x ^ (x >> 15)) * jnp.uint32(MULTIPLIERS[1])
 
 
 def limit(rate: float | Array) -> UInt32[Array, ""]:

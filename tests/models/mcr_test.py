@@ -8,7 +8,7 @@ import pytest
 from mcr_jax import models
 from mcr_jax.contract import Batch, Spec, flatten
 from mcr_jax.errors import UserError
-from mcr_jax.layers import remat
+from mcr_jax.layers import stack
 from tests.reference.mcr import mcr_batch
 
 LENGTHS = {"text": 5, "vision": 11, "audio": 7, "gaze": 3}
@@ -23,10 +23,10 @@ VARIANTS = {
   "low_level": {"source_update": "low_level"},
   "ffl": {"source_update": "ffl"},
   "sum_no_smm": {"source_update": "sum_no_smm"},
-  "no_cmu": {"cmu": "off"},
-  "no_scu": {"scu": "off"},
-  "no_mutual_attention": {"mutual_attention": "off"},
-  "no_attention_layer": {"attention_layer": "off"},
+  "no_cmu": {"cmu": False},
+  "no_scu": {"scu": False},
+  "no_mutual_attention": {"mutual_attention": False},
+  "no_attention_layer": {"attention_layer": False},
   "serial": {"structure": "serial"},
   "literal_scoring": {"scu_scoring": "literal"},
   "cmu_heads": {"cmu_heads": 2},
@@ -217,7 +217,7 @@ def test_a_missing_modality_reads_zeros_and_trains():
   "change", [{"remat": True}, {"scan_layers": True}], ids=["remat", "scanned"]
 )
 def test_run_time_choices_change_neither_parameters_nor_results(change, monkeypatch):
-  monkeypatch.setattr(remat, "FEW", 0)
+  monkeypatch.setattr(stack, "SMALL_BATCH", 0)
   with jax.enable_x64(True):
     plain, other = build(), build(**change)
     batch = make_batch(plain)
@@ -242,9 +242,9 @@ def test_only_layers_of_large_batches_are_recomputed(monkeypatch):
   loss = lambda v: model.apply(v, Batch.of(batch)).predictions.sum()
   traced = lambda: "remat" in str(jax.make_jaxpr(jax.grad(loss))(variables))
   steps = sum(batch[f"{m}_mask"].size for m in model.modalities)
-  monkeypatch.setattr(remat, "FEW", steps)
+  monkeypatch.setattr(stack, "SMALL_BATCH", steps)
   assert not traced()
-  monkeypatch.setattr(remat, "FEW", steps - 1)
+  monkeypatch.setattr(stack, "SMALL_BATCH", steps - 1)
   assert traced()
 
 
@@ -285,7 +285,7 @@ def test_dropout_falls_only_while_training_and_by_its_key():
     ({"source_update": "summ"}, "'summ' is no variant; the nearest is 'sum'"),
     ({"targets": ("text", "text")}, "names a modality twice"),
     ({"targets": ("smell",)}, "'smell', which is not among the modalities text"),
-    ({"cmu": "off", "scu": "off"}, "nothing would reinforce"),
+    ({"cmu": False, "scu": False}, "nothing would reinforce"),
     ({"num_layers": 0}, "must be at least 1"),
   ],
 )

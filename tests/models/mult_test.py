@@ -8,7 +8,7 @@ import pytest
 from mcr_jax import flops, models
 from mcr_jax.contract import Batch, Spec, flatten
 from mcr_jax.errors import UserError
-from mcr_jax.layers import remat
+from mcr_jax.layers import stack
 from tests.reference.mult import mult_batch
 
 LENGTHS = {"text": 5, "vision": 11, "audio": 7}
@@ -197,7 +197,7 @@ def test_a_missing_modality_reads_zeros_and_trains():
   "change", [{"remat": True}, {"scan_layers": True}], ids=["remat", "scanned"]
 )
 def test_run_time_choices_change_neither_parameters_nor_results(change, monkeypatch):
-  monkeypatch.setattr(remat, "FEW", 0)
+  monkeypatch.setattr(stack, "SMALL_BATCH", 0)
   with jax.enable_x64(True):
     plain, other = build(**TWO), build(**TWO, **change)
     batch = make_batch(plain)

@@ -76,7 +76,7 @@ def test_no_pass_takes_or_gives_an_array_of_queries_by_keys():
 
 
 def test_wide_heads_are_left_to_auto():
-  inputs = draw(1, 3, 4, 1, fused.MOST + 1, 2, jnp.float32)
+  inputs = draw(1, 3, 4, 1, fused.MAX_FEATURES + 1, 2, jnp.float32)
   traced = lambda name: str(jax.make_jaxpr(step(name, None))(*inputs))
   assert traced("pallas") == traced("auto")
 

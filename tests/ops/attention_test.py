@@ -13,7 +13,7 @@ from mcr_jax import native
 from mcr_jax.errors import UserError
 from mcr_jax.ops import attention
 from mcr_jax.ops.attention import attend, attention_weights, blocked, library
-from mcr_jax.ops.dropout import Dropout, keep
+from mcr_jax.ops.dropout import Dropout, keep_mask
 
 B, Q, K, H, D, E = 4, 5, 7, 2, 3, 2
 SCALE = 0.6
@@ -68,7 +68,9 @@ def slopes(function, inputs, step=1e-5):
 def expected(holes, biased, dropped):
   inputs = build()
   mask = HOLES if holes else FULL
-  kept = np.asarray(keep(DROPOUT.seed, (B, H, Q, K), DROPOUT.rate)) if dropped else None
+  kept = (
+    np.asarray(keep_mask(DROPOUT.seed, (B, H, Q, K), DROPOUT.rate)) if dropped else None
+  )
   bias = lambda x: x if biased else np.zeros_like(x)
   function = lambda q, k, v, b: reference(q, k, v, bias(b), mask, kept)
   return function(*inputs), slopes(function, inputs)

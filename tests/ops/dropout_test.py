@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mcr_jax.errors import UserError
-from mcr_jax.ops.dropout import dropout, finalise, keep, seed_from_key
+from mcr_jax.ops.dropout import dropout, finalise, keep_mask, seed_from_key
 
 SIDE = 1024
 RATES = [0.1, 0.3, 0.5]
@@ -14,7 +14,7 @@ RATES = [0.1, 0.3, 0.5]
 
 def standard(seed, shape, rate):
   """The decisions as numbers of mean 0 and variance 1, were they independent."""
-  kept = np.asarray(keep(jnp.uint32(seed), shape, rate), np.float64)
+  kept = np.asarray(keep_mask(jnp.uint32(seed), shape, rate), np.float64)
   return (kept - (1 - rate)) / np.sqrt(rate * (1 - rate))
 
 
@@ -73,18 +73,18 @@ def test_trimming_an_array_changes_no_other_decision(ndim):
   seed, rng = jnp.uint32(9), np.random.default_rng(0)
   shape = tuple(rng.integers(3, 8, ndim))
   short = tuple(int(rng.integers(1, size)) for size in shape)
-  whole, cut = keep(seed, tuple(map(int, shape)), 0.4), keep(seed, short, 0.4)
+  whole, cut = keep_mask(seed, tuple(map(int, shape)), 0.4), keep_mask(seed, short, 0.4)
   np.testing.assert_array_equal(cut, whole[tuple(slice(size) for size in short)])
 
 
-def test_places_are_the_indices_of_what_was_cut_elsewhere():
-  whole = keep(jnp.uint32(3), (4, 9, 8), 0.4)
-  places = np.array([0, 2, 3, 8])
-  cut = keep(jnp.uint32(3), (4, 4, 8), 0.4, {-2: places, -1: None})
-  np.testing.assert_array_equal(cut, whole[:, places])
-  places = np.array([0, 1, 4, 6])
-  cut = keep(jnp.uint32(3), (4, 9, 4), 0.4, {2: places})
-  np.testing.assert_array_equal(cut, whole[:, :, places])
+def test_positions_are_the_indices_of_what_was_cut_elsewhere():
+  whole = keep_mask(jnp.uint32(3), (4, 9, 8), 0.4)
+  positions = np.array([0, 2, 3, 8])
+  cut = keep_mask(jnp.uint32(3), (4, 4, 8), 0.4, {-2: positions, -1: None})
+  np.testing.assert_array_equal(cut, whole[:, positions])
+  positions = np.array([0, 1, 4, 6])
+  cut = keep_mask(jnp.uint32(3), (4, 9, 4), 0.4, {2: positions})
+  np.testing.assert_array_equal(cut, whole[:, :, positions])
 
 
 def test_dropout_keeps_the_mean_and_scales_what_it_keeps():
@@ -113,7 +113,7 @@ def test_rate_zero_is_the_identity_and_rate_one_keeps_nothing():
 
 def test_what_is_dropped_has_no_gradient_even_when_it_is_not_finite():
   seed = jnp.uint32(4)
-  kept = np.asarray(keep(seed, (40,), 0.5))
+  kept = np.asarray(keep_mask(seed, (40,), 0.5))
   x = jnp.where(kept, 1.0, jnp.nan)
   gradient = jax.grad(lambda x: dropout(x, 0.5, seed).sum())(x)
   np.testing.assert_array_equal(gradient, np.where(kept, 2.0, 0.0))

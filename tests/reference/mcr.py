@@ -44,10 +44,10 @@ def mcr(
   structure="parallel",
   scu_scoring="folded",
   pooling="mean",
-  cmu="on",
-  scu="on",
-  mutual_attention="on",
-  attention_layer="on",
+  cmu=True,
+  scu=True,
+  mutual_attention=True,
+  attention_layer=True,
   outputs=None,
 ):
   """The prediction for one sample and a dict of intermediates.
@@ -66,9 +66,8 @@ def mcr(
   one_of("pooling", pooling, "mean last max")
   params, lengths = numbers(params), dict(lengths)
   targets = tuple(modalities if targets is None else targets)
-  use_cmu, use_scu = switched_on(cmu), switched_on(scu)
-  if not (use_cmu or use_scu):
-    raise ValueError("cmu and scu are both off: nothing would reinforce a target.")
+  if not (cmu or scu):
+    raise ValueError("cmu and scu are both False: nothing would reinforce a target.")
 
   sources_of = {}
   for t in targets:
@@ -105,21 +104,21 @@ def mcr(
     for t in targets:
       names = sources_of[t]
       partial = []
-      if use_cmu:
+      if cmu:
         z_ta, alpha, maps = cross_mutual_unit(
           here["cmu_" + t],
           target[t],
           {s: source[s] for s in names},
           steps,
           cmu_heads,
-          switched_on(mutual_attention),
+          mutual_attention,
         )
         for s in names:
           record("alpha", (layer, t, s), alpha[s], (0, [s]))
           record("cmu_attention", (layer, t, s), maps[s], (1, [t]), (2, [s]))
         partial.append(z_ta)
-      if use_scu:
-        queries = z_ta if use_cmu and structure == "serial" else target[t]
+      if scu:
+        queries = z_ta if cmu and structure == "serial" else target[t]
         z_tb, gamma, crossed, attended = self_cross_unit(
           here["scu_" + t],
           joined[t],
@@ -127,7 +126,7 @@ def mcr(
           steps[t],
           lengths[t],
           heads,
-          scu_scoring if switched_on(attention_layer) else None,
+          scu_scoring if attention_layer else None,
         )
         if gamma is not None:
           record("gamma", (layer, t), gamma)
@@ -152,7 +151,8 @@ def mcr(
     for t in targets:
       names = sources_of[t]
       joined[t] = join(source, names)
-      if source_update in ("sum", "sum_no_smm"):
+      # SCU alone reads joined sources.
+      if scu and source_update in ("sum", "sum_no_smm"):
         gate = here["join_" + t]
         # Eq. 15-16.
         bias = np.concatenate([gate["bias_" + s][steps[s]] for s in names])
@@ -378,11 +378,6 @@ def softmax(x):
     return x
   powers = np.exp(x - x.max(-1, keepdims=True))
   return powers / powers.sum(-1, keepdims=True)
-
-
-def switched_on(value):
-  one_of("switch", value, ("on", "off", True, False))
-  return value in ("on", True)
 
 
 def one_of(name, value, known):

@@ -1,28 +1,33 @@
-"""One reinforcement layer of MCR: CMU and SCU for every target, then SUM."""
+"""One reinforcement layer of MCR: targets by their sources, then sources by targets.
+
+For every target t with sources s1 and s2, and their join Z_ds = [Z_s1, Z_s2]:
+
+  Z_ta = CMU(Z_s1, Z_s2, Z_t)                                              Eq. 2
+  Z_tb = SCU(Z_ds, Z_t)                                                    Eq. 6
+  Z_t' = Z_ta + Z_tb
+  Z_s', Z_ds' = SUM(Z_t', Z_s)                                             Eq. 12
+"""
 
 import flax.linen as nn
-import jax.numpy as jnp
+from jaxtyping import Array
 
 from mcr_jax.contract import Intermediates
-from mcr_jax.models.mcr.cmu import CMU, Masks, Streams
+from mcr_jax.models.mcr.cmu import CMU
 from mcr_jax.models.mcr.scu import SCU
 from mcr_jax.models.mcr.settings import Settings
+from mcr_jax.models.mcr.stream import (
+  Carry,
+  Masks,
+  Stream,
+  Streams,
+  concatenate,
+  plain_join,
+)
 from mcr_jax.models.mcr.update import Join, Update
-from mcr_jax.ops.norm import standardize
-
-Carry = tuple[Streams, Streams, Streams]
 
 
-def plain_join(sources: Streams, settings: Settings) -> Streams:
-  """`Z_ds = [Z_s1, Z_s2]` of every target."""
-  return {
-    t: jnp.concatenate([sources[s] for s in settings.sources(t)], 1)
-    for t in settings.targets
-  }
-
-
-class Layer(nn.Module):
-  """(targets, source streams, joined sources) -> the same, refreshed.
+class ReinforcementLayer(nn.Module):
+  """The streams of one layer to those of the next.
 
   Deviation: `last` leaves SUM out, as nothing would read what it makes.
   """
@@ -35,61 +40,57 @@ class Layer(nn.Module):
     self, carry: Carry, masks: Masks, train: bool
   ) -> tuple[Carry, Intermediates]:
     targets, sources, joined = carry
-    out = {}
-    # Statistics are taken once an array, however many norms read it.
-    standardized = {m: standardize(z) for m, z in sources.items()}
-    reinforced = {}
+    streams = {m: Stream.of(z, masks[m]) for m, z in sources.items()}
+    reinforced, intermediates = {}, {}
     # By name: a dict that went through a scan comes back sorted.
-    for t in self.settings.targets:
-      reinforced[t], drawn = self._reinforce(
-        t, targets[t], sources, standardized, joined[t], masks, train
-      )
-      out |= drawn
+    for t in self.settings.reinforced:
+      own = {m: streams[m] for m in self.settings.sources(t)}
+      target = Stream.of(targets[t], masks[t])
+      reinforced[t], inner = self._reinforce(t, target, own, joined[t], train)
+      intermediates |= inner
     if not self.last:
-      sources, joined, drawn = self._update(reinforced, sources, joined, masks, train)
-      out |= drawn
-    return (reinforced, sources, joined), out
+      sources, joined, inner = self._update(
+        reinforced, sources, joined, masks, train
+      )  # Eq. 12
+      intermediates |= inner
+    return Carry(reinforced, sources, joined), intermediates
 
-  def _reinforce(self, t, z, sources, standardized, joined, masks, train):
-    """`Z_t'`: the sum of both units, or one after the other."""
-    s, out = self.settings, {}
-    names = s.sources(t)
-    pick = lambda streams: {m: streams[m] for m in names}
-    total = jnp.zeros_like(z)
-    if s.cmu == "on":
-      unit = CMU(t, s, name=f"cmu_{t}")
-      first, out[f"cmu_{t}"] = unit(
-        z, standardize(z), pick(sources), pick(standardized), masks, train=train
-      )
+  def _reinforce(
+    self, t: str, target: Stream, sources: Streams, joined: Array, train: bool
+  ) -> tuple[Array, Intermediates]:
+    """Z_t' of one target: the sum of both units, or one after the other."""
+    s, parts, intermediates = self.settings, [], {}
+    if s.cmu:
+      unit = CMU(s, name=f"cmu_{t}")
+      z_ta, intermediates[f"cmu_{t}"] = unit(target, sources, train=train)  # Eq. 2
+      parts.append(z_ta)
       if s.structure == "serial":
-        z = first
-      total = first
-    if s.scu == "on":
-      unit = SCU(t, s, name=f"scu_{t}")
-      own = pick(masks)
-      second, out[f"scu_{t}"] = unit(
-        standardize(z),
-        standardize(joined),
-        masks[t],
-        jnp.concatenate(list(own.values()), 1),
-        s.positions(own),
-        train=train,
-      )
-      total = second if s.structure == "serial" else total + second
-    return total, out
+        target = Stream.of(z_ta, target.mask)
+    if s.scu:
+      unit = SCU(s, s.spec.lengths[t], name=f"scu_{t}")
+      masks = {m: stream.mask for m, stream in sources.items()}
+      z_ds = Stream.of(joined, concatenate(masks), s.positions(masks))
+      z_tb, intermediates[f"scu_{t}"] = unit(target, z_ds, train=train)  # Eq. 6
+      parts.append(z_tb)
+    return parts[-1] if s.structure == "serial" else sum(parts), intermediates
 
   def _update(self, targets, sources, joined, masks, train):
-    s, out = self.settings, {}
+    """Z_s' of every source and Z_ds' of every target, by what targets have become."""
+    s, intermediates = self.settings, {}
     if s.source_update == "low_level":
-      return sources, joined, out
+      return sources, joined, intermediates
     updated = {}
     for m, z in sources.items():
-      update = Update(m, s, name=f"update_{m}")
-      updated[m], out[f"update_{m}"] = update(z, targets.get(m), masks[m], train=train)
+      unit = Update(s, s.spec.lengths[m], name=f"update_{m}")
+      updated[m], intermediates[f"update_{m}"] = unit(
+        z, targets.get(m), masks[m], train=train
+      )
     if s.source_update == "ffl":
-      return updated, plain_join(updated, s), out
+      return updated, plain_join(updated, s), intermediates
+    if not s.scu:  # It alone reads joined sources.
+      return updated, joined, intermediates
     rejoined = {}
     for t in targets:
-      streams = {m: updated[m] for m in s.sources(t)}
-      rejoined[t], out[f"join_{t}"] = Join(s, name=f"join_{t}")(streams, masks)
-    return updated, rejoined, out
+      own = {m: updated[m] for m in s.sources(t)}
+      rejoined[t], intermediates[f"join_{t}"] = Join(s, name=f"join_{t}")(own, masks)
+    return updated, rejoined, intermediates

@@ -1,101 +1,94 @@
-"""The choices of a reinforcement layer, checked once."""
+"""The fields of MCR that its units read."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 
-import jax.numpy as jnp
+import flax.linen as nn
 import numpy as np
 from jaxtyping import Array, Integer
 
+from mcr_jax.contract import Spec
 from mcr_jax.errors import UserError
-from mcr_jax.layers.dropout import Rate
-
-CHOICES = {
-  "source_update": ("sum", "sum_no_smm", "ffl", "low_level"),
-  "cmu": ("on", "off"),
-  "scu": ("on", "off"),
-  "mutual_attention": ("on", "off"),
-  "attention_layer": ("on", "off"),
-  "structure": ("parallel", "serial"),
-  "scu_scoring": ("folded", "literal"),
-  "cmu_exchange": ("auto", "mixed", "literal"),
-  "pooling": ("mean", "last", "max"),
-}
+from mcr_jax.field import field
+from mcr_jax.layers.settings import TransformerSettings
+from mcr_jax.layers.transformer import Project, split_heads
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """What the units of a layer need to know; the fields are those of `Model`.
+@dataclasses.dataclass(kw_only=True)
+class Settings(TransformerSettings):
+  """What a reinforcement layer can be; the variants are those of Table 5."""
 
-  `lengths` are the longest sequences, to which parameters are tied by position.
-  """
+  spec: Spec
+  targets: tuple[str, ...] = field(
+    (), modalities=True, doc="The modalities to be reinforced; () is all of them."
+  )
+  cmu_heads: int = field(1, low=1, doc="Of CMU, where the paper writes one.")
+  source_update: str = field(
+    "sum",
+    choices=("sum", "sum_no_smm", "ffl", "low_level"),
+    doc="SUM, SUM without selective memory, feed-forward layers alone, or none.",
+  )
+  cmu: bool = field(True, doc="Whether there are cross-mutual units.")
+  scu: bool = field(True, doc="Whether there are self-cross units.")
+  mutual_attention: bool = field(True, doc="Whether CMU exchanges scores.")
+  attention_layer: bool = field(True, doc="Whether SCU weighs its branches.")
+  structure: str = field(
+    "parallel",
+    choices=("parallel", "serial"),
+    doc="Whether both units read the target, or SCU what CMU made of it.",
+  )
+  scu_scoring: str = field(
+    "folded",
+    choices=("folded", "literal"),
+    doc="Eq. 9 as one inner product, or with the paper's parameters.",
+  )
+  cmu_exchange: str = field(
+    "auto",
+    choices=("auto", "mixed", "literal"),
+    doc="Eqs. 4-5 by mixed keys, as written, or the cheaper of the two.",
+  )
 
-  modalities: tuple[str, ...]
-  lengths: tuple[tuple[str, int], ...]
-  targets: tuple[str, ...]
-  width: int
-  heads: int
-  cmu_heads: int
-  source_update: str
-  cmu: str
-  scu: str
-  mutual_attention: str
-  attention_layer: str
-  structure: str
-  scu_scoring: str
-  cmu_exchange: str
-  attention_dropout: Rate
-  relu_dropout: Rate
-  residual_dropout: Rate
-  attention: str
-  dtype: jnp.dtype | None
+  @property
+  def reinforced(self) -> tuple[str, ...]:
+    """The targets, in order."""
+    return self.targets or self.spec.modalities
+
+  @property
+  def read(self) -> tuple[str, ...]:
+    """The modalities whose source stream some target reads, in order."""
+    every = {s for t in self.reinforced for s in self.sources(t)}
+    return tuple(m for m in self.spec.modalities if m in every)
 
   def sources(self, target: str) -> tuple[str, ...]:
     """The modalities that reinforce a target, in order; its own where it is alone."""
-    return tuple(m for m in self.modalities if m != target) or (target,)
-
-  def read(self) -> tuple[str, ...]:
-    """The modalities whose source stream some target reads."""
-    return tuple(
-      m for m in self.modalities if any(m in self.sources(t) for t in self.targets)
-    )
+    return tuple(m for m in self.spec.modalities if m != target) or (target,)
 
   def positions(self, masks: Mapping[str, Array]) -> Integer[np.ndarray, "_"]:
-    """Where the steps of joined streams stood if none were cut below its longest."""
-    starts = np.cumsum([0, *(self.length(m) for m in masks)])
+    """Where the steps of joined sequences stood if none were cut below its longest."""
+    starts = np.cumsum([0, *(self.spec.lengths[m] for m in masks)])
     steps = [mask.shape[1] for mask in masks.values()]
     parts = zip(starts[:-1], steps, strict=True)
     return np.concatenate([start + np.arange(count) for start, count in parts])
 
-  def length(self, modality: str) -> int:
-    """The longest sequence of a modality."""
-    return dict(self.lengths)[modality]
+  def project(self, name: str) -> Project:
+    """Queries, keys or values of CMU, submodule of the module that calls this."""
+    return Project(self.cmu_heads, self.width, dtype=self.computation, name=name)
 
+  def dense(self, name: str) -> nn.Dense:
+    """A linear map to this width, submodule of the module that calls this."""
+    return nn.Dense(self.width, use_bias=False, dtype=self.computation, name=name)
 
-def check(model) -> None:
-  """Raises UserError for a field of `Model` that no variant has."""
-  for field, known in CHOICES.items():
-    value = getattr(model, field)
-    if value not in known:
-      near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.0)[0]
+  def check(self) -> None:
+    """Raises UserError where fields do not go together."""
+    split_heads(self.width, self.heads)
+    split_heads(self.width, self.cmu_heads)
+    known = self.spec.modalities
+    if unknown := [t for t in self.targets if t not in known]:
       raise UserError(
-        f"model.{field}={value!r} is no variant; the nearest is {near!r}. "
-        f"Known: {', '.join(known)}."
+        f"model.targets names {unknown[0]!r}, which is not among the modalities "
+        f"{', '.join(known)}."
       )
-  if unknown := [t for t in model.targets if t not in model.modalities]:
-    raise UserError(
-      f"model.targets names {unknown[0]!r}, which is not among the modalities "
-      f"{', '.join(model.modalities)}."
-    )
-  if len(set(model.targets)) < len(model.targets):
-    raise UserError(f"model.targets={model.targets!r} names a modality twice.")
-  if model.cmu == model.scu == "off":
-    raise UserError(
-      "model.cmu and model.scu are both 'off': nothing would reinforce a target."
-    )
-  if model.num_layers < 1 or model.encoder_layers < 1:
-    raise UserError(
-      f"model.num_layers={model.num_layers} and model.encoder_layers="
-      f"{model.encoder_layers} must be at least 1."
-    )
+    if not (self.cmu or self.scu):
+      raise UserError(
+        "model.cmu and model.scu are both False: nothing would reinforce a target."
+      )

@@ -1,4 +1,15 @@
-"""SUM, the source update module with its selective memory (Eqs. 12-16 of MCR).
+"""SUM, the source update module of MCR (Eq. 12) with its selective memory.
+
+A modality m is source s and target t. With g_s = F(Z_s), F a feed-forward layer with
+its skip, and Z_t the target that this layer has reinforced:
+
+  mu = sigmoid(g_s W_s + Z_t W_t + b)                                      Eq. 13
+  Z_s' = (1 - mu) tanh(Z_t) + mu g_s                                       Eq. 14
+
+and for every target t with sources s1 and s2:
+
+  phi = sigmoid([Z_s1', Z_s2'] W + b)                                      Eq. 15
+  Z_ds' = phi tanh([Z_s1', Z_s2'])                                         Eq. 16
 
 Deviation: the two biases of Eq. 13, which only occur as their sum, are one parameter.
 """
@@ -8,20 +19,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.contract import Intermediates
-from mcr_jax.layers.transformer import FeedForward
 from mcr_jax.models.mcr.settings import Settings
+from mcr_jax.models.mcr.stream import Masks, concatenate
 from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.masking import keep
 
 
 class Update(nn.Module):
-  """The next stream of one source modality (Eqs. 13-14).
+  """The next stream of one source modality, of at most `longest` steps.
 
-  A modality that is no target has nothing to be supervised by: F(Z_s) alone.
+  A modality that is no target has nothing to be supervised by: g_s alone.
   """
 
-  modality: str
   settings: Settings
+  longest: int
 
   @nn.compact
   def __call__(
@@ -32,46 +43,38 @@ class Update(nn.Module):
     *,
     train: bool,
   ) -> tuple[Float[Array, "B T D"], Intermediates]:
-    s, out = self.settings, {}
-    feed = FeedForward(
-      s.relu_dropout, s.residual_dropout, dtype=s.dtype, name="feed_forward"
-    )
-    updated = feed(source, train=train)
+    """Returns `Z_s'` of Z_s and the reinforced Z_t."""
+    s, intermediates = self.settings, {}
+    z = s.feed_forward()(source, train=train)
     if target is not None and s.source_update == "sum_no_smm":
-      updated = updated + target
+      z = z + target
     elif target is not None and s.source_update == "sum":
-      dense = lambda name: nn.Dense(s.width, use_bias=False, dtype=s.dtype, name=name)
-      bias = self.param(
-        "bias", nn.initializers.zeros, (s.length(self.modality), s.width)
-      )
-      gate = dense("source")(updated) + dense("target")(target)
-      gate = nn.sigmoid(gate + broadcast_left(bias[: source.shape[1]], gate))
-      out = {"gate": keep(gate, mask)}
-      updated = (1 - gate) * jnp.tanh(target) + gate * updated
-    return keep(updated, mask), out
+      bias = self.param("bias", nn.initializers.zeros, (self.longest, s.width))
+      gate = s.dense("source")(z) + s.dense("target")(target)
+      gate = nn.sigmoid(gate + broadcast_left(bias[: z.shape[1]], gate))  # Eq. 13
+      z = (1 - gate) * jnp.tanh(target) + gate * z  # Eq. 14
+      intermediates["gate"] = keep(gate, mask)
+    return keep(z, mask), intermediates
 
 
 class Join(nn.Module):
-  """The joined source of one target, gated once more (Eqs. 15-16)."""
+  """The joined sources of one target, gated once more."""
 
   settings: Settings
 
   @nn.compact
   def __call__(
-    self, sources: dict[str, Array], masks: dict[str, Array]
+    self, sources: dict[str, Float[Array, "B _ D"]], masks: Masks
   ) -> tuple[Float[Array, "B K D"], Intermediates]:
-    s = self.settings
-    # One block of bias a source: shorter input takes the first rows of each.
-    bias = jnp.concatenate(
-      [
-        self.param(f"bias_{m}", nn.initializers.zeros, (s.length(m), s.width))[
-          : z.shape[1]
-        ]
-        for m, z in sources.items()
-      ]
-    )
-    joined = jnp.concatenate(list(sources.values()), 1)
-    mask = jnp.concatenate([masks[m] for m in sources], 1)
-    gate = nn.Dense(s.width, use_bias=False, dtype=s.dtype, name="gate")(joined)
-    gate = nn.sigmoid(gate + broadcast_left(bias, gate))
-    return keep(gate * jnp.tanh(joined), mask), {"gate": keep(gate, mask)}
+    """Returns `Z_ds'` of the updated sources of a target, in order."""
+    s, biases = self.settings, []
+    for m, z in sources.items():
+      # One block a source: shorter input takes the first rows of each.
+      shape = s.spec.lengths[m], s.width
+      bias = self.param(f"bias_{m}", nn.initializers.zeros, shape)
+      biases.append(bias[: z.shape[1]])
+    joined, mask = concatenate(sources), concatenate({m: masks[m] for m in sources})
+    gate = s.dense("gate")(joined)
+    gate = nn.sigmoid(gate + broadcast_left(jnp.concatenate(biases), gate))  # Eq. 15
+    z = gate * jnp.tanh(joined)  # Eq. 16
+    return keep(z, mask), {"gate": keep(gate, mask)}

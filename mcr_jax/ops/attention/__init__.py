@@ -70,7 +70,7 @@ def _attend(query, key, value, mask, bias, scale, dropout, implementation):
   """What every query reads, where padding is zero already."""
   platform = jax.default_backend()
   batch, queries, heads, features = query.shape
-  if implementation == "pallas" and max(features, value.shape[-1]) > fused.MOST:
+  if implementation == "pallas" and max(features, value.shape[-1]) > fused.MAX_FEATURES:
     implementation = "auto"
   if implementation == "auto":
     dropped = dropout is not None

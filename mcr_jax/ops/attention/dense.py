@@ -39,7 +39,7 @@ def attend(
   drop_state = None
   if dropout is not None:
     shape = (*query.shape[:-1], key.shape[-2])
-    drop_state = dropout.keep(shape), inverse(dropout.rate).astype(wide)
+    drop_state = dropout.keep_mask(shape), inverse(dropout.rate).astype(wide)
   return _attend(query, key, value, drop_state).transpose(0, 2, 1, 3).astype(dtype)
 
 

@@ -25,7 +25,7 @@ from mcr_jax.ops.attention.features import SAVED
 from mcr_jax.ops.dropout import Dropout
 
 # Features of queries and of values that fit the registers of a thread.
-MOST = 16
+MAX_FEATURES = 16
 
 
 def require(capability: str, dtype: jnp.dtype) -> None:
