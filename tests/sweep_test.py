@@ -255,6 +255,28 @@ def test_an_override_that_does_not_fit_is_named(point, words):
     points.points(configs.complete({}), Sweep([point]))
 
 
+def test_a_point_that_leaves_modalities_out_keeps_the_fields_of_the_others():
+  lengths = {"text": 20, "audio": 400}
+  config = configs.complete(
+    {
+      "data": {"modalities": ("text", "audio"), "lengths": lengths},
+      "model": {"name": "mcr", "kernels": {"audio": 5}},
+    }
+  )
+  alone = {"name": "alone", "data.modalities": ("A",)}
+  without = {"name": "without", "data.modalities": ("text",)}
+  own = {"name": "own", "data.modalities": ("text",), "model.kernels": {"audio": 7}}
+  found = points.points(config, Sweep([{"name": "both"}, alone, without, own]))
+  assert [dict(point.config.data.lengths) for point in found] == [
+    lengths,
+    {"audio": 400},
+    {"text": 20},
+    {"text": 20},
+  ]
+  kernels = [dict(point.config.model.kernels) for point in found]
+  assert kernels == [{"audio": 5}, {"audio": 5}, {}, {"audio": 7}]
+
+
 def test_what_would_fail_after_the_last_point_fails_before_the_first():
   config = configs.complete({})
   clash = [{"name": "a"}, {"name": "a_final", "optim.lr": 0.1}]

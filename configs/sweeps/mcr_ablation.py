@@ -36,10 +36,7 @@ PARTS = {
 
 
 def get_sweep():
-  alone = [
-    {"name": name, "data.modalities": (m,), "data.lengths": {}}
-    for name, m in NAMES.items()
-  ]
+  alone = [{"name": name, "data.modalities": (m,)} for name, m in NAMES.items()]
   toward = [{"name": f"to_{name}", "model.targets": (m,)} for name, m in NAMES.items()]
   parts = [{"name": name, **changes} for name, changes in PARTS.items()]
   return [{"name": "full"}, *alone, *toward, *parts]

@@ -7,7 +7,7 @@ each one clear error. Plain dicts serve wherever a config does.
 
 from mcr_jax.config.completion import complete, default
 from mcr_jax.config.loading import for_model, load
-from mcr_jax.config.old import check_unfinished, saved
+from mcr_jax.config.old import check_unfinished, parameters, saved
 from mcr_jax.config.overrides import override
 from mcr_jax.config.plain import difference, flatten, from_json, plain, to_json
 
@@ -21,6 +21,7 @@ __all__ = [
   "from_json",
   "load",
   "override",
+  "parameters",
   "plain",
   "saved",
   "to_json",

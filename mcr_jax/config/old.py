@@ -1,7 +1,8 @@
-"""The config of a run that an earlier version left in its workdir.
+"""The config and the parameters of a run that an earlier version left in its workdir.
 
 Format 1, of version 0.1.0, named the synthetic data by `data.name` and `data.aligned`,
-had MCR's switches as "on" and "off", and a `loss.gamma` in every model.
+had MCR's switches as "on" and "off", and a `loss.gamma` in every model. Without SCU,
+MCR had gates on joined sources, which nothing read.
 """
 
 from collections.abc import Mapping
@@ -34,6 +35,23 @@ def saved(text: str, facts: Mapping[str, Any]) -> ConfigDict:
       f"reads formats up to {FORMAT}."
     )
   return complete(_of_format_1(values) if number == 1 else values)
+
+
+def parameters(
+  params: Mapping[str, Any], config: ConfigDict, facts: Mapping[str, Any]
+) -> Mapping[str, Any]:
+  """Those of the saved parameters that the model of this version has, too.
+
+  Args:
+    params: the tree of a checkpoint.
+    config: of its run, see `saved`.
+    facts: of its run.json.
+  """
+  unread = not facts.get("format") and config.model.name == "mcr"
+  if not unread or config.model.scu or "layers" not in params:
+    return params
+  layers = {k: v for k, v in params["layers"].items() if not k.startswith("join_")}
+  return {**params, "layers": layers}
 
 
 def check_unfinished(workdir: Any, facts: Mapping[str, Any]) -> None:

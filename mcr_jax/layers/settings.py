@@ -1,7 +1,7 @@
 """What all transformer layers of a model share, as fields of that model."""
 
 import dataclasses
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 
@@ -10,6 +10,8 @@ from mcr_jax.field import field, rate
 from mcr_jax.layers.dropout import Rate
 from mcr_jax.layers.transformer import EncoderLayer, FeedForward, MultiHeadAttention
 from mcr_jax.ops.attention import IMPLEMENTATIONS
+
+S = TypeVar("S", bound="TransformerSettings")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -34,7 +36,7 @@ class TransformerSettings:
   )
 
   @classmethod
-  def of(cls, model: Any) -> Self:
+  def of(cls: type[S], model: Any) -> S:
     """The values of these fields in a model that extends them."""
     return cls(**{f.name: getattr(model, f.name) for f in dataclasses.fields(cls)})
 

@@ -63,7 +63,8 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
       why = "the run stopped before its first validation, and only has a `last` one"
     raise UserError(f"{workdir} has no `{checkpoint}` checkpoint: {why}.")
   tree = restored.tree if checkpoint == "best" else restored.tree["state"]
-  variables = (tree["params"], tree.get("stats", {}))
+  params = configs.parameters(tree["params"], config, facts)
+  variables = (params, tree.get("stats", {}))
   seeds = tuple(facts["seeds"])
   _check_model(variables, config, spec, seeds, workdir)
   return Run(

@@ -14,6 +14,8 @@ from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
 from mcr_jax.config import files
+from mcr_jax.config.completion import domains
+from mcr_jax.data.schema import canonical
 from mcr_jax.errors import UserError
 
 ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]*")
@@ -141,9 +143,23 @@ def _override(config: ConfigDict, changes: Mapping[str, Any], name: str) -> Conf
         if not isinstance(where, dict):
           raise UserError(f"{path}: {group} is a value, not a group.")
       where[field] = value
+    if left := changes.get("data.modalities"):
+      _leave_out(plain, changes, set(map(canonical, left)))
     return configs.complete(plain)
   except UserError as error:
     raise UserError(f"Point {name}: {error}") from error
+
+
+def _leave_out(values: dict, changes: Mapping[str, Any], left: set[str]) -> None:
+  """What the config has by modality, such as lengths, for those that are `left` alone.
+
+  What a point says itself is not touched.
+  """
+  for path, found in domains(values["model"]).items():
+    group, _, field = path.partition(".")
+    by_name = values.get(group, {}).get(field) if found.modalities else None
+    if isinstance(by_name, dict) and not changes.keys() & {group, path}:
+      values[group][field] = {m: x for m, x in by_name.items() if canonical(m) in left}
 
 
 def _other_model(changes: Mapping[str, Any]) -> dict[str, Any]:
