@@ -419,6 +419,17 @@ def test_a_config_that_0_1_0_saved_becomes_one_of_today():
   assert configs.saved(configs.to_json(config), {"format": 2}) == config
 
 
+def test_parameters_that_nothing_read_in_0_1_0_are_left_out():
+  text = (pathlib.Path(__file__).parent / "config_0_1_0.json").read_text()
+  config = configs.saved(text, {})
+  layers = {"scu_text": 1, "join_text": 2}
+  params = {"layers": layers, "head": 3}
+  kept = {"layers": {"scu_text": 1}, "head": 3}
+  assert not config.model.scu and configs.parameters(params, config, {}) == kept
+  assert configs.parameters(params, config, {"format": 2}) == params
+  assert configs.parameters(params, configs.default(), {}) == params
+
+
 def test_a_difference_names_fields_and_values():
   a, b = configs.complete({}), configs.complete({"train": {"epochs": 50}})
   assert configs.difference(a, b) == ["train.epochs: 40 -> 50"]

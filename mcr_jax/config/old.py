@@ -47,8 +47,8 @@ def parameters(
     config: of its run, see `saved`.
     facts: of its run.json.
   """
-  unread = not facts.get("format") and config.model.name == "mcr"
-  if not unread or config.model.scu or "layers" not in params:
+  gated = (facts.get("format") or 1) == 1 and config.model.name == "mcr"
+  if not gated or config.model.scu or "layers" not in params:
     return params
   layers = {k: v for k, v in params["layers"].items() if not k.startswith("join_")}
   return {**params, "layers": layers}
