@@ -1,5 +1,7 @@
 """The parts of a pre-norm transformer."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -40,6 +42,12 @@ def split_heads(width: int, heads: int) -> tuple[int, int]:
   return heads, width // heads
 
 
+def flat_init(flat: tuple[int, int]) -> Callable:
+  """The initial values of a matrix `flat`, in another shape."""
+  init = nn.initializers.lecun_normal()
+  return lambda key, shape: init(key, flat).reshape(shape)
+
+
 class Project(nn.Module):
   """(B, T, D) -> (B, T, H, D / H), without a bias unless asked."""
 
@@ -51,11 +59,9 @@ class Project(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "*B T F"]) -> Float[Array, "*B T H D"]:
     split = split_heads(self.width, self.heads)
-    # Drawn as one flat matrix: the scale of a head is that of the whole.
-    draw = lambda key, shape: nn.initializers.lecun_normal()(
-      key, (shape[0], self.width)
-    ).reshape(shape)
-    kernel = self.param("kernel", draw, (x.shape[-1], *split))
+    # As one flat matrix: the scale of a head is that of the whole.
+    init = flat_init((x.shape[-1], self.width))
+    kernel = self.param("kernel", init, (x.shape[-1], *split))
     x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
     y = (x @ kernel.reshape(-1, self.width)).reshape(*x.shape[:-1], *split)
     if self.use_bias:
@@ -107,8 +113,10 @@ class MultiHeadAttention(nn.Module):
       dropout=drop,
       implementation=self.implementation,
     )
-    out = {} if train else {"weights": weights(query, key, memory_mask, scale=scale)}
-    return Merge(width, dtype=self.dtype, name="out")(read), out
+    merged = Merge(width, dtype=self.dtype, name="out")(read)
+    if train:
+      return merged, {}
+    return merged, {"weights": weights(query, key, memory_mask, scale=scale)}
 
 
 class Merge(nn.Module):
@@ -120,10 +128,8 @@ class Merge(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "*B T H D"]) -> Float[Array, "*B T F"]:
     heads, size = x.shape[-2:]
-    draw = lambda key, shape: nn.initializers.lecun_normal()(
-      key, (heads * size, self.width)
-    ).reshape(shape)
-    kernel = self.param("kernel", draw, (heads, size, self.width))
+    init = flat_init((heads * size, self.width))
+    kernel = self.param("kernel", init, (heads, size, self.width))
     bias = self.param("bias", nn.initializers.zeros, (self.width,))
     x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
     flat = x.reshape(*x.shape[:-2], heads * size)
@@ -176,7 +182,7 @@ class EncoderLayer(nn.Module):
     positions: Positions | None = None,
   ) -> tuple[Float[Array, "B T D"], dict[str, Array]]:
     normed = LayerNorm(name="norm")(x)
-    read, out = MultiHeadAttention(
+    read, intermediates = MultiHeadAttention(
       self.heads,
       dropout=self.attention_dropout,
       implementation=self.implementation,
@@ -189,4 +195,4 @@ class EncoderLayer(nn.Module):
     feed = FeedForward(
       self.relu_dropout, self.residual_dropout, dtype=self.dtype, name="feed_forward"
     )
-    return feed(x, train=train, positions=positions), out
+    return feed(x, train=train, positions=positions), intermediates
