@@ -48,45 +48,6 @@ def place(mesh: Mesh, tree, spec: P | None = None):
   return jax.tree.map(put, tree)
 
 
-def block(mesh: Mesh, shape: tuple[int, ...], spec: P) -> tuple[slice, ...]:
-  """The part of a global array that the devices of this process hold.
-
-  The smallest one with corners, which is all of it where they hold scattered pieces.
-  """
-  found = NamedSharding(mesh, spec).addressable_devices_indices_map(shape)
-  bounds = [
-    [one.indices(size)[:2] for one in slices]
-    for slices, size in zip(zip(*found.values(), strict=True), shape, strict=True)
-  ]
-  return tuple(slice(min(a for a, _ in x), max(b for _, b in x)) for x in bounds)
-
-
-def assemble(mesh: Mesh, tree, spec: P, shape: tuple[int, ...]):
-  """Global arrays of which every process passes its own `block`.
-
-  Args:
-    mesh: of the run.
-    tree: of arrays that hold the block of their first axes.
-    spec: of those axes.
-    shape: of those axes, whole.
-  """
-  own, sharding = block(mesh, shape, spec), NamedSharding(mesh, spec)
-
-  def put(array):
-    rest = array.shape[len(shape) :]
-
-    def piece(index):
-      index = [
-        slice(i.indices(size)[0] - o.start, i.indices(size)[1] - o.start)
-        for i, size, o in zip(index, shape, own, strict=False)
-      ]
-      return array[tuple(index)]
-
-    return jax.make_array_from_callback((*shape, *rest), sharding, piece)
-
-  return jax.tree.map(put, tree)
-
-
 def fetch(array: jax.Array) -> np.ndarray:
   """A global array on the host, whole in every process."""
   if array.is_fully_addressable or array.is_fully_replicated:

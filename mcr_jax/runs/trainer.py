@@ -80,60 +80,25 @@ class Trainer:
     self.spec, self.normalizer = origin.spec, origin.normalizer
     self.facts = origin.facts
     distributed.check_same(data=self.facts["data"]["digest"])
-    self.normalizer.check(dataset)
     self.programs = programs or _programs(config, self.spec, mesh)
-    units = Units.of(dataset, self.spec.unit)
-    samples = Samples.of(dataset, units, self.spec, config, mesh.shape["data"])
-    columns = batches.columns_of(dataset, units, labels=True)
-    features = dict(dataset.modalities)
-    # From here on only the feed knows the features, and frees those that it copies.
-    dataset = dataclasses.replace(dataset, modalities={})
     self.ids, self.labels = dataset.ids, dataset.labels
-    self.rows = dict(rows_of(dataset, units, SPLITS))
-    feed = feeds.make(
-      self.programs, features, columns, units, self.normalizer, samples.buckets
+    # From here on only the feed knows the features, and frees those that it copies.
+    features = dict(dataset.modalities)
+    dataset = dataclasses.replace(dataset, modalities={})
+    self.loop, self.rows = loop_of(
+      self.programs,
+      dataset,
+      features,
+      self.normalizer,
+      self.seeds,
+      numbers=numbers or {},
+      pretrained=origin.pretrained,
+      capacity=capacity,
     )
-    state = self._create(numbers or {}, origin.pretrained)
-    self.loop = self._loop(feed, samples, state, capacity)
     self.checkpoints = Checkpoints(workdir)
     self.writer = Writer(workdir, self.seeds)
     self.signals, self.progress = Signals(), None
     self._saved = time.monotonic()
-
-  def _create(self, numbers, pretrained: Run | None) -> State:
-    """The state of every seed before its first step."""
-    recipe = self.programs.recipe
-    recipe.check_numbers(numbers)
-    every = {k: np.full(len(self.seeds), v) for k, v in recipe.numbers().items()}
-    every = {k: np.asarray(v, np.float32) for k, v in (every | numbers).items()}
-    example = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self.spec.example())
-    state = self.programs.create(example, np.asarray(self.seeds, np.uint32), every)
-    if pretrained is not None:
-      state = start_from(pretrained, state, self.spec, recipe.model.card.head)
-    for phase in range(len(recipe.phases)):
-      recipe.factors(state.params, phase)  # says what trains nothing
-    return state
-
-  def _loop(self, feed, samples: Samples, state: State, capacity: int) -> Loop:
-    """The loop at its first step."""
-    config, recipe = self.config, self.programs.recipe
-    (train, known), (valid, scored) = self.rows["train"], self.rows["valid"]
-    constants = Constants(
-      np.int32(samples.steps(train) * config.train.epochs),
-      class_weights(config, self.spec, self.labels[known]),
-    )
-    labels = self.labels[scored]
-    return Loop(
-      self.programs,
-      feed,
-      samples,
-      {"train": train, "valid": valid, "scored": scored},
-      Validation(recipe, self.spec, labels, config.train.monitor),
-      constants,
-      state,
-      self.seeds,
-      capacity=capacity,
-    )
 
   def start(self, *, resume: bool) -> None:
     """Claims the folder, or picks up where the last checkpoint of its run stands."""

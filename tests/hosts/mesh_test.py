@@ -117,13 +117,3 @@ def test_placed_arrays_come_back_whole():
   for spec in (None, jax.P("seed"), jax.P("seed", "data"), jax.P(None, "data")):
     placed = meshes.place(mesh, array, spec)
     np.testing.assert_array_equal(meshes.fetch(placed), array)
-
-
-def test_blocks_of_a_global_array_are_put_together():
-  mesh, array = meshes.make(2, 2), np.arange(48).reshape(2, 4, 3, 2)
-  for spec in (jax.P(), jax.P("seed"), jax.P("seed", "data"), jax.P(None, "data")):
-    # One process has all devices, so its block is the whole.
-    assert meshes.block(mesh, (2, 4), spec) == (slice(0, 2), slice(0, 4))
-    placed = meshes.assemble(mesh, {"x": array}, spec, (2, 4))["x"]
-    np.testing.assert_array_equal(meshes.fetch(placed), array)
-    assert placed.sharding.spec == spec
