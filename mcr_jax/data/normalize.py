@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mcr_jax.data import archive
-from mcr_jax.data.schema import Dataset, chunks
+from mcr_jax.data.schema import Dataset, Modality, chunks
 from mcr_jax.errors import UserError
 
 
@@ -75,17 +75,17 @@ class Normalizer:
       )
     return standard_scores(values, mask, mean, std, self.clip)
 
-  def check(self, dataset: Dataset) -> None:
-    """Raises a UserError where a data set is not made like the training data."""
-    for name, modality in dataset.modalities.items():
+  def check(self, source: str, modalities: Mapping[str, Modality]) -> None:
+    """Raises a UserError where features are not made like those of the training."""
+    for name, modality in modalities.items():
       if name not in self.mean:
         raise UserError(
-          f"{dataset.source}: {name} was not in the training data, which had "
+          f"{source}: {name} was not in the training data, which had "
           f"{', '.join(self.mean)}."
         )
       if modality.width != len(self.mean[name]):
         raise UserError(
-          f"{dataset.source}: {name} has {modality.width} features a step; the "
+          f"{source}: {name} has {modality.width} features a step; the "
           f"training data had {len(self.mean[name])}."
         )
 

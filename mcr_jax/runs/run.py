@@ -177,7 +177,7 @@ class Run:
 
   def _samples(self, dataset: Dataset, size: int = 0) -> Samples:
     units = Units.of(dataset, self.spec.unit)
-    found = Samples.of(dataset, units, self.spec, self.config)
+    found = Samples.of(dataset.modalities, units, self.spec, self.config)
     size = min(size or found.eval_size, len(found.bucket))
     return dataclasses.replace(found, eval_size=size)
 

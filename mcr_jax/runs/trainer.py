@@ -15,28 +15,21 @@ from ml_collections import ConfigDict
 from mcr_jax import config as configs
 from mcr_jax import evaluators, native
 from mcr_jax.contract import Spec
-from mcr_jax.data import batches
-from mcr_jax.data.schema import SPLITS, Dataset
-from mcr_jax.data.units import Units
+from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import NonFiniteLoss, UserError
 from mcr_jax.hosts import distributed
 from mcr_jax.hosts import mesh as meshes
 from mcr_jax.hosts.signals import Signals
 from mcr_jax.runs import inputs
 from mcr_jax.runs import origin as origins
+from mcr_jax.runs.build import loop_of
 from mcr_jax.runs.checkpoint import Checkpoints
 from mcr_jax.runs.progress import Progress
 from mcr_jax.runs.run import Run
-from mcr_jax.runs.transfer import start_from
 from mcr_jax.runs.writer import Writer, describe
-from mcr_jax.training import feed as feeds
-from mcr_jax.training.loop import Called, Epoch, Loop
+from mcr_jax.training.loop import Called, Epoch
 from mcr_jax.training.programs import Programs
-from mcr_jax.training.recipe import Recipe, class_weights
-from mcr_jax.training.samples import Samples, rows_of
-from mcr_jax.training.state import State
-from mcr_jax.training.step import Constants
-from mcr_jax.training.validation import Validation
+from mcr_jax.training.recipe import Recipe
 
 
 class Trainer:

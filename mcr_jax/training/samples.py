@@ -1,14 +1,14 @@
 """What the trainer batches: utterances or dialogues, their buckets, and their order."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from mcr_jax.contract import Spec
 from mcr_jax.data import schedule as schedules
 from mcr_jax.data.schedule import FILLER, Bounds, Schedule
-from mcr_jax.data.schema import Dataset
+from mcr_jax.data.schema import Dataset, Modality
 from mcr_jax.data.units import Units
 
 
@@ -37,15 +37,20 @@ class Samples:
 
   @classmethod
   def of(
-    cls, dataset: Dataset, units: Units, spec: Spec, config, devices: int = 1
+    cls,
+    modalities: Mapping[str, Modality],
+    units: Units,
+    spec: Spec,
+    config,
+    devices: int = 1,
   ) -> "Samples":
-    """The samples of a data set for a model of a spec; `devices` share a batch."""
+    """The samples of some features for a model of a spec; `devices` share a batch."""
     if units.unit == "dialogue":
       lengths = {"turns": units.lengths}
       longest = {"turns": int(units.lengths.max(initial=1))}
       rest = tuple((m, 1) for m in spec.modalities)
     else:
-      lengths = {m: dataset.modalities[m].lengths for m in spec.modalities}
+      lengths = {m: modalities[m].lengths for m in spec.modalities}
       longest, rest = spec.lengths, ()
     buckets = schedules.make_buckets(lengths, longest, config.data.buckets)
     bucket = schedules.assign(lengths, buckets)
@@ -56,7 +61,7 @@ class Samples:
       units,
       tuple((*bounds, *rest) for bounds in buckets),
       bucket,
-      len(dataset),
+      len(next(iter(modalities.values()))),
       min(train.batch_size, total),
       min(train.eval_batch_size or train.batch_size, total),
       devices,

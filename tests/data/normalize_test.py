@@ -122,7 +122,7 @@ def test_another_width_is_named_with_both_figures(dataset):
   other = single(np.zeros((2, 40)))
   message = "audio has 40 features a step; the training data had 74"
   with pytest.raises(UserError, match=message):
-    normalizer.check(other)
+    normalizer.check(other.source, other.modalities)
   with pytest.raises(UserError, match=message):
     normalizer.apply("audio", np.zeros((2, 40), np.float32), np.ones(2, bool))
 
@@ -132,7 +132,7 @@ def test_an_unknown_modality_is_named_with_those_known():
   modality = Modality.from_vectors(np.zeros((2, 4)))
   other = Dataset(np.array(["a", "b"]), {"gaze": modality}, source="x.npz")
   with pytest.raises(UserError, match="x.npz: gaze "):
-    normalizer.check(other)
+    normalizer.check(other.source, other.modalities)
 
 
 def test_a_file_of_something_else_is_no_normalisation(tmp_path):
