@@ -102,6 +102,11 @@ class Kernels(build_ext):
     jaxlib = importlib.util.find_spec("jaxlib")
     if jaxlib is None:
       raise CompileError("the kernels need the headers of jaxlib")
+    path = self.get_ext_fullpath(extension.name)
+    needed = [*extension.sources, *extension.depends, __file__]
+    if not self.force and os.path.exists(path):
+      if os.path.getmtime(path) > max(map(os.path.getmtime, needed)):
+        return
     include = [str(Path(jaxlib.submodule_search_locations[0], "include"))]
     objects = []
     for source in extension.sources:
@@ -113,7 +118,6 @@ class Kernels(build_ext):
         extra_postargs=[*OPTIMISED, *QUIET, *flags],
         depends=extension.depends,
       )
-    path = self.get_ext_fullpath(extension.name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     self.compiler.link_shared_object(objects, path, target_lang="c++")
     # By its end the package knows a whole library: to load a part of one can kill a

@@ -5,7 +5,8 @@
 The shapes are those of MCR at width 40. The implementations take turns in one process,
 in an order drawn anew for every turn: what else runs on the machine, and what memory
 the one before has left, meets all of them alike. The answer of each is compared with
-double precision before it is timed.
+double precision before it is timed. "native" is the best instruction set of the
+processor; AVX2 is timed beside it where there is more.
 
 benchmarks/results/attention_cpu.json holds every timing of two quiet cores; the tests
 ask that "auto" is right by it. --json keeps what FILE has of shapes not measured again.
@@ -24,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import peaks
+from mcr_jax import native
 from mcr_jax.ops.attention import attend, choose, fused
 from mcr_jax.ops.dropout import Dropout
 
@@ -79,6 +81,18 @@ def ours(implementation):
   return function
 
 
+def kernels(instructions):
+  """The native kernels for an instruction set."""
+
+  def function(*inputs, **options):
+    native.use(instructions)
+    read = attend(*inputs, **options, implementation="native")
+    native.use(None)
+    return read
+
+  return function
+
+
 def draw(shape, dtype):
   """Inputs whose last keys are padding, and a cotangent."""
   batch, queries, keys, heads, features = shape
@@ -125,6 +139,15 @@ def take_turns(compiled, inputs, repeats, seconds=float("inf")):
 
   Ends after so many seconds, but not before the fifth turn.
   """
+  turns = take_turns_by_both_clocks(compiled, inputs, repeats, seconds)
+  return {name: [wall for wall, _ in taken] for name, taken in turns.items()}
+
+
+def take_turns_by_both_clocks(compiled, inputs, repeats, seconds):
+  """The same, and beside each the milliseconds of all threads of this process.
+
+  Those are what counts where others compute on the machine at the same time.
+  """
   times = {name: [] for name in compiled}
   random = np.random.default_rng(1)
   began = time.perf_counter()
@@ -132,9 +155,10 @@ def take_turns(compiled, inputs, repeats, seconds=float("inf")):
     if turn >= 5 and time.perf_counter() - began > seconds:
       break
     for name in random.permutation(list(compiled)):
-      start = time.perf_counter()
+      start, busy = time.perf_counter(), time.process_time()
       jax.block_until_ready(compiled[name](*inputs))
-      times[name].append(1e3 * (time.perf_counter() - start))
+      wall, busy = time.perf_counter() - start, time.process_time() - busy
+      times[name].append((1e3 * wall, 1e3 * busy))
   return times
 
 
@@ -149,6 +173,10 @@ def candidates(shape, rate, dtype):
       found["literal"] = ours("literal")
     if not rate:
       found["jax.nn"] = library
+  if not on_gpu and native.status().available:
+    best, *others = native.instructions()
+    found["native"] = kernels(best)
+    found |= {f"native {name}": kernels(name) for name in others if name == "avx2"}
   if on_gpu and features <= fused.MAX_FEATURES:
     found["pallas"] = ours("pallas")
   if on_gpu and dtype == "bfloat16" and not rate:
@@ -165,21 +193,26 @@ def measure(name, shape, options):
   """Prints and returns the rows of one shape."""
   inputs, compiled, built = draw(shape, options.dtype), {}, {}
   for label, function in candidates(shape, options.dropout, options.dtype).items():
+    if options.only and label.split()[0] not in options.only.split(","):
+      continue
     start = time.perf_counter()
     run = jax.jit(step(function, options.dropout))
     compiled[label] = run.lower(*inputs).compile()
     built[label] = time.perf_counter() - start
     check(label, compiled[label], inputs, options.dropout)
-  times = take_turns(compiled, inputs, options.repeats, options.seconds)
+  times = take_turns_by_both_clocks(compiled, inputs, options.repeats, options.seconds)
   rows = []
-  for label, taken in times.items():
+  for label, turns in times.items():
+    taken, busy = zip(*turns, strict=True)
     memory = compiled[label].memory_analysis().temp_size_in_bytes / 1e6
     middle, low, high = np.percentile(taken, (50, 10, 90))
     spread = f"[{low:.2f}, {high:.2f}]"
     mark = "*" if label == chosen(shape, options.dropout) else ""
+    sets = native.instructions()[:1] if label == "native" else label.split()[1:]
     print(
-      f"{name:<28} {'x'.join(map(str, shape)):<22} {label + mark:<8} "
-      f"{middle:9.2f} {spread:>20} {memory:8.1f} {built[label]:9.2f}",
+      f"{name:<28} {'x'.join(map(str, shape)):<22} {label + mark:<14} "
+      f"{middle:9.2f} {spread:>20} {np.median(busy):9.2f} {memory:8.1f} "
+      f"{built[label]:9.2f}",
       flush=True,
     )
     rows.append(
@@ -189,7 +222,9 @@ def measure(name, shape, options):
         "dtype": options.dtype,
         "dropout": options.dropout,
         "implementation": label,
+        **({"instructions": sets[0]} if sets else {}),
         "ms": [float(f"{x:.4g}") for x in taken],
+        "cpu_ms": [float(f"{x:.4g}") for x in busy],
         "temporary_mb": round(memory, 2),
         "compile_s": round(built[label], 2),
       }
@@ -219,6 +254,7 @@ def main():
   parser.add_argument("--dropout", type=float, default=0.0)
   parser.add_argument("--repeats", type=int, default=15)
   parser.add_argument("--seconds", type=float, default=20.0, help="a shape, about")
+  parser.add_argument("--only", help="implementations, with commas between")
   parser.add_argument("--json", help="also write every timing to this file")
   options = parser.parse_args()
   print(
@@ -226,7 +262,8 @@ def main():
     f"median of {options.repeats} or fewer, [p10, p90]; * is what auto chooses"
   )
   print(
-    f"{'shape':<28} {'B x Q x K x H x D':<22} {'':<8} {'ms':>9} {'[p10, p90]':>20} "
+    f"{'shape':<28} {'B x Q x K x H x D':<22} {'':<14} {'ms':>9} {'[p10, p90]':>20} "
+    f"{'CPU ms':>9} "
     f"{'temp MB':>8} {'compile s':>9}"
   )
   rows = []
