@@ -1,0 +1,54 @@
+"""Whole runs by the native kernels: scores, devices, what run.json says, resuming."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mcr_jax import native
+from mcr_jax.errors import UserError
+from mcr_jax.runs.writer import Writer
+from mcr_jax.training.loop import train
+from tests.training import tiny
+
+pytestmark = [
+  pytest.mark.skipif(
+    not native.status().available, reason=f"native: {native.status()}"
+  ),
+  pytest.mark.slow,
+]
+
+
+def run(file, workdir, attention, seed=1, data=1):
+  """One epoch by squares, as `tests/hosts/mesh_test.py` has it and says why."""
+  config = tiny.config(
+    file,
+    tiny.MCR | {"attention": attention},
+    mesh={"seed": seed, "data": data},
+    loss={"name": "l2"},
+    optim={"eps": 1e-4},
+    train={"epochs": 1, "batch_size": 12, "steps_per_call": 0},
+  )
+  train(config, workdir, verbose=False)
+  return config
+
+
+def test_a_run_scores_the_same_by_literal_attention_and_on_four_devices(tmp_path):
+  file = tiny.write(tmp_path)
+  workdir = tmp_path / "native"
+  config = run(file, workdir, "native")
+  run(file, tmp_path / "literal", "literal")
+  run(file, tmp_path / "devices", "native", seed=2, data=2)
+  for other in ("literal", "devices"):
+    tiny.assert_close(tiny.epochs(tmp_path / other), tiny.epochs(workdir))
+    np.testing.assert_allclose(
+      *(tiny.predictions(x) for x in (tmp_path / other, workdir)), rtol=1e-4, atol=1e-5
+    )
+  facts = json.loads((workdir / "run.json").read_text())
+  assert facts["native"] == native.instructions()[0]
+  assert facts["native_fallbacks"] == {}
+
+  # As a run that another processor left.
+  Writer(workdir).write_facts(facts | {"finished": False, "native": "sse9"})
+  with pytest.raises(UserError, match="'sse9'"):
+    train(config, workdir, resume=True, verbose=False)
