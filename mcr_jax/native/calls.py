@@ -74,7 +74,7 @@ def _call(target, static, axes, results):
     options = dict(scale=np.float32(scale), drop=drop, instructions=instructions)
     return tuple(call(*arrays, **options))
 
-  return _mapped(_divided(share, axes, results))
+  return _mapped(_divided(share, axes, results, f"{target} {static}"))
 
 
 def _mapped(function):
@@ -94,16 +94,23 @@ def _mapped(function):
   return run
 
 
-def _divided(function, axes, results):
-  """`function` computed by shares of samples and heads on a mesh of devices."""
+def _divided(function, axes, results, name):
+  """`function` computed by shares of samples and heads on a mesh of devices.
+
+  Its name is an operand that nobody reads: of the function itself a program that is
+  not divided yet shows only an address, by which the compilation cache would take one
+  for another.
+  """
   if jax.device_count() == 1:
     return function
-  divided = custom_partitioning(function)
+  name = np.frombuffer(name.encode(), np.uint8)
+  divided = custom_partitioning(lambda _, *arrays: function(*arrays))
   mapping = lambda names: ArrayMapping(BATCHING, *names)
 
-  def partition(mesh, arrays, _):
-    sharding = arrays[0].sharding
-    spec = *sharding.spec, *(None,) * (arrays[0].ndim - len(sharding.spec))
+  def partition(mesh, operands, _):
+    query = operands[1]
+    sharding = query.sharding
+    spec = *sharding.spec, *(None,) * (query.ndim - len(sharding.spec))
     samples, heads = spec[:-3], spec[-2]
 
     def place(names):
@@ -111,17 +118,19 @@ def _divided(function, axes, results):
         sharding.mesh, P(*samples, *(heads if x == HEADS else None for x in names))
       )
 
-    return mesh, function, tuple(map(place, results)), tuple(map(place, axes))
+    run = lambda _, *arrays: function(*arrays)
+    whole = NamedSharding(sharding.mesh, P())
+    return mesh, run, tuple(map(place, results)), (whole, *map(place, axes))
 
   divided.def_partition(
     partition=partition,
     sharding_rule=SdyShardingRule(
-      tuple(map(mapping, axes)),
+      (ArrayMapping("name"), *map(mapping, axes)),
       tuple(map(mapping, results)),
       # In the order of their first use, which Shardy's verifier asks for.
       need_replication_factors=tuple(
-        x for x in dict.fromkeys("".join(axes)) if x != HEADS
+        x for x in dict.fromkeys(["name", *"".join(axes)]) if x != HEADS
       ),
     ),
   )
-  return divided
+  return lambda *arrays: divided(name, *arrays)

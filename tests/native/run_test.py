@@ -7,8 +7,8 @@ import pytest
 
 from mcr_jax import native
 from mcr_jax.errors import UserError
+from mcr_jax.runs.fit import fit
 from mcr_jax.runs.writer import Writer
-from mcr_jax.training.loop import train
 from tests.training import tiny
 
 pytestmark = [
@@ -18,18 +18,29 @@ pytestmark = [
   pytest.mark.slow,
 ]
 
+MULT = {
+  "name": "mult",
+  "width": 8,
+  "heads": 2,
+  "layers": 1,
+  "self_layers": 1,
+  "scan_layers": True,
+  "attention_dropout": 0.2,
+}
+
 
 def run(file, workdir, attention, seed=1, data=1):
   """One epoch by squares, as `tests/hosts/mesh_test.py` has it and says why."""
   config = tiny.config(
     file,
-    tiny.MCR | {"attention": attention},
+    MULT | {"attention": attention},
     mesh={"seed": seed, "data": data},
+    data={"buckets": 1},
     loss={"name": "l2"},
     optim={"eps": 1e-4},
     train={"epochs": 1, "batch_size": 12, "steps_per_call": 0},
   )
-  train(config, workdir, verbose=False)
+  fit(config, workdir, verbose=False)
   return config
 
 
@@ -51,4 +62,4 @@ def test_a_run_scores_the_same_by_literal_attention_and_on_four_devices(tmp_path
   # As a run that another processor left.
   Writer(workdir).write_facts(facts | {"finished": False, "native": "sse9"})
   with pytest.raises(UserError, match="'sse9'"):
-    train(config, workdir, resume=True, verbose=False)
+    fit(config, workdir, resume=True, verbose=False)
