@@ -200,7 +200,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _program() -> str:
   spec = getattr(sys.modules["__main__"], "__spec__", None)
-  return spec.name if spec else Path(sys.argv[0]).stem
+  return spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -34,11 +34,9 @@ def name_and_file(model: Mapping[str, Any]) -> dict[str, str]:
 
 def defaults(model: Mapping[str, Any]) -> dict[str, Any]:
   """The fields that only this model has, with their defaults."""
-  factory = dataclasses.MISSING
-  return {
-    f.name: f.default_factory() if f.default is factory else f.default
-    for f in _fields(model)
-  }
+  from mcr_jax import models
+
+  return models.fields(of(model))
 
 
 def domains(model: Mapping[str, Any]) -> dict[str, Domain]:
@@ -48,17 +46,14 @@ def domains(model: Mapping[str, Any]) -> dict[str, Domain]:
 
 def loss(model: Mapping[str, Any]) -> dict[str, Any]:
   """Defaults of the group `loss` that depend on the model's losses."""
-  card = getattr(of(model), "card", None)
-  if card is None:
-    return {"weights": {"task": 1.0}}
+  card = of(model).card
   # What joins no loss to the task shares nothing with it.
   return {"weights": card.weights} | ({} if card.joint else {"gamma": 0.0})
 
 
 def phases(model: Mapping[str, Any]) -> tuple:
   """The schedule that the model comes with."""
-  card = getattr(of(model), "card", None)
-  return card.phases if card else ()
+  return of(model).card.phases
 
 
 def _fields(model):

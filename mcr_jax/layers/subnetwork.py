@@ -34,19 +34,20 @@ class Embedded(Fusion):
   code: no batch norm before those layers, which would let samples of a batch see one
   another.
 
-  Attributes, beside those of `Fusion`:
-    subnetworks: `published`, or `vector` for what the model itself says. With
-      `published` the LSTM is `encoder_width` wide, and `encoder_dropout` falls on what
-      the other layers read.
-    main: the modality that the LSTM reads; the first one if empty.
-    main_width: of what is made of it.
-    other_width: of the layers of the others.
+  The LSTM is `encoder_width` wide, and `encoder_dropout` falls on what the other layers
+  read.
   """
 
-  subnetworks: str = field("vector", choices=("vector", "published"))
-  main: str = field("", modalities=True)
-  main_width: int = 128
-  other_width: int = 32
+  subnetworks: str = field(
+    "vector",
+    choices=("vector", "published"),
+    doc="What comes before the fusion: what the model says, or what was published.",
+  )
+  main: str = field(
+    "", modalities=True, doc="The modality that the LSTM reads; the first if empty."
+  )
+  main_width: int = field(128, low=1, doc="Of what is made of the LSTM's last state.")
+  other_width: int = field(32, low=1, doc="Of the layers of the other modalities.")
 
   def how(self, modality: str) -> str:
     main, _ = main_and_auxiliaries(self.modalities, self.main)

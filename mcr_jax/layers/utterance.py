@@ -111,23 +111,24 @@ class Fused(NamedTuple):
 
 
 class Fusion(contract.Model):
-  """The base of models that fuse a vector a modality; they have `fuse` to write.
+  """The base of models that fuse a vector a modality; they have `fuse` to write."""
 
-  Attributes:
-    encoder: how a sequence becomes a vector, see `Encoder`.
-    encoder_width: of the vector; the mean is as wide as the features are.
-    encoder_layers: of an encoder.
-    encoder_dropout: in an encoder.
-    dropout: before the head, and where the model says so.
-    dtype: of the computation, e.g. bfloat16; that of the parameters where empty.
-  """
-
-  encoder: str = field("mean", choices=ENCODERS)
-  encoder_width: int = field(128, low=1)
-  encoder_layers: int = field(1, low=1)
-  encoder_dropout: Rate = rate()
-  dropout: Rate = rate()
-  dtype: str = field("", choices=contract.DTYPES)
+  encoder: str = field(
+    "mean",
+    choices=ENCODERS,
+    doc="What makes a sequence a vector, see layers.utterance.",
+  )
+  encoder_width: int = field(
+    128, low=1, doc="Of the vector; a mean is as wide as the features are."
+  )
+  encoder_layers: int = field(1, low=1, doc="Of an encoder.")
+  encoder_dropout: Rate = rate("In an encoder.")
+  dropout: Rate = rate("Before the last layer, and inside of what fuses.")
+  dtype: str = field(
+    "",
+    choices=contract.DTYPES,
+    doc="Of the computation, such as bfloat16; that of the parameters where empty.",
+  )
 
   def fuse(
     self, vectors: Vectors, present: Present, batch: Batch, *, train: bool

@@ -3,7 +3,6 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from mcr_jax.errors import UserError
 from mcr_jax.ops import fusion
 
 
@@ -19,8 +18,6 @@ class Views(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B T E"]:
-    if self.positions < 1:
-      raise UserError(f"positions={self.positions}; it must be at least 1.")
     shape = (self.positions, x.shape[-1])
     # Scales of both signs and sizes, so that positions start out different.
     scale = self.param("scale", nn.initializers.normal(1.0), shape)

@@ -19,23 +19,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mcr_jax.contract import Batch, Card
-from mcr_jax.errors import UserError
+from mcr_jax.field import field
 from mcr_jax.layers.utterance import Fused, Fusion, Present, Vectors
 from mcr_jax.layers.views import Views
 from mcr_jax.ops import fusion
 
-PAIRS = ("all", "main")
-
 
 class Model(Fusion):
-  """Inter-modal attention on views of vectors.
-
-  Fields beside those of `Fusion`:
-    pairs: "all", or "main" for those of the main modality.
-    main: that modality; the first one if empty.
-    width: features a position.
-    positions: views of a vector.
-  """
+  """Inter-modal attention on views of vectors."""
 
   card = Card(
     "CIM",
@@ -45,10 +36,12 @@ class Model(Fusion):
     reads="vectors",
   )
 
-  pairs: str = "all"
-  main: str = ""
-  width: int = 1024
-  positions: int = 6
+  pairs: str = field(
+    "all", choices=("all", "main"), doc="All, or those of the main modality."
+  )
+  main: str = field("", modalities=True, doc="That modality; the first one if empty.")
+  width: int = field(1024, low=1, doc="Features of a position.")
+  positions: int = field(6, low=1, doc="Views of a vector.")
 
   def fuse(
     self, vectors: Vectors, present: Present, batch: Batch, *, train: bool
@@ -65,8 +58,6 @@ class Model(Fusion):
     return Fused(x.mean(-2))
 
   def chosen(self) -> list[tuple[str, str]]:
-    if self.pairs not in PAIRS:
-      raise UserError(f"pairs={self.pairs!r} is none of {', '.join(PAIRS)}.")
     main, auxiliaries = fusion.main_and_auxiliaries(self.modalities, self.main)
     if self.pairs == "main":
       return [(main, name) for name in auxiliaries]

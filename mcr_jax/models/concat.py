@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mcr_jax.contract import Batch, Card
+from mcr_jax.field import field
 from mcr_jax.layers.utterance import Fused, Fusion, Present, Vectors
 
 
@@ -16,8 +17,8 @@ class Model(Fusion):
 
   card = Card("Concatenation", kind="baseline", reads="vectors")
 
-  width: int = 1024
-  depth: int = 1
+  width: int = field(1024, low=1, doc="Of every hidden layer.")
+  depth: int = field(1, low=0, doc="Hidden layers.")
 
   def fuse(
     self, vectors: Vectors, present: Present, batch: Batch, *, train: bool

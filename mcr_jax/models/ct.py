@@ -21,20 +21,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from mcr_jax.contract import Card, Intermediates
-from mcr_jax.errors import UserError
+from mcr_jax.field import field
 from mcr_jax.layers.utterance import Present, Vectors
 from mcr_jax.models import mha
 from mcr_jax.models.transformer import Transformer
 
-PAIRS = ("main", "all")
-
 
 class Model(mha.Model):
-  """Crossmodal transformers on views of vectors.
-
-  Fields beside those of MHA:
-    pairs: "main" for those of the main modality, or "all".
-  """
+  """Crossmodal transformers on views of vectors."""
 
   card = Card(
     "CT",
@@ -44,13 +38,13 @@ class Model(mha.Model):
     reads="vectors",
   )
 
-  pairs: str = "main"
+  pairs: str = field(
+    "main", choices=("main", "all"), doc="Those of the main modality, or all."
+  )
 
   def parts(
     self, vectors: Vectors, present: Present, train: bool
   ) -> tuple[list[Array], Intermediates]:
-    if self.pairs not in PAIRS:
-      raise UserError(f"pairs={self.pairs!r} is none of {', '.join(PAIRS)}.")
     if self.pairs == "main" or len(self.modalities) == 1:
       return super().parts(vectors, present, train)
     views = {m: self.views(m, vectors[m], present[m]) for m in self.modalities}

@@ -20,19 +20,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from mcr_jax.contract import Batch, Card
-from mcr_jax.errors import UserError
+from mcr_jax.field import field
 from mcr_jax.layers.subnetwork import Embedded
 from mcr_jax.layers.utterance import Fused, Present, Vectors
 from mcr_jax.ops import fusion
 
 
 class Model(Embedded):
-  """Low-rank fusion of vectors.
-
-  Fields beside those of `Embedded`:
-    width: of h.
-    rank: outer products in the sum.
-  """
+  """Low-rank fusion of vectors."""
 
   card = Card(
     "LMF",
@@ -41,14 +36,12 @@ class Model(Embedded):
     reads="vectors",
   )
 
-  width: int = 1024
-  rank: int = 4
+  width: int = field(1024, low=1, doc="Features of h.")
+  rank: int = field(4, low=1, doc="Outer products in the sum.")
 
   def fuse(
     self, vectors: Vectors, present: Present, batch: Batch, *, train: bool
   ) -> Fused:
-    if self.rank < 1:
-      raise UserError(f"rank={self.rank}; it must be at least 1.")
     if self.subnetworks == "published":
       vectors = self.embed(vectors, present, train)
     extended, factors = [], []

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.contract import Batch, Card, Intermediates
+from mcr_jax.field import field
 from mcr_jax.layers.transformer import LayerNorm, MultiHeadAttention
 from mcr_jax.layers.utterance import Fused, Fusion, Present, Vectors
 from mcr_jax.layers.views import Views
@@ -25,15 +26,7 @@ from mcr_jax.ops import fusion
 
 
 class Model(Fusion):
-  """Multi-head attention on views of vectors.
-
-  Fields beside those of `Fusion`:
-    main: the modality that all others are mapped to; the first one if empty.
-    auxiliaries: the others; all, as given, if empty.
-    width: features a position.
-    positions: views of a vector.
-    heads: heads of every attention.
-  """
+  """Multi-head attention on views of vectors."""
 
   card = Card(
     "MHA",
@@ -43,11 +36,17 @@ class Model(Fusion):
     reads="vectors",
   )
 
-  main: str = ""
-  auxiliaries: tuple[str, ...] = ()
-  width: int = 1024
-  positions: int = 6
-  heads: int = 8
+  main: str = field(
+    "",
+    modalities=True,
+    doc="The modality that reads all others; the first one if empty.",
+  )
+  auxiliaries: tuple[str, ...] = field(
+    (), modalities=True, doc="The others, in the order they are read; all if empty."
+  )
+  width: int = field(1024, low=1, doc="Features of a position.")
+  positions: int = field(6, low=1, doc="Views of a vector.")
+  heads: int = field(8, low=1, doc="Of every attention; divides the width.")
 
   def fuse(
     self, vectors: Vectors, present: Present, batch: Batch, *, train: bool

@@ -24,12 +24,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.contract import Batch, Card, Intermediates
-from mcr_jax.errors import UserError
+from mcr_jax.field import field
 from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.layers.utterance import Fused, Fusion, Present, Vectors
 from mcr_jax.ops import fusion, kernels
+from mcr_jax.ops.kernels import IMPLEMENTATIONS
 
-KERNELS = ("regularized", "psd")
 EPSILON = 1e-5
 MOMENTUM = 0.9
 NOISE = 0.01
@@ -201,21 +201,9 @@ class FeedForward(nn.Module):
 class Model(Fusion):
   """MIA-Net on vectors.
 
-  Fields beside those of `Fusion`:
-    main: the modality that is improved; the first one if empty.
-    auxiliaries: the others, in the order they are read; all, as given, if empty.
-    made: modalities that are read once more, after all others, each through a fully
-      connected layer of its own: more modalities from the same features (Table 7).
-    channels: c of the paper.
-    kernel_size: features that the convolutions of a module see.
-    column_scale: scale that the norm of lifted features starts with.
-    column_bias: deviation of the biases that it starts with. A sum over columns does
-      not know which is which: what is read from an auxiliary modality depends on its
-      columns as a set until their biases tell them apart, which takes many steps if
-      they start at zero.
-    kernel: "regularized" (a free W and the loss `regularization`) or "psd" (L L^T).
-    implementation: how similarities are held, see ops.kernels.read_columns.
-    dropout: on the hidden features of the feed-forward network and before the output.
+  A sum over columns does not know which is which: what is read from an auxiliary
+  modality depends on its columns as a set until their biases tell them apart, which
+  takes many steps if they start at zero (`column_bias`).
   """
 
   card = Card(
@@ -227,20 +215,42 @@ class Model(Fusion):
     joint="regularization",
   )
 
-  main: str = ""
-  auxiliaries: tuple[str, ...] = ()
-  made: tuple[str, ...] = ()
-  channels: int = 4
-  kernel_size: int = 1
-  column_scale: float = 1.0
-  column_bias: float = 0.0
-  kernel: str = "regularized"
-  implementation: str = "auto"
+  main: str = field(
+    "", modalities=True, doc="The modality that is improved; the first one if empty."
+  )
+  auxiliaries: tuple[str, ...] = field(
+    (), modalities=True, doc="The others, in the order they are read; all if empty."
+  )
+  made: tuple[str, ...] = field(
+    (),
+    modalities=True,
+    doc="Modalities that are read once more, after all others, each through a fully "
+    "connected layer of its own: more modalities from the same features (Table 7).",
+  )
+  channels: int = field(4, low=1, doc="c of the paper.")
+  kernel_size: int = field(
+    1, low=1, doc="Features that the convolutions of a module see."
+  )
+  column_scale: float = field(
+    1.0, doc="Scale that the norm of lifted features starts with."
+  )
+  column_bias: float = field(
+    0.0, low=0, doc="Deviation of the biases that this norm starts with."
+  )
+  kernel: str = field(
+    "regularized",
+    choices=("regularized", "psd"),
+    doc="A free W and the loss `regularization`, or W = L L^T.",
+  )
+  implementation: str = field(
+    "auto",
+    choices=IMPLEMENTATIONS,
+    doc="How similarities are held, see ops.kernels.read_columns.",
+  )
 
   def fuse(
     self, vectors: Vectors, present: Present, batch: Batch, *, train: bool
   ) -> Fused:
-    self.check()
     main, auxiliaries = fusion.main_and_auxiliaries(
       self.modalities, self.main, self.auxiliaries
     )
@@ -272,20 +282,6 @@ class Model(Fusion):
     residual = first + features
     improved = residual + FeedForward(self.dropout, name="ffn")(residual, train=train)
     return improved.reshape(len(first), -1), out
-
-  def check(self):
-    if self.kernel not in KERNELS:
-      raise UserError(f"kernel={self.kernel!r} is none of {', '.join(KERNELS)}.")
-    if unknown := [m for m in self.made if m not in self.modalities]:
-      known = ", ".join(self.modalities)
-      raise UserError(f"made names {unknown[0]!r}, none of the modalities: {known}.")
-    if len(set(self.made)) < len(self.made):
-      raise UserError(f"made={self.made} names a modality twice.")
-    for field in ("channels", "kernel_size"):
-      if getattr(self, field) < 1:
-        raise UserError(f"{field}={getattr(self, field)}; it must be at least 1.")
-    if self.column_bias < 0:
-      raise UserError(f"column_bias={self.column_bias}; it is a deviation, 0 or more.")
 
 
 def _by_channel(x):

@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mcr_jax.contract import Batch, Card
-from mcr_jax.errors import UserError
+from mcr_jax.field import field
 from mcr_jax.layers.dropout import Dropout
 from mcr_jax.layers.subnetwork import Embedded
 from mcr_jax.layers.utterance import Fused, Present, Vectors
@@ -26,13 +26,7 @@ from mcr_jax.ops import fusion
 
 
 class Model(Embedded):
-  """Tensor fusion of vectors.
-
-  Fields beside those of `Embedded`:
-    width: of what a modality's one layer makes of it; 0 is without such a layer. Where
-      `subnetworks="published"`, `main_width` and `other_width` count.
-    hidden: of the layers behind the product.
-  """
+  """Tensor fusion of vectors."""
 
   card = Card(
     "TFN",
@@ -41,14 +35,17 @@ class Model(Embedded):
     reads="vectors",
   )
 
-  width: int = 64
-  hidden: int = 128
+  width: int = field(
+    64,
+    low=0,
+    doc="Of what the one layer of a modality makes of it; 0 is without such a layer. "
+    "Of published subnetworks, main_width and other_width count.",
+  )
+  hidden: int = field(128, low=1, doc="Of the layers behind the product.")
 
   def fuse(
     self, vectors: Vectors, present: Present, batch: Batch, *, train: bool
   ) -> Fused:
-    if self.width < 0:
-      raise UserError(f"width={self.width}; give the features a modality, 0 for all.")
     published = self.subnetworks == "published"
     if published:
       vectors = self.embed(vectors, present, train)

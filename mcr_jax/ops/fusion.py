@@ -11,22 +11,14 @@ def main_and_auxiliaries(
   modalities: tuple[str, ...], main: str = "", auxiliaries: tuple[str, ...] = ()
 ) -> tuple[str, tuple[str, ...]]:
   """Which modality leads and which follow, in order; empty means the order given."""
-  if not modalities:
-    raise UserError("modalities is empty; name at least one.")
-  known = ", ".join(modalities)
   main = main or modalities[0]
-  if main not in modalities:
-    raise UserError(f"main={main!r} is none of the modalities: {known}.")
-  auxiliaries = tuple(auxiliaries) or tuple(m for m in modalities if m != main)
-  for name in auxiliaries:
-    if name not in modalities or name == main:
-      raise UserError(
-        f"auxiliaries names {name!r}; it may name the modalities other than the main "
-        f"one, {main!r}: {', '.join(m for m in modalities if m != main)}."
-      )
-  if len(set(auxiliaries)) < len(auxiliaries):
-    raise UserError(f"auxiliaries={auxiliaries} names a modality twice.")
-  return main, auxiliaries
+  others = tuple(m for m in modalities if m != main)
+  if main in auxiliaries:
+    raise UserError(
+      f"model.auxiliaries={auxiliaries!r} names the main modality, {main!r}; right are "
+      f"{', '.join(others)}."
+    )
+  return main, tuple(auxiliaries) or others
 
 
 def pooled(

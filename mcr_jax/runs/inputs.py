@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
+from mcr_jax import models
 from mcr_jax.config import chosen
 from mcr_jax.contract import Model, Spec
 from mcr_jax.data import load
@@ -39,7 +40,5 @@ def columns_of(config: ConfigDict) -> tuple[str, ...]:
 def build_model(config: ConfigDict, spec: Spec) -> Model:
   """The model of a config for data of a spec."""
   given = configs.plain(config.model)
-  for name in given.get("kernels", {}):
-    choose(name, spec.modalities, "A modality of model.kernels")
   own = {name: given[name] for name in given if name not in ("name", "file")}
-  return chosen.of(given)(spec, **own)
+  return models.build(chosen.of(given), spec, **own)

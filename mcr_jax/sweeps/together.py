@@ -20,7 +20,8 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
-from mcr_jax import evaluators, models
+from mcr_jax import evaluators
+from mcr_jax.config import chosen
 from mcr_jax.evaluators import Evaluation
 from mcr_jax.files import digest
 from mcr_jax.hosts import mesh as meshes
@@ -275,7 +276,7 @@ def _program(config: ConfigDict) -> str:
   if flat["train.init_from"]:
     # Weights are taken seed for seed, which members are not.
     return configs.to_json(config)
-  known = numbers_of(models.load(config.model.name))
+  known = numbers_of(chosen.of(configs.plain(config.model)))
   number = lambda name, value: name in known and _may_differ(name, value)
   shared = {name: v for name, v in flat.items() if not number(name, v)}
   # The numbers that cannot be told apart by value still say which fields there are.

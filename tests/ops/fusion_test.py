@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcr_jax.errors import UserError
 from mcr_jax.ops import fusion
 
 
@@ -16,11 +15,6 @@ def test_the_first_modality_leads_and_the_others_follow_in_order():
   chosen = fusion.main_and_auxiliaries(three, "text", ("vision",))
   assert chosen == ("text", ("vision",))
   assert fusion.main_and_auxiliaries(("text",)) == ("text", ())
-
-
-def test_a_model_without_modalities_is_refused():
-  with pytest.raises(UserError, match="modalities is empty"):
-    fusion.main_and_auxiliaries(())
 
 
 def test_a_missing_modality_pools_to_zeros_and_says_so():
