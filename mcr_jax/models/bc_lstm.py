@@ -24,16 +24,7 @@ from mcr_jax.ops.masking import keep
 
 
 class Model(contract.Model):
-  """A bidirectional LSTM over the turns of a dialogue.
-
-  Attributes:
-    width: of the LSTM, in each direction.
-    layers: of it.
-    hidden: width of the layer behind it.
-    context_dropout: on what the LSTM reads and on what it says.
-    dropout: before the last layer.
-    dtype: of the computation, e.g. bfloat16; that of the parameters where empty.
-  """
+  """A bidirectional LSTM over the turns of a dialogue."""
 
   card = Card(
     "bc-LSTM",
@@ -43,12 +34,16 @@ class Model(contract.Model):
     unit="dialogue",
   )
 
-  width: int = 300
-  layers: int = 1
-  hidden: int = 500
-  context_dropout: Rate = rate()
-  dropout: Rate = rate()
-  dtype: str = field("", choices=contract.DTYPES)
+  width: int = field(300, low=1, doc="Of the LSTM, in each direction.")
+  layers: int = field(1, low=1, doc="Of the LSTM.")
+  hidden: int = field(500, low=1, doc="Of the layer behind it.")
+  context_dropout: Rate = rate("Of what the LSTM reads and of what it says.")
+  dropout: Rate = rate("Before the last layer.")
+  dtype: str = field(
+    "",
+    choices=contract.DTYPES,
+    doc="Of the computation, such as bfloat16; that of the parameters where empty.",
+  )
 
   @nn.compact
   def __call__(self, batch: Batch, *, train: bool = False) -> Output:

@@ -22,23 +22,21 @@ from mcr_jax.ops.masking import keep
 
 
 class Model(contract.Model):
-  """One LSTM over joined steps.
-
-  Attributes:
-    width: of the LSTM and of the layer behind it.
-    layers: of the LSTM.
-    dropout: between those layers and behind each.
-    align: what brings sequences to one grid, see `layers.grid`.
-    dtype: of the computation, e.g. bfloat16; that of the parameters where empty.
-  """
+  """One LSTM over joined steps."""
 
   card = Card("EF-LSTM", kind="baseline")
 
-  width: int = 128
-  layers: int = 1
-  dropout: Rate = rate()
-  align: str = field("none", choices=ALIGNMENTS)
-  dtype: str = field("", choices=contract.DTYPES)
+  width: int = field(128, low=1, doc="Of the LSTM and of the layer behind it.")
+  layers: int = field(1, low=1, doc="Of the LSTM.")
+  dropout: Rate = rate("Between layers and behind each.")
+  align: str = field(
+    "none", choices=ALIGNMENTS, doc="What brings sequences to one grid: `layers.grid`."
+  )
+  dtype: str = field(
+    "",
+    choices=contract.DTYPES,
+    doc="Of the computation, such as bfloat16; that of the parameters where empty.",
+  )
 
   @nn.compact
   def __call__(self, batch: Batch, *, train: bool = False) -> Output:

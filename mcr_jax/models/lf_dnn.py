@@ -11,22 +11,20 @@ which would let samples of a batch see one another.
 import jax.numpy as jnp
 
 from mcr_jax.contract import Batch, Card
+from mcr_jax.field import field
 from mcr_jax.layers.subnetwork import Subnetwork
 from mcr_jax.layers.utterance import Fused, Fusion, Present, Vectors
 
 
 class Model(Fusion):
-  """Perceptrons on vectors.
-
-  Attributes, beside those of `Fusion`:
-    width: of the layers of a modality; dropout before them is `encoder_dropout`.
-    hidden: of the layers behind the fusion.
-  """
+  """Perceptrons on vectors."""
 
   card = Card("LF-DNN", kind="baseline", reads="vectors")
 
-  width: int = 128
-  hidden: int = 128
+  width: int = field(
+    128, low=1, doc="Of the layers of a modality, behind `encoder_dropout`."
+  )
+  hidden: int = field(128, low=1, doc="Of the layers behind the fusion.")
 
   def fuse(
     self, vectors: Vectors, present: Present, batch: Batch, *, train: bool

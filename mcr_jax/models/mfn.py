@@ -86,21 +86,7 @@ def gate(u, step, weights):
 
 
 class Model(contract.Model):
-  """MFN on sequences of one grid of steps.
-
-  Attributes:
-    width: of an LSTM; `widths` overrides it by modality.
-    memory: width of the memory.
-    attention_width: of the hidden layer of step 3.
-    proposal_width: of step 4.
-    retain_width, update_width: of the gates g1 and g2 of step 5.
-    output_width: of the last MLP.
-    attention_dropout and so on: after these hidden layers.
-    align: what brings sequences to one grid, that of the first modality: `none` (they
-      are on one) or `uniform`, see `layers.grid`.
-    dtype: of the computation, e.g. bfloat16; that of the parameters where empty. States
-      and memory are float32 or wider.
-  """
+  """MFN on sequences of one grid of steps; states and memory are float32 or wider."""
 
   card = Card(
     "MFN",
@@ -108,21 +94,29 @@ class Model(contract.Model):
     "Multi-view Sequential Learning, AAAI 2018",
   )
 
-  width: int = 128
-  widths: Mapping[str, int] = field(FrozenDict(), low=1, modalities=True)
-  memory: int = 128
-  attention_width: int = 128
-  proposal_width: int = 128
-  retain_width: int = 128
-  update_width: int = 128
-  output_width: int = 128
-  attention_dropout: Rate = rate()
-  proposal_dropout: Rate = rate()
-  retain_dropout: Rate = rate()
-  update_dropout: Rate = rate()
-  output_dropout: Rate = rate()
-  align: str = field("none", choices=ALIGNMENTS)
-  dtype: str = field("", choices=contract.DTYPES)
+  width: int = field(128, low=1, doc="Of an LSTM.")
+  widths: Mapping[str, int] = field(
+    FrozenDict(), low=1, modalities=True, doc="The same, of single modalities."
+  )
+  memory: int = field(128, low=1, doc="Width of the memory.")
+  attention_width: int = field(128, low=1, doc="Of the hidden layer of step 3.")
+  proposal_width: int = field(128, low=1, doc="Of the hidden layer of step 4.")
+  retain_width: int = field(128, low=1, doc="Of the hidden layer of the gate g1.")
+  update_width: int = field(128, low=1, doc="Of the hidden layer of the gate g2.")
+  output_width: int = field(128, low=1, doc="Of the hidden layer of the last MLP.")
+  attention_dropout: Rate = rate("Behind the hidden layer of step 3.")
+  proposal_dropout: Rate = rate("Behind the hidden layer of step 4.")
+  retain_dropout: Rate = rate("Behind the hidden layer of the gate g1.")
+  update_dropout: Rate = rate("Behind the hidden layer of the gate g2.")
+  output_dropout: Rate = rate("Behind the hidden layer of the last MLP.")
+  align: str = field(
+    "none", choices=ALIGNMENTS, doc="What brings sequences to one grid: `layers.grid`."
+  )
+  dtype: str = field(
+    "",
+    choices=contract.DTYPES,
+    doc="Of the computation, such as bfloat16; that of the parameters where empty.",
+  )
 
   @nn.compact
   def __call__(self, batch: Batch, *, train: bool = False) -> Output:

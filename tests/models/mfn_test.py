@@ -1,6 +1,7 @@
 """MFN against its equations, and what the paper says of its parts."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from mcr_jax import models
 from mcr_jax.contract import Batch, Spec
 from mcr_jax.errors import UserError
 from mcr_jax.ops import alignment
+from tests.models.cases import Case
 from tests.reference.mfn import mfn as written
 
 THREE = ("text", "audio", "vision")
@@ -139,6 +141,20 @@ def mlp(i, j, k):
   return (i + 1) * j + (j + 1) * k
 
 
+def count(model):
+  widths = [model.widths.get(m, model.width) for m in model.modalities]
+  inputs = [model.spec.widths[m] for m in model.modalities]
+  both, memory = 2 * sum(widths), model.memory
+  read = mlp(both, model.attention_width, both)
+  propose = mlp(both, model.proposal_width, memory)
+  gates = (model.retain_width, model.update_width)
+  keep = sum(mlp(both + memory, size, memory) for size in gates)
+  outputs = math.prod(model.outputs)
+  last = mlp(sum(widths) + memory, model.output_width, outputs)
+  return sum(map(lstm, inputs, widths)) + read + propose + keep + last
+
+
+CASES = {"mfn": Case(count, SMALL, aligned=True)}
 SETTINGS = {
   "mosi": ((256, 32, 256), 400, (32, 64, 256, 32, 128), (300, 74, 35), 1_715_441),
   "mosei": ((128, 32, 128), 128, (128, 128, 256, 256, 128), (300, 74, 35), 1_036_097),
@@ -161,12 +177,7 @@ def test_published_settings_have_the_published_number_of_parameters(
   )
   params = jax.eval_shape(model.init, jax.random.key(0), spec.example())["params"]
   total = sum(leaf.size for leaf in jax.tree.leaves(params))
-  joined, (a, n, g1, g2, o) = sum(widths), hidden
-  both = 2 * joined
-  formula = sum(map(lstm, inputs, widths)) + mlp(both, a, both) + mlp(both, n, memory)
-  formula += mlp(both + memory, g1, memory) + mlp(both + memory, g2, memory)
-  formula += mlp(joined + memory, o, 1)
-  assert total == formula == published
+  assert total == count(model) == published
 
 
 def test_sequences_of_different_lengths_need_an_alignment():
