@@ -31,7 +31,9 @@ T = 5
 def build(modalities=THREE, lengths=None, outputs=(1,), **fields):
   lengths = lengths or dict.fromkeys(modalities, T)
   spec = Spec(lengths, {m: D[m] for m in modalities}, outputs)
-  return models.build("mfn", spec, **{**SMALL, **fields})
+  fields = {**SMALL, **fields}
+  fields["widths"] = {m: w for m, w in fields["widths"].items() if m in modalities}
+  return models.build("mfn", spec, **fields)
 
 
 def make_batch(model, size=5, seed=0, dtype=np.float32):
