@@ -32,35 +32,6 @@ def build_sample(names=NAMES, lengths=LENGTHS, seed=1):
   return sample
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
-@pytest.mark.parametrize(
-  "changes",
-  [
-    {},
-    dict(structure="serial"),
-    dict(source_update="sum_no_smm"),
-    dict(source_update="ffl"),
-    dict(source_update="low_level"),
-    dict(cmu=False),
-    dict(scu=False),
-    dict(mutual_attention=False),
-    dict(attention_layer=False),
-    dict(pooling="last"),
-    dict(pooling="max", encoder_layers=2),
-    dict(scu_scoring="literal"),
-    dict(num_layers=1),
-    dict(targets=("text",)),
-  ],
-  ids=str,
-)
-def test_every_variant_of_mcr_is_finite_with_any_number_of_sources(number, changes):
-  params, settings = build_mcr(number, **changes)
-  sample = build_sample()
-  prediction, _ = mcr.mcr(params, sample, **settings)
-  assert prediction.shape == (2,)
-  assert np.isfinite(prediction).all()
-
-
 def test_every_mcr_variant_predicts_something_else():
   params, settings = build_mcr(scu_scoring="literal")
   folded, _ = build_mcr()
