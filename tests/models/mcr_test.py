@@ -1,4 +1,4 @@
-"""MCR against the literal equations, and the properties that padding must not break."""
+"""MCR against the literal equations, whatever stands on padding."""
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,8 @@ from mcr_jax import models
 from mcr_jax.contract import Batch, Spec, flatten
 from mcr_jax.errors import UserError
 from mcr_jax.layers import stack
+from tests.models.cases import Case
+from tests.reference import trees
 from tests.reference.mcr import mcr_batch
 
 LENGTHS = {"text": 5, "vision": 11, "audio": 7, "gaze": 3}
@@ -39,14 +41,35 @@ VARIANTS = {
 FAST = ("cmu_exchange", "attention", "remat", "scan_layers", "dtype")
 
 
+def count(model):
+  shapes = trees.mcr(
+    modalities=model.modalities,
+    lengths=model.spec.lengths,
+    features=model.spec.widths,
+    kernels=dict.fromkeys(model.modalities, model.kernel),
+    width=model.width,
+    heads=model.heads,
+    num_layers=model.num_layers,
+    outputs=model.outputs,
+  )
+  return trees.count(shapes)
+
+
+# One layer: what others add is tried against the equations, with junk on padding.
+CASES = {"mcr": Case(count, {"width": 4, "heads": 2, "num_layers": 1})}
+
+
 def build(modalities=THREE, outputs=(1,), **fields):
   fields = {"width": 6, "heads": 3, "num_layers": 2, **fields}
-  spec = Spec({m: LENGTHS[m] for m in modalities}, outputs=outputs)
+  spec = Spec({m: LENGTHS[m] for m in modalities}, WIDTHS, outputs)
   return models.build("mcr", spec, **fields)
 
 
 def make_batch(model, size=4, seed=0, shorter=0):
-  """Holes, different lengths, and the last sample without its first modality."""
+  """Holes, different lengths, and the last sample without its first modality.
+
+  What is no data is NaN: nothing may read it.
+  """
   random, batch = np.random.default_rng(seed), {}
   for name in model.modalities:
     steps = LENGTHS[name] - shorter
@@ -56,6 +79,8 @@ def make_batch(model, size=4, seed=0, shorter=0):
     mask[:, 0] = True
     batch[f"{name}_mask"] = mask
   batch[f"{model.modalities[0]}_mask"][-1] = False
+  for name in model.modalities:
+    batch[name][~batch[f"{name}_mask"]] = np.nan
   return batch
 
 
@@ -158,61 +183,6 @@ def test_gradients_equal_finite_differences(variant):
       assert min(errors) < 1e-6, errors
 
 
-def test_padding_reaches_neither_the_output_nor_a_gradient():
-  model = build()
-  batch = make_batch(model)
-  variables = draw(model, batch)
-  loss = jax.jit(
-    jax.value_and_grad(lambda v, b: model.apply(v, Batch.of(b)).predictions.sum())
-  )
-
-  def filled(junk):
-    put = lambda m: np.where(batch[f"{m}_mask"][..., None], batch[m], junk)
-    return {**batch, **{m: put(m) for m in model.modalities}}
-
-  expected = jax.tree.leaves(loss(variables, filled(0.0)))
-  for junk in (1e6, np.nan, np.inf):
-    got = jax.tree.leaves(loss(variables, filled(junk)))
-    for one, other in zip(expected, got, strict=True):
-      np.testing.assert_array_equal(one, other)
-
-
-def test_a_prediction_depends_neither_on_batch_mates_nor_on_padding():
-  with jax.enable_x64(True):
-    model = build()
-    batch = make_batch(model, size=5)
-    for m in model.modalities:
-      batch[f"{m}_mask"][:, -2:] = False
-    variables = draw(model, batch)
-    apply = predict(model)
-    together = apply(variables, batch)
-    for i in range(5):
-      alone = jax.tree.map(lambda x, i=i: x[i : i + 1, :-2], batch)
-      np.testing.assert_allclose(
-        apply(variables, alone)[0], together[i], rtol=1e-12, atol=1e-12
-      )
-
-
-def test_a_missing_modality_reads_zeros_and_trains():
-  model = build()
-  batch = make_batch(model)
-  variables = draw(model, batch)
-
-  def total(variables, batch):
-    output = model.apply(variables, Batch.of(batch))
-    return output.predictions.sum(), flatten(output.intermediates)
-
-  run = jax.jit(jax.value_and_grad(total, has_aux=True))
-  for missing in THREE:
-    mask = np.zeros_like(batch[f"{missing}_mask"])
-    (_, out), gradient = run(variables, {**batch, f"{missing}_mask": mask})
-    target = next(t for t in THREE if t != missing)
-    assert not out[f"layer_0/cmu_{target}/alpha_{missing}"].any()
-    assert not out[f"layer_1/cmu_{target}/attention_{missing}"].any()
-    assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
-    assert np.any(gradient["params"]["head"]["output"]["kernel"])
-
-
 @pytest.mark.parametrize(
   "change", [{"remat": True}, {"scan_layers": True}], ids=["remat", "scanned"]
 )
@@ -261,27 +231,10 @@ def test_bfloat16_computes_near_float32_with_float32_parameters():
   assert 0 < np.abs(expected - got).max() < 0.05 * np.abs(expected).max() + 0.02
 
 
-def test_dropout_falls_only_while_training_and_by_its_key():
-  model = build(residual_dropout=0.3, attention_dropout=0.3, embed_dropout=0.1)
-  batch = make_batch(model)
-  variables = draw(model, batch)
-  apply = jax.jit(
-    lambda key: (
-      model.apply(
-        variables, Batch.of(batch), train=True, rngs={"dropout": key}
-      ).predictions
-    )
-  )
-  run = lambda number: apply(jax.random.key(number))
-  still = predict(model)(variables, batch)
-  np.testing.assert_array_equal(run(1), run(1))
-  assert np.all(run(1) != run(2)) and np.all(run(1) != still)
-
-
 @pytest.mark.parametrize(
   ("fields", "words"),
   [
-    ({"heads": 4}, "heads=4 must divide the width of the model, 6"),
+    ({"heads": 4}, "heads=4.*6"),
     ({"targets": ("smell",)}, "smell.*text"),
     ({"cmu": False, "scu": False}, "nothing would reinforce"),
   ],
@@ -290,11 +243,6 @@ def test_a_wrong_field_is_named_with_what_would_be_right(fields, words):
   with pytest.raises(UserError, match=words):
     model = build(**fields)
     jax.eval_shape(model.init, jax.random.key(0), Batch.of(make_batch(build())))
-
-
-def test_a_field_that_no_model_has_is_answered_with_the_nearest():
-  with pytest.raises(UserError, match="no field 'widht'; the nearest is 'width'"):
-    build(widht=3)
 
 
 def test_sequences_longer_than_the_model_name_both_lengths():
