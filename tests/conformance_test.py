@@ -138,4 +138,4 @@ def test_a_model_that_fails_breaks_the_promise_with_its_own_words():
     raise ValueError("no way\nat all")
 
   found = dict(conformance.results(conformance.Subject(faulty(between=fail))))
-  assert set(found.values()) - {""} == {"ValueError: no way"}
+  assert list(found.values()).count("ValueError: no way") > 10

@@ -19,6 +19,7 @@ ALLOWED = {
   "contract": {"errors", "field", "data.schema"},
   "layers": {"errors", "field", "contract", "ops"},
   "models": {"errors", "field", "contract", "ops", "layers"},
+  "conformance": {"errors", "contract", "models", "training"},
   "losses": {"errors", "ops"},
   "metrics": {"errors", "ops"},
   "evaluators": {"errors", "files", "losses", "metrics", "ops"},

@@ -3,12 +3,11 @@
 `model` is always the group of that name, of which `name` and `file` are read.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mcr_jax.field import Domain, domain
+from mcr_jax.field import Domain
 
 
 def of(model: Mapping[str, Any]) -> type:
@@ -41,7 +40,9 @@ def defaults(model: Mapping[str, Any]) -> dict[str, Any]:
 
 def domains(model: Mapping[str, Any]) -> dict[str, Domain]:
   """What the values of these fields may be."""
-  return {f.name: _domain(model, f) for f in _fields(model)}
+  from mcr_jax import models
+
+  return models.domains(of(model))
 
 
 def loss(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,28 +55,3 @@ def loss(model: Mapping[str, Any]) -> dict[str, Any]:
 def phases(model: Mapping[str, Any]) -> tuple:
   """The schedule that the model comes with."""
   return of(model).card.phases
-
-
-def _fields(model):
-  from mcr_jax import models
-
-  return [f for f in dataclasses.fields(of(model)) if f.name not in models.GIVEN]
-
-
-def _domain(model, field):
-  """Of models whose fields do not state theirs."""
-  if field.metadata:
-    return domain(field)
-  found = domain(field)
-  if field.name == "dtype":
-    return Domain(choices=("", "float32", "bfloat16", "float16", "float64"))
-  if field.name.endswith("dropout"):
-    return Domain(low=0, below=1, sweep=True)
-  if found.item is not None:
-    return dataclasses.replace(found, modalities=True, low=1)
-  may_be_0 = ("concat.depth", "mult.self_layers", "tfn.width")
-  if f"{model['name']}.{field.name}" in may_be_0:
-    return Domain(low=0)
-  if field.name == "main":
-    return Domain(modalities=True)
-  return found
