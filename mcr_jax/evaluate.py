@@ -1,6 +1,7 @@
 """`python -m mcr_jax.evaluate`: the metrics of a trained run on a split."""
 
 import argparse
+from pathlib import Path
 
 from mcr_jax import cli
 
@@ -9,7 +10,7 @@ def main(argv: list[str]) -> None:
   """Evaluates every seed of a run; leaves eval/<split>.json, .csv and .npz.
 
   With `--checkpoint last` they are eval/last_<split>.*: a table that is read later
-  takes the best.
+  takes the best. Of a folder of folds, each is evaluated, and all are pooled.
   """
   arguments = cli.parse(
     argv,
@@ -24,16 +25,28 @@ def main(argv: list[str]) -> None:
     ],
   )
   cli.prepare()
-  from mcr_jax import evaluators, files
+  from mcr_jax import evaluators
+  from mcr_jax.runs import folds
   from mcr_jax.runs.run import load_run
 
+  workdir = Path(arguments.workdir)
+  if folds.there(workdir) and arguments.input is None:
+    found = folds.evaluate(workdir, arguments.split, checkpoint=arguments.checkpoint)
+    _show(arguments, found.results, folds.table(found, arguments.split))
+    return
   run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
   results = run.evaluate(arguments.split, arguments.input)
+  _show(arguments, results, evaluators.table(results, arguments.split))
+
+
+def _show(arguments: argparse.Namespace, results, table: str) -> None:
+  from mcr_jax import evaluators, files
+
   if arguments.json:
     print(files.json_text(results.to_json(), indent=1))
     return
   name = evaluators.stem(arguments.split, results.checkpoint)
-  print(evaluators.table(results, arguments.split))
+  print(table)
   if arguments.input is None:
     print(f"\nwritten to {arguments.workdir}/eval/{name}.json, .csv, .npz")
 

@@ -11,7 +11,8 @@ from mcr_jax.contract import Batch
 from mcr_jax.data import batches, schedule
 from mcr_jax.runs.fit import fit
 from mcr_jax.runs.trainer import Trainer
-from mcr_jax.training.feed import Resident, Stream, normalised
+from mcr_jax.training.feed import Resident, Stream
+from mcr_jax.training.programs import normalised
 from tests.training import tiny
 
 

@@ -31,7 +31,7 @@ def validate(config: Mapping[str, Any], domains: Mapping[str, Domain]) -> None:
   _mesh(config["mesh"])
   if not any(config["loss"]["weights"].values()):
     raise UserError(f"loss.weights={config['loss']['weights']} minimise nothing.")
-  _folds(config["data"])
+  _folds(config["data"], len(config["seeds"]))
   _multipliers(config["optim"]["multipliers"])
   _phases(config["train"])
 
@@ -49,7 +49,7 @@ def _mesh(mesh: Mapping[str, int]) -> None:
     raise UserError("mesh.seed=-1 and mesh.data=-1 cannot both take all devices.")
 
 
-def _folds(data: Mapping[str, Any]) -> None:
+def _folds(data: Mapping[str, Any], seeds: int) -> None:
   folds, fold = data["folds"], data["fold"]
   if folds in (1, 2):
     raise UserError(
@@ -59,6 +59,12 @@ def _folds(data: Mapping[str, Any]) -> None:
   if fold >= folds * data["fold_repeats"]:
     known = f"-1 to {folds * data['fold_repeats'] - 1}" if folds else "-1 without folds"
     raise UserError(f"data.fold={fold} must be {known}.")
+  right = 1 if fold >= 0 else data["fold_repeats"]
+  if folds and data["fold_seeds"] == "own" and seeds != right:
+    raise UserError(
+      f"data.fold_seeds='own' gives every repeat of the folds one seed: {seeds} seeds "
+      f"do not fit data.fold={fold} and data.fold_repeats={data['fold_repeats']}."
+    )
 
 
 def _multipliers(multipliers: tuple) -> None:

@@ -62,7 +62,7 @@ def loop_of(
     class_weights(config, spec, dataset.labels[known]),
   )
   labels = dataset.labels[scored]
-  validation = Validation(recipe, spec, labels, config.train.monitor)
+  validation = Validation(programs, spec, labels, config.train.monitor)
   columns = batches.columns_of(dataset, units, labels=True)
   feed = feeds.make(programs, features, columns, units, normalizer, samples.buckets)
   loop = Loop(

@@ -40,7 +40,7 @@ def fit(
     Interrupted: SIGINT or SIGTERM, after a checkpoint.
   """
   config, workdir = configs.complete(config), Path(workdir)
-  several = config.data.folds > 0 and config.data.fold < 0
+  several = folds.wanted(config)
   status = workspace.status(
     workdir, config, resume, attention_may_change=attention_may_change
   )
@@ -52,7 +52,9 @@ def fit(
       print(f"{workdir} is finished already: nothing to do.", flush=True)
     return folds.read(workdir) if several else load_run(workdir)
   if several:
-    return folds.fit(config, workdir, verbose=verbose)
+    return folds.fit(
+      config, workdir, attention_may_change=attention_may_change, verbose=verbose
+    )
   trainer = Trainer(config, workdir, verbose=verbose)
   with workspace.claim(workdir):
     trainer.start(resume=status == "resume")

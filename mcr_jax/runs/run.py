@@ -47,6 +47,11 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
   if checkpoint not in KINDS:
     raise UserError(f"checkpoint={checkpoint!r} is none of {', '.join(KINDS)}.")
   facts = workspace.facts(workdir)
+  if count := facts.get("folds"):
+    raise UserError(
+      f"{workdir} holds {count} folds, each a run in a folder of its own: "
+      f"{workdir / workspace.FOLD}0 to {workspace.FOLD}{count - 1}."
+    )
   try:
     config = configs.saved((workdir / "config.json").read_text("utf-8"), facts)
     spec = Spec.from_json(facts["shape"])

@@ -28,6 +28,8 @@ MUTABLE_ON_RESUME = (
   "train.cache_dir",
   "model.scan_layers",
 )
+# A folder of folds has one of this name and a number for each.
+FOLD = "fold_"
 # What a run writes before config.json, which makes its folder a run's.
 WRITTEN_BEFORE_CONFIG = ("run.json", "normalization.npz")
 

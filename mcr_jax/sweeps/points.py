@@ -102,6 +102,7 @@ def points(config: ConfigDict, sweep: Sweep) -> list[Point]:
       # What the search must not know, it does not compute.
       changes["evals.splits"] = ("valid",)
     found.append(Point(name, overrides, _override(config, changes, name)))
+    _check_one_run(found[-1])
   _check_distinct(found)
   if sweep.search:
     # A mistake in what comes last must not wait until all else is trained.
@@ -177,6 +178,15 @@ def _name(overrides: Mapping[str, Any]) -> str:
   parts = [f"{path.split('.')[-1]}={shown(v)}" for path, v in overrides.items()]
   name = re.sub(r"[^A-Za-z0-9_.,=+-]+", "_", ",".join(parts)) or "base"
   return name[:LONGEST]
+
+
+def _check_one_run(point: Point) -> None:
+  data = point.config.data
+  if data.folds and data.fold < 0:
+    raise UserError(
+      f"Point {point.name}: data.folds={data.folds} is a run a fold, and a point of a "
+      "sweep is one run: set data.fold, which a sweep may vary, too."
+    )
 
 
 def _check_distinct(found: Sequence[Point]) -> None:

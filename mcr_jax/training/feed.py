@@ -6,7 +6,6 @@ of this schedule" into calls, and yields the state after each.
 
 import functools
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import flax.struct
 import jax
@@ -17,7 +16,7 @@ from jaxtyping import PyTree
 from mcr_jax import allocator
 from mcr_jax.contract import Batch
 from mcr_jax.data import batches, stream
-from mcr_jax.data.normalize import Normalizer, standard_scores
+from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schedule import Bounds, Schedule
 from mcr_jax.data.schema import Modality
 from mcr_jax.data.units import Units
@@ -156,19 +155,7 @@ class Stream:
       m: (np.float32(normalizer.mean[m]), np.float32(normalizer.std[m])) for m in names
     }
     self._scale = meshes.place(programs.mesh, numbers)
-    scores = functools.partial(normalised, clip=normalizer.clip)
-    self._step = jax.jit(
-      lambda state, batch, scale, constants, phase: programs.step(
-        state, scores(batch, scale), constants, phase=phase
-      ),
-      static_argnums=4,
-      donate_argnums=0,
-      out_shardings=programs.by_seed,
-    )
-    self._predict = jax.jit(
-      lambda variables, batch, scale: programs.predict(variables, scores(batch, scale)),
-      out_shardings=meshes.shard(programs.mesh),
-    )
+    self._clip = normalizer.clip
 
   def steps(self, state, schedule, start, constants, *, phase=0, capacity=0):
     """As `Resident.steps`, one step a call."""
@@ -180,7 +167,9 @@ class Stream:
     for position, arrays in enumerate(source, start + 1):
       bounds = self.buckets[schedule.bucket[position - 1]]
       batch = meshes.place(self.programs.mesh, Batch(**arrays), P(seed, "data"))
-      state = self._step(state, batch, self._scale, constants, phase)
+      state = self.programs.step_raw(
+        state, batch, self._scale, constants, phase=phase, clip=self._clip
+      )
       self.pace.sent(state.step, 1, (phase, bounds))
       queue.sent(state.step)
       yield state, position
@@ -190,15 +179,8 @@ class Stream:
     for arrays in self._batches(self.source, schedule, self.buckets):
       one = jax.tree.map(lambda x: x[0], Batch(**arrays))
       placed = meshes.place(self.programs.mesh, one, P("data"))
-      yield np.asarray(self._predict(variables, placed, self._scale))
-
-
-def normalised(batch: Batch, scale: Mapping[str, Any], clip: float) -> Batch:
-  """A batch in standard scores; `scale` is modality -> (mean, std)."""
-  scores = {
-    m: standard_scores(x, batch.mask[m], *scale[m], clip) for m, x in batch.x.items()
-  }
-  return batch.replace(x=scores)
+      found = self.programs.predict_raw(variables, placed, self._scale, clip=self._clip)
+      yield np.asarray(found)
 
 
 def make(

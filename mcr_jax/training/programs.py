@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from mcr_jax.contract import Batch
 from mcr_jax.data.batches import assemble
+from mcr_jax.data.normalize import standard_scores
 from mcr_jax.errors import UserError
 from mcr_jax.hosts import mesh as meshes
 from mcr_jax.ops.classes import mask_classes
@@ -38,10 +39,15 @@ class Programs:
     self.create = jax.jit(self._create, out_shardings=self.by_seed)
     self.run = jax.jit(self._run, static_argnames=("phase", "bounds"), **keep)
     self.step = jax.jit(self._step, static_argnames="phase", **keep)
+    self.step_raw = jax.jit(self._step_raw, static_argnames=("phase", "clip"), **keep)
     self.predict_rows = jax.jit(
       self._predict_rows, static_argnames="bounds", out_shardings=everywhere
     )
     self.predict = jax.jit(self._predict, out_shardings=everywhere)
+    self.predict_raw = jax.jit(
+      self._predict_raw, static_argnames="clip", out_shardings=everywhere
+    )
+    self.task_loss = jax.jit(self._task_loss)
     self.copy = jax.jit(_copy, out_shardings=self.by_seed)
     self.keep_best = jax.jit(_keep_best, **keep)
 
@@ -63,6 +69,10 @@ class Programs:
     one = self._update(phase, constants)
     return self._over_seeds(self._active(one), state, batch)
 
+  def _step_raw(self, state, batch, scale, constants, *, phase, clip):
+    """As `_step`, on features that are not normalised yet."""
+    return self._step(state, normalised(batch, scale, clip), constants, phase=phase)
+
   def _predict_rows(self, variables, source, rows, *, bounds):
     return self._predict(variables, Batch(**assemble(source, rows, bounds)))
 
@@ -78,6 +88,16 @@ class Programs:
       return mask_classes(found, classes) if classes else found
 
     return self._over_seeds(one, *variables)
+
+  def _predict_raw(self, variables, batch, scale, *, clip):
+    """As `_predict`, on features that are not normalised yet."""
+    return self._predict(variables, normalised(batch, scale, clip))
+
+  def _task_loss(self, predictions, labels):
+    """(S,) mean losses of predictions (S, N, *O), all classes alike."""
+    loss = self.recipe.task_loss(None)
+    one = lambda values: loss(values, labels, jnp.ones(len(labels))).mean()
+    return jax.vmap(one)(predictions)
 
   def _update(self, phase, constants):
     """(state, batch) of one seed to its next state."""
@@ -108,6 +128,14 @@ class Programs:
     sharding = meshes.shard(self.mesh, "data")
     pin = lambda x: jax.lax.with_sharding_constraint(x, sharding)
     return jax.tree.map(pin, batch)
+
+
+def normalised(batch: Batch, scale, clip: float) -> Batch:
+  """A batch in standard scores; `scale` is modality -> (mean, std)."""
+  scores = {
+    m: standard_scores(x, batch.mask[m], *scale[m], clip) for m, x in batch.x.items()
+  }
+  return batch.replace(x=scores)
 
 
 def _copy(tree):

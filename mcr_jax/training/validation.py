@@ -1,23 +1,21 @@
 """The scores on the validation split that decide which epoch of a seed is kept."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mcr_jax import metrics
 from mcr_jax.contract import Spec
 from mcr_jax.errors import choose
-from mcr_jax.training.recipe import Recipe
+from mcr_jax.training.programs import Programs
 
 
 class Validation:
   """Loss and metrics of predictions on one split, for all seeds."""
 
-  def __init__(self, recipe: Recipe, spec: Spec, labels: np.ndarray, monitor: str):
+  def __init__(self, programs: Programs, spec: Spec, labels: np.ndarray, monitor: str):
     """Checks that the monitored score exists, before anything is trained.
 
     Args:
-      recipe: of the run.
+      programs: of the run.
       spec: of its data.
       labels: of the utterances that are scored.
       monitor: of the config.
@@ -29,9 +27,7 @@ class Validation:
     self.higher = metrics.higher_is_better(monitor)
     # What stands for all of them where there is little room.
     self.shown = tuple(dict.fromkeys(("loss", known[1], monitor)))
-    loss = recipe.task_loss(None)
-    one = lambda values, labels: loss(values, labels, jnp.ones(len(labels))).mean()
-    self._loss = jax.jit(jax.vmap(one, in_axes=(0, None)))
+    self._loss = programs.task_loss
 
   def __call__(
     self, predictions: np.ndarray
