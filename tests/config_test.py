@@ -408,12 +408,12 @@ def test_a_config_that_0_1_0_saved_becomes_one_of_today():
   config = configs.saved(text, {})
   assert config.data.path == "synthetic" and config.data.align == ""
   assert config.loss.gamma == 0 and config.loss.weights.to_dict() == {"task": 1}
-  switches = [k for k in SWITCHES if isinstance(configs.default().model[k], bool)]
+  assert config.model.scu is False and config.model.cmu is True
   # Nothing else has changed.
   before = configs.flatten(configs.from_json(text))
   same = {k: v for k, v in configs.flatten(config).items() if k in before}
   changed = {k for k, v in same.items() if v != before[k]}
-  assert changed == {"data.path", "loss.gamma", *(f"model.{k}" for k in switches)}
+  assert changed == {"data.path", "loss.gamma", *(f"model.{k}" for k in SWITCHES)}
   aligned = text.replace('"aligned": false', '"aligned": true')
   assert configs.saved(aligned, {}).data.align == "text"
   assert configs.saved(configs.to_json(config), {"format": 2}) == config
