@@ -66,7 +66,7 @@ def main() -> None:
     for label, config in models.items():
       if args.models and label not in args.models:
         continue
-      config = runs.settings(config, path, overrides)
+      config = runs.settings(config, path, corpus, overrides)
       rows.append(runs.model(label, corpus, config, out / name, verbose=args.verbose))
       report(out, name, corpus, rows, reference)
     text = report(out, name, corpus, rows, reference)

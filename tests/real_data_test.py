@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from mcr_jax.data import columns, folds, npz
+from mcr_jax.data import columns, npz
 from mcr_jax.data.load import load
 from mcr_jax.data.schema import Dataset, Modality
 from mcr_jax.data.units import Units, pooled
@@ -31,10 +31,9 @@ def embedded(repeats=1):
     modalities={"text": Modality.from_vectors(values, None)},
     extras={"pair": groups},
   )
-  own = folds.assign(dataset, 5, "pair", repeats=repeats, shuffle=repeats > 1)
-  splits = {f"split_{i}": names for i, names in enumerate(own)}
-  dataset = dataclasses.replace(dataset, extras=splits)
-  return corpora.Corpus(dataset, tuple(splits), groups, repeats=repeats)
+  folding = {"folds": 5, "fold_by": "pair"}
+  folding |= {"fold_repeats": repeats, "fold_shuffle": repeats > 1}
+  return corpora.Corpus(dataset, folding, groups)
 
 
 def test_folds_test_every_sample_once_and_never_on_what_they_saw():
@@ -80,9 +79,9 @@ def test_ridge_finds_what_is_there_and_is_compared_over_groups():
 @pytest.mark.parametrize(
   "name, method, expected",
   [
-    ("mmmo", lambda c: simple.ridge(c, "split", ("audio", "vision")), (1.141, 0.334)),
-    ("mosi_text", lambda c: simple.ridge(c, "split", ("text",)), (1.229, 0.415)),
-    ("mosi_vectors", lambda c: simple.ridge(c, "split", ("text",)), (0.955, 0.603)),
+    ("mmmo", lambda c, s: simple.ridge(c, s, ("audio", "vision")), (1.141, 0.334)),
+    ("mosi_text", lambda c, s: simple.ridge(c, s, ("text",)), (1.229, 0.415)),
+    ("mosi_vectors", lambda c, s: simple.ridge(c, s, ("text",)), (0.955, 0.603)),
   ],
 )
 def test_ridge_reaches_on_real_data_what_it_did_elsewhere(
@@ -91,7 +90,7 @@ def test_ridge_reaches_on_real_data_what_it_did_elsewhere(
   folder = real_data("cmu-mosi/mosi_words.npz").parents[1]
   real_data("ict-mmmo/mmmo_aligned20.npz")
   corpus = corpora.CORPORA[name](folder)
-  row = tables.pool("ridge", corpus, [method(corpus)[None, :, None]])
+  row = tables.pool("ridge", corpus, [method(corpus, *corpus.splits)[None, :, None]])
   found = tables.scores(corpus, row)
   assert (round(found["mae"][0], 3), round(found["corr"][0], 3)) == expected
 
@@ -103,7 +102,7 @@ def test_words_are_never_cut_and_unknown_ones_are_real_steps(real_data):
   assert text.lengths.max() == 114 and text.mask.all()
   assert (text.values == 0).all(1).mean() == pytest.approx(0.2, abs=0.005)
   np.testing.assert_array_equal(text.offsets, timing.offsets)
-  assert [len(part) for part in corpus.parts("split")] == [1284, 229, 686]
+  assert [len(part) for part in corpus.parts(*corpus.splits)] == [1284, 229, 686]
 
 
 def test_dialogues_of_meld_stay_whole(real_data):

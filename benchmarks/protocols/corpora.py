@@ -3,22 +3,25 @@
   python -m protocols.corpora meld_dialogues OUT.npz [--data FOLDER]    (in benchmarks/)
 
 writes one. Each function takes the folder with the corpora and returns `Corpus`: the
-data set, the names of its split arrays (one a fold), and what a reader of its table has
-to know.
+data set, how it is divided, and what a reader of its table has to know.
 """
 
 import argparse
 import dataclasses
+import functools
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from mcr_jax.data import columns, npz
-from mcr_jax.data import folds as assignments
+from mcr_jax.data import columns, folds, npz
 from mcr_jax.data.schema import Dataset, Modality
 
-FOLDS, REPEATS = 5, 5
+# Fields of `config.data`: five folds, and five folds five times, a seed each.
+FOLDS = {"folds": 5}
+REPEATED = {"folds": 5, "fold_repeats": 5, "fold_shuffle": True, "fold_seeds": "own"}
 REPEAT_NOTE = "Five folds (three train, one valid, one test), five times, by sample."
 
 
@@ -27,27 +30,37 @@ class Corpus:
   """A data set and the way it is to be measured.
 
   Attributes:
-    dataset: its `extras` hold the splits that are not its own.
-    splits: names of split arrays; the test parts of several are pooled.
+    dataset: with the columns that folds go by.
+    folding: fields of `config.data` that divide it into folds, whose test parts are
+      pooled; {} is its own split.
     groups: (N,) numbers; samples of one number (a video) are not independent.
     transcripts: (N,) where there are any, for TF-IDF.
-    repeats: how often the folds are drawn; `splits` lists them repeat by repeat.
     spread: whether the simple methods see the deviation over the steps, too.
     note: what a reader of the table has to know.
   """
 
   dataset: Dataset
-  splits: tuple[str, ...] = ("split",)
+  folding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   groups: np.ndarray | None = None
   transcripts: np.ndarray | None = None
-  repeats: int = 1
   spread: bool = False
   note: str = ""
 
-  def parts(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  @property
+  def repeats(self) -> int:
+    """How often it is divided; `splits` are repeat by repeat."""
+    return self.folding.get("fold_repeats", 1)
+
+  @functools.cached_property
+  def splits(self) -> tuple[np.ndarray, ...]:
+    """(N,) names of train, valid and test, an array a fold."""
+    if not self.folding:
+      return (self.dataset.splits,)
+    return tuple(one.splits for one in folds.split(self.dataset, self.folding))
+
+  def parts(self, split: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The rows of train, valid and test in one of `splits`."""
-    names = self.dataset.splits if split == "split" else self.dataset.extras[split]
-    return tuple(np.flatnonzero(names == part) for part in ("train", "valid", "test"))
+    return tuple(np.flatnonzero(split == part) for part in ("train", "valid", "test"))
 
 
 def mmmo(folder: pathlib.Path) -> Corpus:
@@ -72,8 +85,7 @@ def mmmo_text(folder: pathlib.Path) -> Corpus:
   modalities = {name: _holes(values) for name, values in modalities.items()}
   ids = np.array([f"mmmo_{i}" for i in rows])
   dataset = _dataset(ids, None, raw["label"][rows] - 3, modalities)
-  dataset, splits = _folded(dataset, repeats=REPEATS, shuffle=True)
-  return Corpus(dataset, splits, repeats=REPEATS, spread=True, note=REPEAT_NOTE)
+  return Corpus(dataset, REPEATED, spread=True, note=REPEAT_NOTE)
 
 
 def mosi_words(folder: pathlib.Path, kind: str = "text_timing_audio") -> Corpus:
@@ -101,7 +113,7 @@ def mosi_words(folder: pathlib.Path, kind: str = "text_timing_audio") -> Corpus:
   dataset = _dataset(words["id"], words["split"], words["label"], modalities, own)
   groups = np.unique(vectors["video_id"], return_inverse=True)[1]
   note = "20% of the words have no vector. No leak: the vectors saw no label."
-  return Corpus(dataset, ("split",), groups, vectors["transcript"], note=note)
+  return Corpus(dataset, {}, groups, vectors["transcript"], note=note)
 
 
 def mosi_vectors(folder: pathlib.Path) -> Corpus:
@@ -114,7 +126,7 @@ def mosi_vectors(folder: pathlib.Path) -> Corpus:
     "LEAK: the extractors of text and vision were trained on the labels of train and "
     "valid, so that valid looks far better than test, and choosing by it means little."
   )
-  return Corpus(dataset, ("split",), groups, note=note)
+  return Corpus(dataset, {}, groups, note=note)
 
 
 def mosi_vectors_folds(folder: pathlib.Path) -> Corpus:
@@ -124,12 +136,11 @@ def mosi_vectors_folds(folder: pathlib.Path) -> Corpus:
   groups = np.unique(raw["video_id"], return_inverse=True)[1]
   own = {"video_id": raw["video_id"]}
   dataset = _dataset(raw["id"], None, raw["label"], _vectors(raw), own)
-  dataset, splits = _folded(dataset, "video_id")
   note = (
     "Only samples that the extractors had not seen: no leak. Five folds by video, "
     "three train, one valid, one test; predictions pooled."
   )
-  return Corpus(dataset, splits, groups, note=note)
+  return Corpus(dataset, FOLDS | {"fold_by": "video_id"}, groups, note=note)
 
 
 def meld(folder: pathlib.Path) -> Corpus:
@@ -149,13 +160,12 @@ def meld(folder: pathlib.Path) -> Corpus:
   own["speaker"] = of("speaker")
   dataset = _dataset(ids, None, of("emotion").astype(np.int64), modalities, own)
   dataset = dataclasses.replace(dataset, class_names=tuple(notes["emotion_names"]))
-  dataset, splits = _folded(dataset, "dialogue_id")
   note = (
     "Five folds by dialogue, chosen by valid weighted F1, predictions pooled. Text is "
     "of a model that was fine-tuned on MELD's training part: these 1108 utterances "
     "are its development part."
   )
-  return Corpus(dataset, splits, groups, note=note)
+  return Corpus(dataset, FOLDS | {"fold_by": "dialogue_id"}, groups, note=note)
 
 
 def meld_dialogues(folder: pathlib.Path) -> Corpus:
@@ -192,7 +202,7 @@ def meld_dialogues(folder: pathlib.Path) -> Corpus:
   )
   groups = np.unique(dialogues, return_inverse=True)[1]
   note = "Text alone. No leak: the vectors saw no label."
-  return Corpus(dataset, ("split",), groups, notes["utterance"], note=note)
+  return Corpus(dataset, {}, groups, notes["utterance"], note=note)
 
 
 CORPORA = {
@@ -254,16 +264,6 @@ def _timing(words, offsets):
   rate = np.repeat(counts, counts) / np.maximum(end[last] - start[first], 0.01)
   columns = [np.log(duration), pause, start - start[first], rate]
   return np.stack(columns, 1).astype(np.float32)
-
-
-def _folded(dataset, by="id", **options) -> tuple[Dataset, tuple[str, ...]]:
-  """The data set with an array of splits a fold, and their names."""
-  splits = assignments.assign(dataset, FOLDS, by, **options)
-  names = [f"split_{i}" for i in range(FOLDS)]
-  if len(splits) > FOLDS:
-    names = [f"split_{i // FOLDS}_{i % FOLDS}" for i in range(len(splits))]
-  extras = dict(zip(names, splits, strict=True))
-  return dataclasses.replace(dataset, extras=extras), tuple(names)
 
 
 def main() -> None:

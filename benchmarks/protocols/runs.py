@@ -1,6 +1,5 @@
-"""Training the models of the library on a protocol's splits."""
+"""Training the models of the library by a protocol."""
 
-import contextlib
 import hashlib
 import json
 import pathlib
@@ -11,92 +10,54 @@ import numpy as np
 
 from mcr_jax import config as configs
 from mcr_jax import evaluators, metrics
-from mcr_jax.data.load import lengths_of
-from mcr_jax.runs import writer
-from mcr_jax.training import loop
+from mcr_jax.runs import folds, writer
+from mcr_jax.runs.fit import fit
+from mcr_jax.runs.run import load_run
 from protocols import tables
 from protocols.corpora import Corpus
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def settings(name: str, path: pathlib.Path, overrides: tuple[str, ...] = ()):
-  """The config `configs/NAME[:variant]` on the feature file `path`."""
-  given = [f"--config.data.path={path}", *overrides]
+def settings(
+  name: str, path: pathlib.Path, corpus: Corpus, overrides: tuple[str, ...] = ()
+):
+  """The config `configs/NAME[:variant]` on the feature file `path`, in its folds."""
+  given = {"path": path} | corpus.folding
+  given = [f"--config.data.{field}={value}" for field, value in given.items()]
   file, _, variant = name.partition(":")
   file = f"{ROOT / 'configs' / file}.py"
-  return configs.load(f"{file}:{variant}" if variant else file, given)
+  return configs.load(f"{file}:{variant}" if variant else file, [*given, *overrides])
 
 
 def model(
   label: str, corpus: Corpus, config, folder: pathlib.Path, *, verbose: bool = False
 ) -> tables.Row:
-  """Trains a config on every split of a corpus; finished runs are read again.
-
-  With several repeats of the folds, repeat r is trained with seed r alone; else every
-  split is trained with all seeds.
-  """
-  config = config.copy_and_resolve_references()
-  # Room for the longest of all, so that every fold has the same programs.
-  config.data.lengths = lengths_of(corpus.dataset)
+  """Trains a config in all its folds; finished runs are read again."""
   digest = hashlib.sha256(configs.to_json(config).encode()).hexdigest()[:8]
-  count = len(corpus.splits) // corpus.repeats
-  began, per_split, epochs, valid = time.monotonic(), [], [], []
-  with shared_programs():
-    for number, split in enumerate(corpus.splits):
-      one = config.copy_and_resolve_references()
-      one.data.split = split
-      if corpus.repeats > 1:
-        one.seeds = (number // count,)
-      workdir = folder / f"{label.replace(' ', '_')}-{digest}" / split
-      run = loop.train(one, workdir, resume=True, verbose=verbose)
-      per_split.append(_tested(workdir, corpus))
-      epochs += _seconds(workdir)
-      valid.append(_best(workdir, config.train.monitor))
-  leaves = jax.tree.leaves(run.variables[0])
+  workdir, began = folder / f"{label.replace(' ', '_')}-{digest}", time.monotonic()
+  fit(config, workdir, resume=True, verbose=verbose)
+  runs = [workdir]
+  if folds.wanted(config):
+    runs = [folds.folder(workdir, k) for k in range(len(corpus.splits))]
+  first = load_run(runs[0])
+  size = sum(x.size for x in jax.tree.leaves(first.variables[0]))
   facts = {
     "trained": True,
-    "parameters": int(sum(x.size for x in leaves) / len(run.seeds)),
+    "parameters": int(size / len(first.seeds)),
     "seconds": time.monotonic() - began,
-    "seconds_an_epoch_and_seed": float(np.median(epochs)),
-    "valid": float(np.mean(valid)),
+    "seconds_an_epoch_and_seed": float(np.median([s for r in runs for s in _times(r)])),
+    "valid": float(np.mean([_best(run, config.train.monitor) for run in runs])),
     "config": json.loads(configs.to_json(config)),
   }
-  return tables.pool(label, corpus, per_split, **facts)
-
-
-@contextlib.contextmanager
-def shared_programs():
-  """Inside it, runs that differ in their data and seeds alone compile once."""
-  made, original = {}, loop.Programs
-
-  def make(model, config, mesh, **others):
-    plain = json.loads(configs.to_json(config))
-    plain["data"].pop("split")
-    plain.pop("seeds")
-    if others["class_weights"] is not None or plain["optim"]["schedule"] == "cosine":
-      return original(model, config, mesh, **others)
-    key = json.dumps([plain, others["loss"]], sort_keys=True)
-    if key not in made:
-      made[key] = original(model, config, mesh, **others)
-    return made[key]
-
-  loop.Programs = make
-  try:
-    yield
-  finally:
-    loop.Programs = original
-
-
-def _tested(workdir, corpus):
-  """(S, N, *outputs) the predictions of the test samples, NaN for all others."""
   found = evaluators.read(workdir, "test")
-  place = {name: i for i, name in enumerate(corpus.dataset.ids)}
-  rows = [place[name] for name in found.ids]
-  shape = found.predictions.shape
-  whole = np.full((shape[0], len(place), *shape[2:]), np.nan)
-  whole[:, rows] = found.predictions
-  return whole
+  rows = tables.pooled_rows(corpus)
+  assert np.array_equal(found.ids, corpus.dataset.ids[rows]), workdir
+  by_fold = None
+  if corpus.dataset.class_names and len(runs) > 1:
+    results = [evaluators.read(run, "test").results for run in runs]
+    by_fold = np.transpose([x.metrics["weighted_f1"].seeds for x in results])
+  return tables.Row(label, found.predictions, by_fold, facts)
 
 
 def _best(workdir, monitor):
@@ -109,7 +70,7 @@ def _best(workdir, monitor):
   return float(best(values, 0).mean())
 
 
-def _seconds(workdir):
+def _times(workdir):
   """Seconds a seed of every epoch in which all seeds still trained, but the first."""
   found = []
   for entry in writer.read(workdir / "metrics.jsonl")[1:]:

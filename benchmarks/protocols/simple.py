@@ -49,28 +49,28 @@ def standard(x: np.ndarray, train: np.ndarray) -> np.ndarray:
   return np.clip((x - x[train].mean(0)) / std, -CLIP, CLIP)
 
 
-def constant(corpus: Corpus, split: str, which: str) -> np.ndarray:
+def constant(corpus: Corpus, split: np.ndarray, which: str) -> np.ndarray:
   """The mean or the median of the training labels, for every sample."""
   labels = corpus.dataset.labels
   value = getattr(np, which)(labels[corpus.parts(split)[0]])
   return np.full(len(labels), float(value))
 
 
-def majority(corpus: Corpus, split: str) -> np.ndarray:
+def majority(corpus: Corpus, split: np.ndarray) -> np.ndarray:
   """Logits of the commonest class of the training rows."""
   labels = corpus.dataset.labels
   counts = np.bincount(labels[corpus.parts(split)[0]], minlength=labels.max() + 1)
   return np.tile(np.eye(len(counts))[counts.argmax()], (len(labels), 1))
 
 
-def ridge(corpus: Corpus, split: str, names: tuple[str, ...]) -> np.ndarray:
+def ridge(corpus: Corpus, split: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
   """Ridge regression on pooled features."""
   train, _, _ = corpus.parts(split)
   x = pooled(corpus, names, train, corpus.spread)
   return _regress(corpus, split, x, [Ridge(alpha=a) for a in ALPHAS])
 
 
-def svr(corpus: Corpus, split: str, names: tuple[str, ...]) -> np.ndarray:
+def svr(corpus: Corpus, split: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
   """Linear regression under an L1 loss: support vectors without a margin."""
   train, _, _ = corpus.parts(split)
   x = pooled(corpus, names, train, corpus.spread)
@@ -78,7 +78,7 @@ def svr(corpus: Corpus, split: str, names: tuple[str, ...]) -> np.ndarray:
   return _regress(corpus, split, x, models)
 
 
-def tfidf(corpus: Corpus, split: str) -> np.ndarray:
+def tfidf(corpus: Corpus, split: np.ndarray) -> np.ndarray:
   """Ridge regression on the TF-IDF of the words."""
   train, _, _ = corpus.parts(split)
   texts = np.char.lower(corpus.transcripts.astype(str))
@@ -88,7 +88,7 @@ def tfidf(corpus: Corpus, split: str) -> np.ndarray:
   return _regress(corpus, split, vectorizer.transform(texts), models)
 
 
-def logistic(corpus: Corpus, split: str, names: tuple[str, ...]) -> np.ndarray:
+def logistic(corpus: Corpus, split: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
   """Logits of a logistic regression, its penalty chosen by valid weighted F1."""
   train, valid, _ = corpus.parts(split)
   x = pooled(corpus, names, train, corpus.spread)

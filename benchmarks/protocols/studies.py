@@ -4,6 +4,7 @@ Gamma and order are the shape of a published figure or table (Fig. 2 and 3, Tabl
 on other features and 752 samples: five folds by video, predictions pooled.
 """
 
+import collections
 import json
 import pathlib
 import tempfile
@@ -13,9 +14,8 @@ import jax
 import numpy as np
 
 from mcr_jax import visualize
-from mcr_jax.data import npz, schedule
-from mcr_jax.data.load import lengths_of
-from mcr_jax.runs.run import Run
+from mcr_jax.data import npz
+from mcr_jax.runs import folds
 from mcr_jax.runs.trainer import Trainer
 from protocols import corpora, runs, tables
 
@@ -33,28 +33,27 @@ CORPUS, CONFIG = "mosi_vectors_folds", "real_mosi_vectors"
 def gamma(folder: pathlib.Path, out: pathlib.Path, overrides: tuple[str, ...]) -> None:
   """Every gamma and every seed in one program a fold; gamma 0 is no joint loss."""
   corpus, path = _data(folder, out)
-  config = runs.settings(CONFIG, path, overrides)
-  config = config.copy_and_resolve_references()
-  config.data.lengths = lengths_of(corpus.dataset)
+  config = runs.settings(CONFIG, path, corpus, overrides)
   values = (0.0, *GAMMAS)
   members = [(g, seed) for g in values for seed in config.seeds]
   gammas, seeds = (np.array(column) for column in zip(*members, strict=True))
-  per_split, kernels = [], []
-  with tempfile.TemporaryDirectory() as workdir, runs.shared_programs():
-    for split in corpus.splits:
-      one = config.copy_and_resolve_references()
-      one.data.split = split
+  per_split, kernels, programs = [], [], None
+  with tempfile.TemporaryDirectory() as workdir:
+    for number in range(len(corpus.splits)):
       # Members are told apart by their place: several share a seed.
       trainer = Trainer(
-        one,
-        pathlib.Path(workdir) / split,
+        folds.config_of(config, number),
+        folds.folder(pathlib.Path(workdir), number),
         seeds=tuple(int(seed) for seed in seeds),
-        hyper={"loss.gamma": gammas},
+        numbers={"loss.gamma": gammas},
+        programs=programs,
         verbose=False,
       )
       trainer.run()
-      per_split.append(_predictions(trainer, corpus))
-      kernels.append(departure(trainer.best[0]))
+      programs, loop = trainer.programs, trainer.loop
+      rows = np.arange(len(corpus.dataset))
+      per_split.append(loop.predict(loop.best, rows, rows))
+      kernels.append(departure(loop.best[0]))
   row = tables.pool("MIA-Net", corpus, per_split)
   found = {k: np.array(v) for k, v in tables.scores(corpus, row).items()}
   found["departure from PSD"] = np.mean(kernels, 0)
@@ -89,7 +88,7 @@ def order(folder: pathlib.Path, out: pathlib.Path, overrides: tuple[str, ...]) -
       f"--config.model.main={main}",
       f"--config.model.auxiliaries={tuple(auxiliaries)}",
     )
-    config = runs.settings(CONFIG, path, (*overrides, *given))
+    config = runs.settings(CONFIG, path, corpus, (*overrides, *given))
     rows.append(runs.model(label, corpus, config, out / "order"))
   found = tables.document(corpus, rows, rows[0].name)
   text = tables.markdown("main modality and order", found)
@@ -106,40 +105,36 @@ def speed(folder: pathlib.Path, out: pathlib.Path, overrides: tuple[str, ...]) -
   corpus = corpora.CORPORA["mosi_text_timing_audio"](folder)
   path = out / "data" / "mosi_text_timing_audio.npz"
   npz.write(path, corpus.dataset)
-  trainers, found = {}, {}
+  loops, found = {}, {}
   for label, name in {"MCR": "real_mosi_words", "MulT": "real_mosi_words:mult"}.items():
-    config = runs.settings(name, path, (*overrides, "--config.seeds=(0,)"))
+    config = runs.settings(name, path, corpus, (*overrides, "--config.seeds=(0,)"))
     with tempfile.TemporaryDirectory() as workdir:
-      trainer = Trainer(config, pathlib.Path(workdir), verbose=False)
-    plan = trainer.programs.run.lower(
-      trainer.state,
-      trainer.feed.data,
-      np.zeros((1, trainer.steps, config.train.batch_size), np.int32),
+      loop = Trainer(config, pathlib.Path(workdir), verbose=False).loop
+    plan = loop.programs.run.lower(
+      loop.state,
+      loop.feed.source,
+      np.zeros((1, loop.steps, config.train.batch_size), np.int32),
       0,
       1,
-      bounds=trainer.feed.buckets[-1],
+      loop.constants,
+      phase=0,
+      bounds=loop.feed.buckets[-1],
     )
     memory = plan.compile().memory_analysis()
     found[label] = {
-      "parameters": sum(x.size for x in jax.tree.leaves(trainer.state.params)),
+      "parameters": sum(x.size for x in jax.tree.leaves(loop.state.params)),
       "held_MB": memory.argument_size_in_bytes / 1e6,
       "temporary_MB": memory.temp_size_in_bytes / 1e6,
       "seconds": [],
     }
-    trainers[label] = trainer
+    loops[label] = loop
   for number in range(1, SPEED_EPOCHS + 2):
-    for label, trainer in trainers.items():
+    for label, loop in loops.items():
       began = time.monotonic()
-      rows = trainer.rows["train"]
-      plan = schedule.epoch_schedule(
-        rows,
-        trainer.bucket[rows],
-        trainer.config.train.batch_size,
-        trainer.seeds,
-        number,
-      )
-      trainer.state = trainer.feed.train(trainer.state, plan, 0, lambda *_: None)
-      jax.block_until_ready(trainer.state.step)
+      plan = loop.samples.epoch(loop.rows["train"], loop.seeds, number, 1)
+      calls = loop.feed.steps(loop.state, plan, 0, loop.constants)
+      ((state, _),) = collections.deque(calls, 1)
+      loop.state = jax.block_until_ready(state)
       found[label]["seconds"].append(time.monotonic() - began)
   lines = ["### MCR and MulT, one seed, MOSI words, three modalities", ""]
   lines.append(
@@ -174,19 +169,6 @@ def departure(params) -> np.ndarray:
       total += np.abs(w - turned).sum((-1, -2))
       total += np.abs(eigenvalues - np.abs(eigenvalues)).sum(-1)
   return total
-
-
-def _predictions(trainer, corpus):
-  """(S, N, 1) of every sample by the best of every member."""
-  run = Run(
-    trainer.workdir,
-    trainer.config,
-    trainer.shape,
-    trainer.normalizer,
-    trainer.best,
-    trainer.seeds,
-  )
-  return run.predict(corpus.dataset)
 
 
 def _data(folder, out):
