@@ -53,6 +53,12 @@ OTHERS = [
 ] + [f"own.py:{model}" for model in models.names() if model != "mcr"]
 
 
+def marked(name):
+  """One config of a model is enough for a quick look."""
+  quick = name in ("mcr_mosi.py", "mult_mosi.py") or name.startswith("mia_net")
+  return pytest.param(name, marks=() if quick else pytest.mark.slow)
+
+
 def count(config):
   """How many parameters a config's model has at the lengths it makes room for."""
   modalities = tuple(config.data.modalities) or tuple(WIDTHS)
@@ -71,7 +77,7 @@ def count(config):
   return flops.parameters(variables["params"])
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", [marked(name) for name in PARAMETERS])
 def test_a_published_config_has_its_number_of_parameters(name):
   assert count(configs.load(str(FOLDER / name))) == PARAMETERS[name]
 
