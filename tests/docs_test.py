@@ -75,6 +75,16 @@ def test_every_field_says_what_it_is():
   assert set(named) <= {*groups.GROUPS}, named
 
 
+def test_what_a_field_may_be_stands_in_words():
+  shown = {row[0]: row[1:3] for row in fields.rows(groups.Data, path="data.")}
+  assert shown["`data.trim`"] == ("`True`", "`true` or `false`")
+  assert shown["`data.clip`"] == ("`5.0`", "a number in [0, inf)")
+  assert shown["`data.overlong`"] == ("`error`", "`error`, `truncate`")
+  assert shown["`data.modalities`"] == ("`()`", "names of modalities")
+  lengths = f"by modality, each a whole number in [1, {groups.COUNT}]"
+  assert shown["`data.lengths`"] == ("`{}`", lengths)
+
+
 @pytest.mark.slow
 def test_the_loop_of_the_guide_runs_and_learns(capsys):
   exec(code("python", 1), {})

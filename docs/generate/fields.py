@@ -1,8 +1,6 @@
 """Fields of a config as rows of a table: what they are by default, and may be."""
 
 import dataclasses
-import inspect
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +9,12 @@ from mcr_jax.field import Domain, domain
 
 HEADER = ("field", "default", "may be", "what it is")
 LEGEND = "⇄: points of a sweep that differ only in such fields train in one program.\n"
-# `name: words`, and lines further in that go on with them.
-_ATTRIBUTE = re.compile(r"^  (\w[\w, ]*): (.*(?:\n    .*)*)", re.M)
+KINDS = {
+  bool: "`true` or `false`",
+  int: "a whole number",
+  float: "a number",
+  str: "text",
+}
 
 
 def rows(group: type, names: tuple[str, ...] = (), path: str = "") -> list[tuple]:
@@ -24,28 +26,17 @@ def rows(group: type, names: tuple[str, ...] = (), path: str = "") -> list[tuple
     path: such as `data.`.
   """
   of = dataclasses.fields(group)
-  said = _attributes(group)
-  return [_row(f, path, said) for f in of if not names or f.name in names]
+  return [_row(f, path) for f in of if not names or f.name in names]
 
 
-def _row(field: dataclasses.Field, path: str, said: Mapping[str, str]) -> tuple:
+def _row(field: dataclasses.Field, path: str) -> tuple:
   may_be, value = domain(field), _default(field)
-  about = may_be.doc or said.get(field.name, "")
   return (
     markdown.code(path + field.name),
     markdown.code(_shown(value)),
     _allowed(may_be, value),
-    markdown.text(about[:1].upper() + about[1:]) + " ⇄" * may_be.sweep,
+    markdown.text(may_be.doc[:1].upper() + may_be.doc[1:]) + " ⇄" * may_be.sweep,
   )
-
-
-def _attributes(group: type) -> dict[str, str]:
-  """What the docstrings of a class and of those it extends say of their fields."""
-  said: dict[str, str] = {}
-  for base in reversed(group.__mro__):
-    for names, words in _ATTRIBUTE.findall(inspect.cleandoc(base.__doc__ or "")):
-      said |= dict.fromkeys(names.split(", "), " ".join(words.split()))
-  return said
 
 
 def _default(field: dataclasses.Field) -> Any:
@@ -63,22 +54,24 @@ def _shown(value: Any) -> str:
 
 def _allowed(may_be: Domain, default: Any) -> str:
   """What a field may be, in words and mathematics."""
+  one = _one(may_be, may_be.item or type(default))
+  if isinstance(default, Mapping):
+    return f"by {'modality' if may_be.modalities else 'name'}, each {one}"
+  if isinstance(default, tuple):
+    return (
+      "names of modalities"
+      if may_be.modalities
+      else f"list, each {one}"
+      if one
+      else "list"
+    )
+  return "name of a modality" if may_be.modalities else one
+
+
+def _one(may_be: Domain, kind: Any) -> str:
   if may_be.choices:
     return ", ".join(markdown.code(_shown(choice)) for choice in may_be.choices)
-  if isinstance(default, bool):
-    return "true, false"
-  kinds = {int: "whole number", float: "number", str: "text"}
-  kind = kinds.get(type(default), "")
-  if isinstance(default, Mapping):
-    kind = "numbers by name" if _bounded(may_be) else "values by name"
-    kind = kind.replace("name", "modality") if may_be.modalities else kind
-  elif isinstance(default, tuple):
-    kind = "names of modalities" if may_be.modalities else "list"
-  elif may_be.modalities:
-    kind = "name of a modality"
-  return f"{kind} {may_be.range}".strip() if _bounded(may_be) else kind
-
-
-def _bounded(may_be: Domain) -> bool:
   bounds = (may_be.low, may_be.high, may_be.above, may_be.below)
-  return any(bound is not None for bound in bounds)
+  bounded = any(bound is not None for bound in bounds)
+  words = KINDS.get(kind, "")
+  return f"{words} {may_be.range}" if bounded else words

@@ -10,6 +10,7 @@ import jax
 
 from docs.generate import fields, markdown, package
 from mcr_jax import contract, models
+from mcr_jax.models.__main__ import counted
 
 KINDS = {
   "exact": "the equations of the paper",
@@ -101,16 +102,12 @@ def parameters(variables: Mapping[str, Any]) -> int:
 
 
 def _facts(card: contract.Card, count: int) -> list[tuple[str, str]]:
-  fewest, most = card.modalities
-  number = "any number" if (fewest, most) == (1, None) else f"{fewest} or more"
-  number = number if most is None else f"{fewest} to {most}"
-  number = str(fewest) if fewest == most else number
   facts = {
     "Paper": markdown.text(card.paper),
     "What it is": KINDS[card.kind],
     "Reads": READS[card.reads],
     "A sample": f"one {card.unit}",
-    "Modalities": number,
+    "Modalities": counted(card),
     "Parameters": f"{count:,} for aligned CMU-MOSI",
     "Further losses": ", ".join(_losses(card)),
     "Phases": f"{len(card.phases)} by default" if card.phases else "",
