@@ -24,7 +24,7 @@ from mcr_jax.contract import Card, Intermediates
 from mcr_jax.field import field
 from mcr_jax.layers.utterance import Present, Vectors
 from mcr_jax.models import mha
-from mcr_jax.models.transformer import Transformer
+from mcr_jax.models.transformer import PairTransformer
 
 
 class Model(mha.Model):
@@ -48,26 +48,28 @@ class Model(mha.Model):
     if self.pairs == "main" or len(self.modalities) == 1:
       return super().parts(vectors, present, train)
     views = {m: self.views(m, vectors[m], present[m]) for m in self.modalities}
-    parts, out = [], {}
+    parts, intermediates = [], {}
     for target, (x, here) in views.items():
       reads = []
       for name, (memory, there) in views.items():
         if name != target:
           role = f"toward_{target}_{name}"
-          read, drawn = self.transformer(role)(x, memory, there, train=train)
+          read, inner = self.transformer(role)(x, memory, there, train=train)
           reads.append(read)
-          out |= {f"{key}_{target}_{name}": value for key, value in drawn.items()}
+          intermediates |= {
+            f"{key}_{target}_{name}": value for key, value in inner.items()
+          }
       joint = self.over(target, reads, train)
       # A missing target reads nothing that belongs to it.
       parts.append(jnp.where(here[..., None], joint, 0))
-    return parts, out
+    return parts, intermediates
 
   def pair(self, name, x, here, memory, present, train):
-    toward, drawn = self.transformer(f"toward_{name}")(x, memory, present, train=train)
+    toward, inner = self.transformer(f"toward_{name}")(x, memory, present, train=train)
     back, _ = self.transformer(f"back_{name}")(memory, x, here, train=train)
     # What a missing modality says about the main one is nothing.
     back = jnp.where(present[..., None], back, 0)
-    return self.over(name, [toward, back], train), drawn
+    return self.over(name, [toward, back], train), inner
 
   def over(self, name, reads, train):
     """One transformer over several reads, joined to the model's width."""
@@ -77,4 +79,4 @@ class Model(mha.Model):
     return self.transformer(f"joint_{name}")(both, both, everywhere, train=train)[0]
 
   def transformer(self, name):
-    return Transformer(self.heads, self.dropout, name=name)
+    return PairTransformer(self.heads, self.dropout, name=name)

@@ -134,13 +134,13 @@ class Model(contract.Model):
       last.append(hidden[:, -1])
       cells.append(cell)
     real = jnp.stack([mask[m] for m in self.modalities]).any(0)
-    u, out = self.remember(jnp.concatenate(cells, -1), real, dtype, train)
+    u, intermediates = self.remember(jnp.concatenate(cells, -1), real, dtype, train)
     joined = jnp.concatenate([*last, u.astype(last[0].dtype)], -1)
     y = nn.relu(nn.Dense(self.output_width, dtype=dtype, name="hidden")(joined))
     y = Dropout(self.output_dropout, name="dropout")(y, train=train)
     y = nn.Dense(math.prod(self.outputs), dtype=dtype, name="output")(y)
     y = y.astype(jnp.promote_types(y.dtype, jnp.float32)).reshape(-1, *self.outputs)
-    return Output(y, intermediates=out)
+    return Output(y, intermediates=intermediates)
 
   def remember(self, cells, real, dtype, train):
     """Steps 2-5: the last memory, and what is worth drawing of every step."""
@@ -193,7 +193,7 @@ def accumulate(
     return u, (g1, g2, u)
 
   swap = lambda tree: jax.tree.map(lambda y: jnp.swapaxes(y, 0, 1), tree)
-  u, out = jax.lax.scan(
+  u, steps = jax.lax.scan(
     step, jnp.zeros_like(proposal[:, 0]), swap((proposal, real, steps))
   )
-  return u, swap(out)
+  return u, swap(steps)

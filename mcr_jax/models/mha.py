@@ -51,10 +51,10 @@ class Model(Fusion):
   def fuse(
     self, vectors: Vectors, present: Present, batch: Batch, *, train: bool
   ) -> Fused:
-    parts, out = self.parts(vectors, present, train)
+    parts, intermediates = self.parts(vectors, present, train)
     joined = jnp.concatenate(parts, -1)
     x = nn.relu(nn.Dense(self.width, dtype=joined.dtype, name="join")(joined))
-    return Fused(x.mean(-2), intermediates=out)
+    return Fused(x.mean(-2), intermediates=intermediates)
 
   def parts(
     self, vectors: Vectors, present: Present, train: bool
@@ -65,13 +65,13 @@ class Model(Fusion):
     )
     views = lambda name: self.views(name, vectors[name], present[name])
     x, here = views(main)
-    parts, out = [], {}
+    parts, intermediates = [], {}
     for name in auxiliaries:
       memory, there = views(name)
-      part, drawn = self.pair(name, x, here, memory, there, train)
+      part, inner = self.pair(name, x, here, memory, there, train)
       parts.append(part)
-      out |= {f"{key}_{name}": value for key, value in drawn.items()}
-    return parts or [x], out
+      intermediates |= {f"{key}_{name}": value for key, value in inner.items()}
+    return parts or [x], intermediates
 
   def views(self, name: str, vector: Float[Array, "B D"], present: Bool[Array, "B"]):
     """The positions of a modality, and a mask of them: all, or none if it misses."""
@@ -97,8 +97,8 @@ class Model(Fusion):
       present: whether a sample has the auxiliary modality, at every position.
       train: whether dropout acts.
     """
-    read, drawn = MultiHeadAttention(
+    read, inner = MultiHeadAttention(
       self.heads, dropout=self.dropout, dtype=x.dtype, name=f"attention_{name}"
     )(x, memory, present, train=train)
     read = jnp.where(present[..., None], read, 0)
-    return LayerNorm(name=f"norm_{name}")(x + read), drawn
+    return LayerNorm(name=f"norm_{name}")(x + read), inner

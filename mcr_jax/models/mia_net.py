@@ -16,6 +16,7 @@ Deviations, where the paper leaves something open or misprints it:
 - Beside the paper's free W, kernel="psd" holds W = L L^T and needs no regularisation.
 """
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -149,8 +150,8 @@ class Kernel(nn.Module):
     return matrix @ matrix.T if self.psd else matrix
 
 
-class Module(nn.Module):
-  """One auxiliary modality improves the main one (Eq. 1-8)."""
+class InteractiveAttention(nn.Module):
+  """A module of the paper: one auxiliary modality improves the main one (Eq. 1-8)."""
 
   kernel_size: int
   kernel: str
@@ -171,11 +172,12 @@ class Module(nn.Module):
     cast = w.astype(main.dtype)
     read = kernels.read_columns(
       auxiliary, cast, main, implementation=self.implementation
-    )
-    gate = nn.sigmoid(Convolution(channels, self.kernel_size, name="gate")(read))
-    joined = jnp.concatenate([read * gate, main], 1)
-    fused = nn.sigmoid(Convolution(channels, self.kernel_size, name="fuse")(joined))
-    fused = BatchNorm(name="norm")(fused, weight * present, train=train)
+    )  # Eq. 1-5
+    convolution = functools.partial(Convolution, channels, self.kernel_size)
+    gate = nn.sigmoid(convolution(name="gate")(read))  # Eq. 6
+    joined = jnp.concatenate([read * gate, main], 1)  # Eq. 7
+    fused = nn.sigmoid(convolution(name="fuse")(joined))
+    fused = BatchNorm(name="norm")(fused, weight * present, train=train)  # Eq. 8
     improved = jnp.where(present[:, None, None], fused, main)
     # P is computed apart from `read`, which never holds it: unasked for, it costs
     # nothing under jit.
@@ -183,7 +185,7 @@ class Module(nn.Module):
     return improved, {"W": w, "P": shares, "gate": gate}
 
 
-class FeedForward(nn.Module):
+class ChannelFeedForward(nn.Module):
   """D -> 4 D -> D along the features of every channel."""
 
   dropout: Rate
@@ -257,31 +259,32 @@ class Model(Fusion):
     if not (auxiliaries or self.made):
       return Fused(vectors[main])
     read, losses = (*auxiliaries, *self.made), {}
-    x, out = self.improve(vectors, present, main, read, batch.weight, train)
+    x, intermediates = self.improve(vectors, present, main, read, batch.weight, train)
     if train and self.kernel == "regularized":
-      every = jnp.stack([out[f"W_{n}"] for n in range(len(read))])
+      every = jnp.stack([intermediates[f"W_{n}"] for n in range(len(read))])
       losses["regularization"] = kernels.regularization(every)
-    return Fused(x, losses, intermediates=out)
+    return Fused(x, losses, intermediates=intermediates)
 
   def improve(self, vectors, present, main, read, weight, train):
-    """The stack of modules between two residual connections (Eq. 11-12)."""
+    """The stack of modules between two residual connections."""
     start = (self.column_scale, self.column_bias)
     lift = lambda name, vector: Lift(self.channels, start, name=f"lift_{name}")(vector)
     first = features = lift(main, vectors[main])
-    out = {}
+    intermediates = {}
     for n, name in enumerate(read):
       vector, there = vectors[name], present[name]
       if n >= len(read) - len(self.made):
         dense = nn.Dense(vector.shape[-1], dtype=vector.dtype, name=f"make_{name}")
         vector, name = dense(vector), f"made_{name}"
-      module = Module(
+      module = InteractiveAttention(
         self.kernel_size, self.kernel, self.implementation, name=f"module_{n}"
       )
-      features, drawn = module(features, lift(name, vector), there, weight, train=train)
-      out |= {f"{key}_{n}": value for key, value in drawn.items()}
-    residual = first + features
-    improved = residual + FeedForward(self.dropout, name="ffn")(residual, train=train)
-    return improved.reshape(len(first), -1), out
+      features, inner = module(features, lift(name, vector), there, weight, train=train)
+      intermediates |= {f"{key}_{n}": value for key, value in inner.items()}
+    residual = first + features  # Eq. 11
+    feed = ChannelFeedForward(self.dropout, name="ffn")
+    improved = residual + feed(residual, train=train)  # Eq. 12
+    return improved.reshape(len(first), -1), intermediates
 
 
 def _by_channel(x):

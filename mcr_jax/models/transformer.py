@@ -26,7 +26,7 @@ from mcr_jax.layers.transformer import (
 from mcr_jax.models import mha
 
 
-class Transformer(nn.Module):
+class PairTransformer(nn.Module):
   """An encoder layer on the memory and a decoder layer that reads it."""
 
   heads: int
@@ -46,12 +46,12 @@ class Transformer(nn.Module):
       self.heads, rate, rate, rate, dtype=x.dtype, name="encoder"
     )(memory, mask, train=train)
     memory = LayerNorm(name="encoder_norm")(memory)
-    read, drawn = MultiHeadAttention(
+    read, intermediates = MultiHeadAttention(
       self.heads, dropout=rate, dtype=x.dtype, name="attention"
     )(LayerNorm(name="norm")(x), memory, mask, train=train)
     x = x + jnp.where(mask.any(-1)[:, None, None], read, 0)
     x = FeedForward(rate, rate, dtype=x.dtype, name="feed_forward")(x, train=train)
-    return LayerNorm(name="decoder_norm")(x), drawn
+    return LayerNorm(name="decoder_norm")(x), intermediates
 
 
 class Model(mha.Model):
@@ -66,5 +66,5 @@ class Model(mha.Model):
   )
 
   def pair(self, name, x, here, memory, present, train):
-    transformer = Transformer(self.heads, self.dropout, name=f"transformer_{name}")
+    transformer = PairTransformer(self.heads, self.dropout, name=f"transformer_{name}")
     return transformer(x, memory, present, train=train)

@@ -82,12 +82,6 @@ class Settings(TransformerSettings):
     """Raises UserError where fields do not go together."""
     split_heads(self.width, self.heads)
     split_heads(self.width, self.cmu_heads)
-    known = self.spec.modalities
-    if unknown := [t for t in self.targets if t not in known]:
-      raise UserError(
-        f"model.targets names {unknown[0]!r}, which is not among the modalities "
-        f"{', '.join(known)}."
-      )
     if not (self.cmu or self.scu):
       raise UserError(
         "model.cmu and model.scu are both False: nothing would reinforce a target."
