@@ -63,33 +63,33 @@ def domains(model: str | type[contract.Model]) -> dict[str, Domain]:
 
 
 def build(
-  model: str | type[contract.Model], spec: Spec, **values: Any
+  name: str | type[contract.Model], spec: Spec, **values: Any
 ) -> contract.Model:
   """A model for data of a `spec`.
 
   Args:
-    model: one of `names()`, or a class as `load_file` gives it.
+    name: one of `names()`, or a class as `load_file` gives it.
     spec: what the data decides.
     **values: fields of the model; lists become tuples.
 
   Raises:
     UserError: the model is not for such data, or has no such field or value.
   """
-  kind, title = _kind(model), _kind(model).card.title
+  kind = _kind(name)
   _check_data(kind.card, spec)
   known = domains(kind)
-  for name, value in values.items():
-    if name not in known:
+  for field, value in values.items():
+    if field not in known:
       raise UserError(
-        f"{title} has no field {name!r}.{nearest(name, known)} Known: "
+        f"{kind.card.title} has no field {field!r}.{nearest(field, known)} Known: "
         f"{', '.join(known) or 'none'}."
       )
-    values[name] = value = _frozen(value)
-    known[name].check(f"model.{name}", value)
-    if known[name].modalities:
+    values[field] = value = _frozen(value)
+    known[field].check(f"model.{field}", value)
+    if known[field].modalities:
       for modality in (value,) if isinstance(value, str) else value:
         # No name is none of them.
-        choose(modality, ("", *spec.modalities), f"A modality of model.{name}")
+        choose(modality, ("", *spec.modalities), f"A modality of model.{field}")
   return kind(spec, **values)
 
 

@@ -11,13 +11,10 @@ from mcr_jax.contract import UNDECAYED, Spec
 from mcr_jax.training import optim
 from tests.training import tiny
 
+# What the defaults of a model hold is tried in tests/models/contract_test.py.
 MODELS = {
-  "mcr": tiny.MCR,
   "mcr_literal": tiny.MCR | {"scu_scoring": "literal"},
-  "mia_net": {"name": "mia_net"},
-  "mult": {"name": "mult", "width": 8, "heads": 2, "layers": 1, "self_layers": 1},
-  "lmf": {"name": "lmf", "width": 8},
-  "transformer": {"name": "transformer", "width": 8, "heads": 2},
+  "mha": {"name": "mha", "width": 8, "heads": 2},
 }
 
 
