@@ -2,6 +2,10 @@
 //
 // An instruction set is an attribute of the call: a compiled program says by which
 // kernels it computes, and is refused where the processor lacks them.
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +19,26 @@ namespace ffi = xla::ffi;
 namespace mcr_jax {
 namespace {
 
+#if defined(__x86_64__)
+// Bits of XCR0: what the system saves of a thread; and of leaf 7, register EBX.
+constexpr uint32_t AVX_STATE = 0x6, AVX512_STATE = 0xe6;
+constexpr uint32_t AVX2 = 1u << 5;
+constexpr uint32_t AVX512 = AVX2 | 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F DQ BW VL
+
+// Asked of the processor itself: `__builtin_cpu_supports` always answers no where the
+// compiler is zig.
+bool processor_has(uint32_t state, uint32_t features) {
+  constexpr uint32_t FMA = 1u << 12, OSXSAVE = 1u << 27;
+  uint32_t a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || (c & (FMA | OSXSAVE)) != (FMA | OSXSAVE))
+    return false;
+  uint32_t saved, high;
+  __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+  if ((saved & state) != state || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  return (b & features) == features;
+}
+#endif
+
 // Best first.
 struct Choice {
   const Kernels* kernels;
@@ -25,14 +49,8 @@ struct Choice {
 const std::vector<Choice>& choices() {
   static const std::vector<Choice> known = {
 #if defined(__x86_64__)
-      {&avx512, "avx512",
-       [] {
-         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                __builtin_cpu_supports("fma");
-       }},
-      {&avx2, "avx2",
-       [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+      {&avx512, "avx512", [] { return processor_has(AVX512_STATE, AVX512); }},
+      {&avx2, "avx2", [] { return processor_has(AVX_STATE, AVX2); }},
 #endif
 #if defined(__aarch64__)
       // What every such processor has.
