@@ -169,6 +169,33 @@ def test_a_file_leaves_the_losses_of_its_model_behind(write, capsys):
   assert not capsys.readouterr().err
 
 
+def test_a_model_file_brings_its_own_fields(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "mine.py").write_text(
+    "from mcr_jax import contract\n"
+    "from mcr_jax.contract import Card, field\n\n\n"
+    "class Model(contract.Model):\n"
+    "  card = Card('Mine', losses={'extra': 0.5}, phases=({'epochs': 2},))\n"
+    "  size: int = field(3, low=2, doc='Of it.')\n"
+  )
+  given = ["--config.model.file=mine.py", "--config.model.size=4"]
+  config = configs.load("own", given)
+  assert config.model.to_dict() == {
+    "name": "mine",
+    "file": str(tmp_path / "mine.py"),
+    "size": 4,
+  }
+  assert config.loss.weights.to_dict() == {"task": 1.0, "extra": 0.5}
+  assert [phase["epochs"] for phase in config.train.phases] == [2]
+  # As it is kept, it is found from any folder.
+  monkeypatch.chdir("/")
+  assert configs.complete(configs.from_json(configs.to_json(config))) == config
+  with refused("model.size=1"):
+    configs.override(config, ["--config.model.size=1"])
+  with refused("model.file=.*none.py"):
+    configs.load("own", ["--config.model.file=none.py"])
+
+
 def test_the_last_override_wins():
   overrides = [
     "--config.seeds=1,2", "--config.train.epochs=9", "--config.seeds=3",
