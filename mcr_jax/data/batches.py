@@ -86,19 +86,6 @@ def assemble(source: Source, rows: Any, bounds: Bounds) -> dict[str, Any]:
   }
 
 
-def bounds_of(lengths: Mapping[str, int], turns: int, unit: str) -> Bounds:
-  """The bounds that every sample fits.
-
-  Args:
-    lengths: modality -> longest sequence.
-    turns: of the longest dialogue.
-    unit: of `units.Units`.
-  """
-  if unit == "dialogue":
-    return (("turns", turns), *((m, 1) for m in lengths))
-  return tuple(lengths.items())
-
-
 class Host:
   """A source of NumPy arrays; several threads may ask it at once.
 

@@ -40,13 +40,6 @@ class Schedule:
     rows = np.pad(self.rows, ((0, 0), (0, 0), (0, short)), constant_values=FILLER)
     return dataclasses.replace(self, rows=rows)
 
-  def in_order(self, found: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """What was found batch by batch, (S, NB * B, ...), in the order of `rows`."""
-    placed = self.rows[0].reshape(-1)
-    where = np.empty(max(rows.max(initial=0), placed.max(initial=0)) + 1, np.int64)
-    where[placed[placed != FILLER]] = np.flatnonzero(placed != FILLER)
-    return found[:, where[rows]]
-
 
 def make_buckets(
   lengths: Mapping[str, np.ndarray], longest: Mapping[str, int], count: int

@@ -1,16 +1,15 @@
 """What the fusion methods compute without parameters of their own."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from mcr_jax.errors import UserError
-from mcr_jax.ops import pooling
 
 
 def main_and_auxiliaries(
   modalities: tuple[str, ...], main: str = "", auxiliaries: tuple[str, ...] = ()
 ) -> tuple[str, tuple[str, ...]]:
-  """Which modality leads and which follow, in order; empty means the order given."""
+  """The main modality and the others, in order; empty means the order given."""
   main = main or modalities[0]
   others = tuple(m for m in modalities if m != main)
   if main in auxiliaries:
@@ -19,13 +18,6 @@ def main_and_auxiliaries(
       f"{', '.join(others)}."
     )
   return main, tuple(auxiliaries) or others
-
-
-def pooled(
-  x: Float[Array, "B T D"], mask: Bool[Array, "B T"], dtype: str = ""
-) -> tuple[Float[Array, "B D"], Bool[Array, "B"]]:
-  """One vector a sample, the mean of its real steps, and whether there are any."""
-  return pooling.mean(x.astype(dtype) if dtype else x, mask), mask.any(-1)
 
 
 def convolve(

@@ -137,15 +137,6 @@ def test_batches_come_in_any_order_of_buckets():
   assert any((np.diff(order) < 0).any() for order in orders)
 
 
-def test_predictions_come_back_in_the_order_asked_for():
-  rows = np.array([9, 2, 5, 11, 4, 7, 0])
-  bucket = np.array([0, 1, 0, 1, 2, 0, 2])
-  plan = schedule.fixed_schedule(rows, bucket, 3).padded(2)
-  assert plan.rows.shape == (1, 3, 4)
-  found = np.where(plan.rows == FILLER, -5, plan.rows * 10).reshape(1, -1)
-  np.testing.assert_array_equal(plan.in_order(found, rows)[0], rows * 10)
-
-
 def test_filling_up_changes_nobodys_place():
   plan = schedule.epoch_schedule(np.arange(10), np.zeros(10, int), 4, (0, 1), 1)
   padded = plan.padded(8)
