@@ -9,6 +9,7 @@ so four modalities come twice: with a fourth of 768 features (4) and of 256 (4v)
 """
 
 import argparse
+import functools
 import json
 import pathlib
 import statistics
@@ -294,6 +295,10 @@ def draw(rows, path):
   figure.savefig(path, dpi=120)
 
 
+def _square_of(function, *arguments):
+  return jnp.square(function(*arguments)).sum()
+
+
 def compare_similarities(repeats):
   """MIA-Net's read of 1024 main by 768 auxiliary columns, stored and in blocks."""
   print(f"{'batch':>5} {'form':8} {'forward ms':>10} {'gradient':>10} {'temp. MB':>10}")
@@ -303,8 +308,8 @@ def compare_similarities(repeats):
     arrays = [jnp.asarray(random.standard_normal(s, np.float32)) for s in shapes]
     answers = []
     for form in ("stored", "blocked"):
-      read = lambda *a, form=form: kernels.read_columns(*a, implementation=form)
-      slope = jax.grad(lambda *a, read=read: jnp.square(read(*a)).sum(), (0, 1, 2))
+      read = functools.partial(kernels.read_columns, implementation=form)
+      slope = jax.grad(functools.partial(_square_of, read), (0, 1, 2))
       forward = jax.jit(read)
       gradient = jax.jit(slope).lower(*arrays).compile()
       answers.append((forward(*arrays), gradient(*arrays)))

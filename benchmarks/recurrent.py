@@ -54,7 +54,7 @@ def main():
   forms["plain loop"] = compiled(loop, variables, x)
   for cell in (nn.LSTMCell, nn.OptimizedLSTMCell):
     rnn = nn.RNN(cell(asked.width))
-    run = lambda v, x, rnn=rnn: rnn.apply(v, x, seq_lengths=jnp.asarray(lengths))
+    run = functools.partial(rnn.apply, seq_lengths=jnp.asarray(lengths))
     start = rnn.init(jax.random.key(0), x)
     forms[f"nn.RNN {cell.__name__}"] = compiled(run, start, x)
 

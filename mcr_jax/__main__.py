@@ -8,7 +8,7 @@ from pathlib import Path
 from mcr_jax import cli, native
 from mcr_jax.errors import choose
 
-FIRST = ("train", "evaluate", "predict", "sweep")
+MOST_USED = ("train", "evaluate", "predict", "sweep")
 
 
 def programs() -> dict[str, str]:
@@ -27,8 +27,8 @@ def programs() -> dict[str, str]:
     line = re.sub("^`.*?`: ", "", line)
     found[name] = line[:1].upper() + line[1:]
   del found["__main__"]
-  rest = sorted(set(found) - set(FIRST))
-  return {name: found[name] for name in (*FIRST, *rest)}
+  rest = sorted(set(found) - set(MOST_USED))
+  return {name: found[name] for name in (*MOST_USED, *rest)}
 
 
 def main(argv: list[str]) -> None:

@@ -144,8 +144,9 @@ class Batch:
     label: (B,) or (B, K), or with U behind B; None where none are known.
     more: further columns by name: `turn` (B, U) bool, True on the turns that exist,
       `speaker` (B, U) int, numbered in a dialogue by first appearance and -1 on
-      padding, `index` (B,) or (B, U) int, the row of an utterance in its data set, and
-      `label_<modality>` like `label`.
+      padding, `index` (B,) or (B, U) int, the row of an utterance in the data that
+      trains, -1 on padding and where other data is predicted, and `label_<modality>`
+      like `label`.
   """
 
   x: PyTree

@@ -13,7 +13,7 @@ class McrJaxError(Exception):
 
 
 class UserError(McrJaxError, ValueError):
-  """A mistake in a config, a file or an argument that its user can mend."""
+  """A mistake in a config, a file or an argument that its user can correct."""
 
   exit_code = 2
 

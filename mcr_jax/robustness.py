@@ -199,11 +199,11 @@ def figure(results: Study) -> "matplotlib.figure.Figure":
     ]
     for group, curve in groups.items()
   }
-  drawn = visualize.curves(lines, metric, title=results.split)
-  axes = drawn.axes[0]
+  plot = visualize.curves(lines, metric, title=results.split)
+  axes = plot.axes[0]
   axes.set_xticks(levels, [f"{level:g}" for level in levels])
   axes.set_xlabel(KINDS[results.kind])
-  return drawn
+  return plot
 
 
 def main(argv: list[str]) -> None:

@@ -216,8 +216,8 @@ def _band(axes, x, values: np.ndarray, label: str, number: int) -> None:
 def _ticks(axis, labels: Sequence[Any], rotation: int = 0) -> None:
   """Labels of all steps, or of every few where they would overlap."""
   every = -(-len(labels) // _LABELS_ON_AN_AXIS)
-  places = range(0, len(labels), every)
-  axis.set_ticks(places, [str(labels[place]) for place in places])
+  positions = range(0, len(labels), every)
+  axis.set_ticks(positions, [str(labels[i]) for i in positions])
   axis.set_tick_params(rotation=rotation, labelsize=8, length=2)
 
 

@@ -1,5 +1,6 @@
 """A row of a table: five seeds x 120 epochs with evaluation, by timing a few epochs."""
 
+import functools
 import json
 import pathlib
 import tempfile
@@ -30,7 +31,7 @@ def run(ledger):
   jax.clear_caches()
   ledger.measure("aligned_full, 4 epochs, warm", few("aligned_full"), seconds=20)
   for case, target in TARGETS.items():
-    whole = lambda case=case, target=target: row(case, 120, target)
+    whole = functools.partial(row, case, 120, target)
     ledger.measure(f"{case}, 120 epochs", whole, seconds=2 * target + 30)
 
 

@@ -158,7 +158,7 @@ class Train:
   eval_batch_size: int = field(0, low=0, doc="Samples a prediction; 0 is batch_size.")
   patience: int = field(0, low=0, doc="Epochs without a better score; 0 never stops.")
   monitor: str = field("loss", doc="Score on the validation split that chooses.")
-  steps_per_call: int = field(0, low=0, doc="0 is as many as take some ten seconds.")
+  steps_per_call: int = field(0, low=0, doc="0 is as many as take some two seconds.")
   checkpoint_seconds: float = field(30.0, low=0, doc="Between two checkpoints.")
   seeds_by: str = field(
     "auto", choices=("auto", "vmap", "map"), doc="How seeds of a device are computed."

@@ -1,6 +1,7 @@
 """What the labels of a data set are, in words; also where they are of no use."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def lines(dataset: Dataset) -> list[str]:
     return [f"Labels: {width} a sample", *_table(shown, splits, means)]
   classes = max(len(names), int(labels.max()) + 1 if labels.dtype.kind in "biu" else 0)
   names = names + [str(i) for i in range(len(names), min(classes, 50))]
-  counts = lambda i, rows: f"{(labels[rows] == i).sum():,}"
+  counts = functools.partial(_count_of, labels)
   shown = [f"{i} {name}:" for i, name in enumerate(names)]
   return [f"Labels: {classes} classes", *_table(shown, splits, counts)]
 
@@ -72,11 +73,14 @@ def _multitask(dataset, splits):
   targets = dataset.target_names or [f"label {i}" for i in range(width)]
   text = [f"Labels: {width} a sample, with classes of their own"]
   for target, names in enumerate(dataset.class_names):
-    own = dataset.labels[:, target]
-    counts = lambda i, rows, own=own: f"{(own[rows] == i).sum():,}"
+    counts = functools.partial(_count_of, dataset.labels[:, target])
     shown = [f"{targets[target]} {i} {name}:" for i, name in enumerate(names)]
     text += _table(shown, splits, counts)
   return text
+
+
+def _count_of(labels, number, rows):
+  return f"{(labels[rows] == number).sum():,}"
 
 
 def _table(names, splits, value):

@@ -1,8 +1,8 @@
-"""The batches of `stream` by tf.data: what the trainer takes where it is installed.
+"""The batches of `stream` by tf.data, for `data.pipeline=tf.data`.
 
 The steps of a schedule flow through tf.data, whose threads gather the samples of the
-next steps, and which other transformations may follow. `data.pipeline=threads` makes
-the same batches without TensorFlow, in less memory.
+next steps, and which other transformations may follow. The default makes the same
+batches without TensorFlow, faster and in less memory.
 """
 
 import contextlib

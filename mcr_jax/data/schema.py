@@ -113,12 +113,12 @@ class Modality:
     # The same flat positions with every sample starting on a row of its own.
     ends = np.cumsum(lengths)
     begin = np.arange(len(lengths)) * length - (ends - lengths)
-    places = np.arange(len(rows)) + np.repeat(begin, lengths)
+    positions = np.arange(len(rows)) + np.repeat(begin, lengths)
     values = np.zeros((len(lengths) * length, self.width), np.float32)
     mask = np.zeros(len(lengths) * length, bool)
     real = self.mask[rows]
-    values[places[real]] = self.values[rows[real]]
-    mask[places] = real
+    values[positions[real]] = self.values[rows[real]]
+    mask[positions] = real
     return (
       values.reshape(len(lengths), length, self.width),
       mask.reshape(len(lengths), length),
@@ -160,8 +160,8 @@ class Modality:
       vector: see the class.
     """
     steps = mask.shape[1]
-    places = np.where(mask, np.arange(1, steps + 1), 0)
-    last = places.max(1, initial=0)
+    positions = np.where(mask, np.arange(1, steps + 1), 0)
+    last = positions.max(1, initial=0)
     kept = np.arange(steps) < last[:, None]
     offsets = np.concatenate([[0], np.cumsum(last, dtype=np.int64)])
     values = np.ascontiguousarray(values[kept], dtype=np.float32)

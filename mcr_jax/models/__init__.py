@@ -18,7 +18,7 @@ from mcr_jax.errors import UserError, choose, nearest
 from mcr_jax.field import Domain, domain
 
 # What the data decides, and what Flax adds; everything else is a field of config.model.
-GIVEN = ("spec", "parent", "name")
+NOT_CONFIGURED = ("spec", "parent", "name")
 
 
 @functools.cache
@@ -114,7 +114,7 @@ def _kind(model: str | type[contract.Model]) -> type[contract.Model]:
 
 
 def _fields(model: str | type[contract.Model]) -> list[dataclasses.Field]:
-  return [f for f in dataclasses.fields(_kind(model)) if f.name not in GIVEN]
+  return [f for f in dataclasses.fields(_kind(model)) if f.name not in NOT_CONFIGURED]
 
 
 @functools.cache

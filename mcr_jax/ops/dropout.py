@@ -122,7 +122,7 @@ def columns(index: Integer[Array, "_"]) -> UInt32[Array, "_"]:
 def finalise(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
   """Lets every bit of the input reach every high bit of the output."""
   # One round less shows between four elements at the corners of a rectangle; a last
-  # shift would only mend low bits, which nobody reads.
+  # shift would only improve low bits, which nobody reads.
   x = (x ^ (x >> 16)) * jnp.uint32(MULTIPLIERS[0])
   return (x ^ (x >> 15)) * jnp.uint32(MULTIPLIERS[1])
 

@@ -113,8 +113,8 @@ def _backward(cell, reverse, unroll, saved, cotangents):
   def step(d_state, inputs):
     like, before, joined, mask, cotangent = inputs
     d_state = tuple(map(jnp.add, d_state, cotangent))
-    _, pull = jax.vjp(lambda *at: _held(cell, *at, mask), before, joined)
-    (d_output, *d_rest), d_joined = pull(d_state)
+    _, transpose = jax.vjp(lambda *at: _held(cell, *at, mask), before, joined)
+    (d_output, *d_rest), d_joined = transpose(d_state)
     d_output = d_output + (part(like, d_joined)[1] @ kernel.T).astype(d_output.dtype)
     return (d_output, *d_rest), d_joined
 

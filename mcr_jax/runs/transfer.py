@@ -1,5 +1,6 @@
 """Starting from the weights of another run."""
 
+import functools
 import re
 
 import jax
@@ -43,7 +44,11 @@ def start_from(before, state, spec: Spec, head: str):
   other_task = said(before.spec) != said(spec)
   wrong = []
 
-  def choose(path, new, old):
+  def by_path(tree):
+    return {keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+
+  def choose(known, path, new):
+    old = known.get(keystr(path))
     if other_task and re.fullmatch(head, path_name(path)):
       return new
     if old is None or old.shape[1:] != new.shape[1:]:
@@ -55,17 +60,10 @@ def start_from(before, state, spec: Spec, head: str):
 
   replaced = []
   for fresh, trained in zip((state.params, state.stats), before.variables, strict=True):
-    flat = dict(jax.tree_util.tree_leaves_with_path(trained))
-    names = {keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(fresh)}
-    wrong += [
-      f"{keystr(p)} is not in this model" for p in flat if keystr(p) not in names
-    ]
-    known = {keystr(path): leaf for path, leaf in flat.items()}
-    replaced.append(
-      jax.tree_util.tree_map_with_path(
-        lambda path, new, known=known: choose(path, new, known.get(keystr(path))), fresh
-      )
-    )
+    known, names = by_path(trained), by_path(fresh)
+    wrong += [f"{path} is not in this model" for path in known if path not in names]
+    chosen = functools.partial(choose, known)
+    replaced.append(jax.tree_util.tree_map_with_path(chosen, fresh))
   if wrong:
     more = f", and {len(wrong) - 4} more" if len(wrong) > 4 else ""
     raise UserError(

@@ -1,4 +1,4 @@
-"""Random keys that are cheap to derive: a few operations where JAX's take a loop.
+"""Random keys from a hash: a few operations where JAX's take a loop.
 
 A model asks for a key at every parameter that it draws and every place where it drops,
 each time folding a path into the one before. With the generator that JAX has by
@@ -20,9 +20,9 @@ WORDS = (0x9E3779B9, 0x85EBCA77)
 
 
 def fast_key(key: Array) -> Array:
-  """A key of the cheap generator, from a key of any other."""
+  """A key of this generator, from a key of any other."""
   data = jax.random.bits(key, (2,), jnp.uint32)
-  return jax.random.wrap_key_data(data, impl=_CHEAP)
+  return jax.random.wrap_key_data(data, impl=_HASHED)
 
 
 def _seed(seed: Array) -> UInt32[Array, "2"]:
@@ -58,12 +58,12 @@ def _count(shape: tuple[int, ...]) -> UInt32[Array, "..."]:
   return jnp.arange(1, int(np.prod(shape)) + 1, dtype=jnp.uint32).reshape(shape)
 
 
-_CHEAP = define_prng_impl(
+_HASHED = define_prng_impl(
   key_shape=(2,),
   seed=_seed,
   split=_split,
   random_bits=_bits,
   fold_in=_fold_in,
-  name="mcr_jax_cheap",
-  tag="cheap",
+  name="mcr_jax_hash",
+  tag="hash",
 )

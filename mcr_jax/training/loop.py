@@ -211,4 +211,9 @@ class Loop:
       lr_scale=place(self.selection["lr_scale"]),
       tally=place(jax.tree.map(zeros, fresh_tally(self.recipe))),
     )
-    self.epoch, self.position = self.epoch + 1, 0
+    before, self.epoch, self.position = self.epoch, self.epoch + 1, 0
+    phases = [self.recipe.phase(epoch) for epoch in (before, self.epoch)]
+    if phases[0] < phases[1] < len(self.recipe.phases):
+      # The moments of what did not learn are zero, and Adam takes them for old ones: it
+      # would begin with several times the learning rate.
+      self.state = self.programs.forget_moments(self.state)

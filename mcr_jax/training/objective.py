@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mcr_jax.contract import Batch, Card, Output
+from mcr_jax.errors import UserError
 
 TaskLoss = Callable[[Array, Array, Array], Array]
 """(predictions, label, weight) to the loss of every row, in the shape of weight."""
@@ -43,6 +44,9 @@ def objective(
 
   Returns:
     the sum, and name -> sum of each loss without its weight, `task` first.
+
+  Raises:
+    UserError: the task does not count, and there is nothing else.
   """
   total = batch.weight.sum()
 
@@ -70,4 +74,9 @@ def objective(
     share["task"] = (1 - gamma) * share["task"]
     share[card.joint] = gamma * share[card.joint]
   counted = [name for name in parts if task or name != "task"]
+  if not counted:
+    raise UserError(
+      f"A phase with task=False minimises nothing: with these fields, {card.title} has "
+      "no loss of its own."
+    )
   return sum(share[name] * parts[name] for name in counted), parts

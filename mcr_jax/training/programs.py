@@ -50,6 +50,7 @@ class Programs:
     self.task_loss = jax.jit(self._task_loss)
     self.copy = jax.jit(_copy, out_shardings=self.by_seed)
     self.keep_best = jax.jit(_keep_best, **keep)
+    self.forget_moments = jax.jit(_forget_moments, **keep)
 
   def _create(self, batch: Batch, seeds, hyper):
     """The states of all seeds (S,) before their first step; hyper: name -> (S,)."""
@@ -79,7 +80,6 @@ class Programs:
   def _predict(self, variables, batch):
     """Predictions (S, B, ...) of (params, other collections), without dropout."""
     batch = self._spread(batch)
-
     model, classes = self.recipe.model, self.recipe.model.spec.classes
 
     def one(params, stats):
@@ -140,6 +140,11 @@ def normalised(batch: Batch, scale, clip: float) -> Batch:
 
 def _copy(tree):
   return jax.tree.map(jnp.copy, tree)
+
+
+def _forget_moments(state):
+  """The state with an optimiser that has seen no gradient: zeros, in every part."""
+  return state.replace(opt=jax.tree.map(jnp.zeros_like, state.opt))
 
 
 def _keep_best(best, variables, improved):

@@ -61,7 +61,14 @@ class Recipe:
         "a batch has as many samples."
       )
     loss = losses.resolve(config.loss.name, model.spec.task)
-    return cls(model, config, loss, phases_of(config))
+    recipe = cls(model, config, loss, phases_of(config))
+    own, card = set(model.card.weights) - {"task"}, model.card
+    if not own and not all(phase.task for phase in recipe.phases):
+      raise UserError(
+        f"train.phases: a phase with task=False minimises nothing, as {card.title} has "
+        "no loss of its own."
+      )
+    return recipe
 
   def task_loss(self, class_weights: Array | None) -> TaskLoss:
     """The loss of the config, with its parameters."""
@@ -130,13 +137,7 @@ def numbers_of(model: type[Model]) -> tuple[str, ...]:
 def phases_of(config: ConfigDict) -> tuple[Phase, ...]:
   """The phases of a config; what is left of its epochs trains everything."""
   phases = [Phase(**phase) for phase in config.train.phases]
-  left = config.train.epochs - sum(phase.epochs for phase in phases)
-  if left < 0:
-    raise UserError(
-      f"The phases of the training have {config.train.epochs - left} epochs, more than "
-      f"train.epochs={config.train.epochs}."
-    )
-  if left:
+  if left := config.train.epochs - sum(phase.epochs for phase in phases):
     phases.append(Phase(left))
   if not any(phase.task for phase in phases):
     raise UserError("No phase of the training counts the task loss: none is chosen.")

@@ -9,7 +9,7 @@ Selection = dict[str, np.ndarray]
 
 
 def start(seeds: int) -> Selection:
-  """Nothing seen yet."""
+  """Before the first epoch."""
   return {
     "value": np.full(seeds, np.nan, np.float64),
     "epoch": np.zeros(seeds, np.int32),

@@ -21,6 +21,7 @@ from mcr_jax.errors import NonFiniteLoss, UserError
 from mcr_jax.runs.checkpoint import Checkpoints
 from mcr_jax.runs.fit import fit
 from mcr_jax.runs.trainer import Trainer
+from mcr_jax.training.loop import Epoch
 from tests.training import tiny
 
 ROOT = Path(mcr_jax.__file__).parent.parent
@@ -41,6 +42,15 @@ def finished(file, folder):
   config = tiny.config(file)
   fit(config, folder / "run", verbose=False)
   return config, folder / "run"
+
+
+def test_the_optimiser_starts_anew_with_a_phase(file, tmp_path):
+  phases = ({"epochs": 1, "trainable": ("output/.*",)}, {"epochs": 2})
+  config = tiny.config(file, data={"buckets": 1}, train={"phases": phases})
+  loop = Trainer(config, tmp_path / "run", verbose=False).loop
+  moved = lambda: [bool(np.any(x)) for x in jax.tree.leaves(loop.state.opt)]
+  epochs = [moved() for event in loop.events() if isinstance(event, Epoch)]
+  assert [any(found) for found in epochs] == [False, True, True]
 
 
 def test_each_bucket_compiles_one_program_to_train_and_one_to_predict(file, tmp_path):

@@ -64,6 +64,12 @@ class Rich(Small):
     )
 
 
+class Silent(Small):
+  """What states a loss that it does not always have."""
+
+  card = Card("silent", losses={"size": 1.0})
+
+
 LENGTHS = {"text": 4, "audio": 7}
 SPEC = Spec(LENGTHS, dict.fromkeys(LENGTHS, 3))
 
@@ -394,6 +400,15 @@ def test_a_phase_that_trains_nothing_is_refused():
   phases = ({"epochs": 1, "trainable": ("absent/.*",)},)
   with pytest.raises(UserError, match=re.escape("absent/.*")):
     state, update = begin(train={"phases": phases})
+    update(state, make_batch())
+
+
+def test_a_phase_that_minimises_nothing_is_refused():
+  groups = {"train": {"phases": ({"epochs": 1, "task": False},), "epochs": 2}}
+  with pytest.raises(UserError, match="task=False"):
+    begin(**groups)
+  state, update = begin(kind=Silent, **groups)  # names losses, and makes none
+  with pytest.raises(UserError, match="task=False"):
     update(state, make_batch())
 
 

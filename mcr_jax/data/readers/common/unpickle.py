@@ -44,7 +44,7 @@ for codes, cost in (
 
 # A pickle of arrays decodes to little more than its size; the constant leaves room
 # for files that are nothing but short strings.
-FREE, FACTOR = 128 << 20, 8
+ALLOWANCE, FACTOR = 128 << 20, 8
 LONG_PAYLOAD = 4096
 FLOATS = re.compile(rb"(?:G.{8})+", re.DOTALL)
 FLOAT_RECORD = np.dtype([("code", "u1"), ("value", ">f8")])
@@ -99,7 +99,7 @@ class _Machine:
   def __init__(self, data: bytes | mmap.mmap, source: str):
     self.data, self.view, self.source = data, memoryview(data), source
     self.at, self.stack, self.marks, self.memo = 0, [], [], {}
-    self.spent, self.limit = 0, min(FREE + FACTOR * len(data), memory.left())
+    self.spent, self.limit = 0, min(ALLOWANCE + FACTOR * len(data), memory.left())
 
   def run(self) -> object:
     data, steps = self.data, STEPS
