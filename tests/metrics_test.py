@@ -403,6 +403,24 @@ def test_labels_with_classes_of_their_own_agree_with_scikit_learn():
   assert list(report.values)[0] == "mean_accuracy" and len(report.values) == 15
 
 
+def test_classes_that_a_label_lacks_may_hold_anything():
+  p, y = levels()
+  lacking = (
+    np.arange(p.shape[-1]) >= np.array([len(names) for names in LEVELS])[:, None]
+  )
+  assert lacking.any()
+  masked = np.where(lacking, -np.inf, p)  # as a trained model gives them
+  report, other = (
+    metrics.compute("multitask", x, y, LEVELS, TARGETS) for x in (p, masked)
+  )
+  assert report == other and not other.reasons
+  given = {"names": ["mean_mae"], "class_names": LEVELS, "target_names": TARGETS}
+  one, two = (
+    metrics.weighted("multitask", x, y, np.ones((1, N)), **given) for x in (p, masked)
+  )
+  assert one == two and np.isfinite(two["mean_mae"])
+
+
 def test_a_mean_over_targets_names_the_one_without_a_value():
   p, y = levels()
   p[:, 1], y[:, 1] = np.eye(4)[2], 2

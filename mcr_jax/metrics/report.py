@@ -47,10 +47,11 @@ def compute(
   scheme = schemes.resolve(scheme, labels)
   _check(scheme, predictions, labels, class_names)
   scores = schemes.scores(scheme, predictions, labels, class_names, target_names)
-  bad = int((~np.isfinite(predictions)).sum())
+  read = _read(scheme, predictions, class_names)
+  bad = int((~np.isfinite(read)).sum())
   if bad:
     # An arg max over NaN would answer, and be wrong.
-    why = f"{bad} of {predictions.size} predicted numbers are not finite"
+    why = f"{bad} of {read.size} predicted numbers are not finite"
     return Report(dict.fromkeys(scores, np.nan), dict.fromkeys(scores, why))
   values = {name: float(score(None)) for name, score in scores.items()}
   reasons = {
@@ -75,7 +76,7 @@ def weighted(
   scheme = schemes.resolve(scheme, labels)
   _check(scheme, predictions, labels, class_names)
   scores = schemes.scores(scheme, predictions, labels, class_names, target_names)
-  if not np.isfinite(predictions).all():
+  if not np.isfinite(_read(scheme, predictions, class_names)).all():
     return {name: np.full(len(weight), np.nan) for name in names}
   return {name: scores[name](weight) for name in names}
 
@@ -99,6 +100,14 @@ def confusion(
   matrix = classification.confusion(predicted[single], true[single], classes)
   note = f"{(~single).sum()} of {len(single)} samples do not have exactly one label"
   return matrix, "" if single.all() else note
+
+
+def _read(scheme: str, predictions: np.ndarray, names: Sequence) -> np.ndarray:
+  """The numbers that metrics read: none of the classes that a label does not have."""
+  if scheme != "multitask":
+    return predictions
+  classes = np.array(schemes.classes_of(names, predictions))
+  return predictions[:, np.arange(predictions.shape[-1]) < classes[:, None]]
 
 
 def _check(scheme: str, predictions: np.ndarray, labels: np.ndarray, names) -> None:

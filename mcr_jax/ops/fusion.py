@@ -1,9 +1,10 @@
 """What the fusion methods compute without parameters of their own."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from mcr_jax.errors import UserError
+from mcr_jax.ops import pooling
 
 
 def main_and_auxiliaries(
@@ -18,6 +19,13 @@ def main_and_auxiliaries(
       f"{', '.join(others)}."
     )
   return main, tuple(auxiliaries) or others
+
+
+def pooled(
+  x: Float[Array, "B T D"], mask: Bool[Array, "B T"], dtype: str = ""
+) -> tuple[Float[Array, "B D"], Bool[Array, "B"]]:
+  """One vector a sample, the mean of its real steps, and whether there are any."""
+  return pooling.mean(x.astype(dtype) if dtype else x, mask), mask.any(-1)
 
 
 def convolve(
