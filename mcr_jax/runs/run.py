@@ -170,7 +170,8 @@ class Run:
       source: see `read`.
       batch_size: that of the evaluation where 0.
     """
-    dataset = self.read(source)
+    # Splits play no part: they may cut a dialogue where nothing is learned or scored.
+    dataset = dataclasses.replace(self.read(source), splits=None)
     samples = self._samples(dataset, batch_size)
     plan = samples.in_order(np.arange(len(samples.bucket)))
     program = self._programs.predict

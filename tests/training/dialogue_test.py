@@ -115,7 +115,7 @@ def test_a_model_of_dialogues_wants_dialogues(folder, tmp_path):
   assert not (tmp_path / "run").exists()
 
 
-def test_a_dialogue_lies_in_one_split(tmp_path):
+def test_a_dialogue_lies_in_one_split_where_it_trains(run, folder, tmp_path):
   data = dialogues()
   splits = data.splits.copy()
   row = np.flatnonzero(data.columns["dialogue_id"].values == "train3")[0]
@@ -123,3 +123,5 @@ def test_a_dialogue_lies_in_one_split(tmp_path):
   npz.write(tmp_path / "dialogues.npz", dataclasses.replace(data, splits=splits))
   with pytest.raises(UserError, match="train3"):
     fit(config(tmp_path), tmp_path / "run", verbose=False)
+  expected = run.predict(folder / "dialogues.npz")
+  np.testing.assert_array_equal(run.predict(tmp_path / "dialogues.npz"), expected)
