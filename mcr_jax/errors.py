@@ -59,6 +59,10 @@ def choose(value: Any, known: Iterable[Any], what: str) -> Any:
 
 def nearest(value: Any, known: Iterable[Any]) -> str:
   """` Did you mean "x"?`, or nothing where no known name is similar."""
-  names = [name for name in known if isinstance(name, str) and name]
-  close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
-  return f' Did you mean "{close[0]}"?' if close else ""
+  # Whatever their case; of names that differ in nothing else the first.
+  names = {}
+  for name in known:
+    if isinstance(name, str) and name:
+      names.setdefault(name.lower(), name)
+  close = difflib.get_close_matches(str(value).lower(), names, n=1, cutoff=0.5)
+  return f' Did you mean "{names[close[0]]}"?' if close else ""

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -84,6 +85,8 @@ def unknown(known: Sequence[str], path: str, key: str) -> str:
   """The message for a field that its group `path` does not have."""
   where = f"config.{path}" if path else "config"
   homes = [f"{g}.{key}" for g, of in GROUPS.items() if key in of.__dataclass_fields__]
+  close = get_close_matches(key, known, n=1, cutoff=0.8)
+  homes = close + homes if homes else []  # `seed` may be `seeds`, too
   hint = f" Did you mean {' or '.join(homes)}?" if homes else nearest(key, known)
   return f'{where} has no field "{key}".{hint} Known fields: {", ".join(known)}.'
 
@@ -95,7 +98,7 @@ def _fit(known: Any, value: Any, field: str) -> Any:
       raise UserError(f"{field}={value!r} must be a dict.")
     if field == "loss.weights":
       for name in value:
-        choose(name, known, f"loss.weights.{name}")
+        choose(name, known, "A loss of loss.weights")
       return known | {k: float(w) if type(w) is int else w for k, w in value.items()}
     # Below the groups, the keys of a dict are names of modalities: any will do.
     return merge(known, value, field) if field in GROUPS else value

@@ -83,7 +83,7 @@ def _parse(path: str, text: str, known: Any) -> Any:
   except (SyntaxError, ValueError, KeyError):
     pass
   kind = type(known).__name__
-  raise UserError(f"{path}={text!r} must be {kind}; it is {known!r}.")
+  raise UserError(f"{path}={text!r} must be {kind}, such as {known!r}.")
 
 
 def _tuple(path: str, text: str) -> tuple:

@@ -96,7 +96,7 @@ def assign(
       part = _balanced(np.bincount(groups), folds)
     splits += [_named(part[groups], k, folds) for k in range(folds)]
   for number, own in enumerate(splits):
-    _check(dataset, own, number)
+    _check(dataset, own, number, stratify)
   return np.stack(splits)
 
 
@@ -166,7 +166,7 @@ def _named(part: np.ndarray, number: int, folds: int) -> np.ndarray:
   return names
 
 
-def _check(dataset: Dataset, splits: np.ndarray, number: int) -> None:
+def _check(dataset: Dataset, splits: np.ndarray, number: int, stratify: bool) -> None:
   """Every part has labels, and training every class that the data has."""
   labelled = dataset.labelled
   for name in ("train", "valid", "test"):
@@ -178,13 +178,14 @@ def _check(dataset: Dataset, splits: np.ndarray, number: int) -> None:
   if dataset.task == "regression":
     return
   labels = dataset.labels.reshape(len(dataset), -1)
+  hint = "" if stratify else " data.fold_stratify=True spreads the classes;"
   for target, own in enumerate(labels.T):
     missing = np.setdiff1d(own[labelled], own[labelled & (splits == "train")])
     if len(missing):
       raise UserError(
         f"{dataset.source}: {_class(dataset, target, int(missing[0]))} is not in the "
-        f"training part of fold {number}. data.fold_stratify=True spreads the "
-        "classes; a class that few groups have stands in the way of many folds."
+        f"training part of fold {number}.{hint} a class needs samples in more than two "
+        "groups, and in more than can come to one part."
       )
 
 

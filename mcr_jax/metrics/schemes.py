@@ -57,7 +57,7 @@ def resolve(scheme: str, labels: np.ndarray, task: str = "") -> str:
     task: of the data set; where it is not given, (N, K) whole numbers are `binary`,
       (N,) whole numbers `multiclass`, and floats a regression.
   """
-  choose(scheme, SCHEMES, "metrics")
+  choose(scheme, SCHEMES, "evals.metrics")
   if scheme == "auto":
     if task in _SCHEMES and task != "regression":
       return task
