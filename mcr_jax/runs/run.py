@@ -161,6 +161,12 @@ class Run:
         f"{dataset.source} has the classes {theirs}; the run {self.workdir} was "
         f"trained on {own}, in this order."
       )
+    known, found = self.spec.target_names, dataset.target_names
+    if known and found and known != found:
+      raise UserError(
+        f"{dataset.source} has the targets {', '.join(found)}; the run {self.workdir} "
+        f"was trained on {', '.join(known)}, in this order."
+      )
     return dataset
 
   def predict(self, source: Any = None, *, batch_size: int = 0) -> np.ndarray:
@@ -197,9 +203,7 @@ class Run:
         m: self.normalizer.apply(m, x, arrays["mask"][m])
         for m, x in arrays["x"].items()
       }
-      # Rows of another data set are none of those that the model may remember.
-      index = np.full_like(arrays["more"]["index"], -1)
-      yield Batch(**arrays | {"more": arrays["more"] | {"index": index}})
+      yield Batch(**arrays)
 
   def outputs(self, source: Any = None, *, samples: int = 1) -> dict[str, np.ndarray]:
     """Every intermediate of the first samples by name, each with a seed axis."""

@@ -40,7 +40,7 @@ def start_from(before, state, spec: Spec, head: str):
       f"train.init_from={before.workdir} has the modalities {', '.join(orders[0])}, in "
       f"this order; this run has {', '.join(orders[1])}. data.modalities sets it."
     )
-  said = lambda x: (x.task, tuple(x.outputs), tuple(x.class_names))
+  said = lambda x: (x.task, tuple(x.outputs), tuple(x.class_names), x.target_names)
   other_task = said(before.spec) != said(spec)
   wrong = []
 

@@ -180,6 +180,7 @@ class Loop:
     found = self.predict(variables, self.rows["valid"], self.rows["scored"])
     scores, reasons = self.validation(found)
     if self.recipe.phases[phase].task:
+      active = self.selection["active"]
       self.selection, improved = selections.observe(
         self.selection,
         scores[self.validation.monitor],
@@ -187,6 +188,8 @@ class Loop:
         self.validation.higher,
         self.config,
       )
+      if phase + 1 < len(self.recipe.phases):
+        self.selection["active"] = active  # what comes after this phase must train
       self.best = self.programs.keep_best(self.best, variables, improved)
     name = lambda values: {f"valid/{name}": value for name, value in values.items()}
     return name(scores), name(reasons)
@@ -204,6 +207,11 @@ class Loop:
 
   def _start_next_epoch(self) -> None:
     """What the host decided goes to the device; a new epoch sums from zero."""
+    before, self.epoch, self.position = self.epoch, self.epoch + 1, 0
+    phases = [self.recipe.phase(epoch) for epoch in (before, self.epoch)]
+    begins = phases[0] < phases[1] < len(self.recipe.phases)
+    if begins:
+      self.selection = selections.in_next_phase(self.selection)
     place = lambda x: meshes.place(self.programs.mesh, x, self.programs.by_seed.spec)
     zeros = lambda x: np.broadcast_to(np.asarray(x), (len(self.seeds),))
     self.state = self.state.replace(
@@ -211,9 +219,7 @@ class Loop:
       lr_scale=place(self.selection["lr_scale"]),
       tally=place(jax.tree.map(zeros, fresh_tally(self.recipe))),
     )
-    before, self.epoch, self.position = self.epoch, self.epoch + 1, 0
-    phases = [self.recipe.phase(epoch) for epoch in (before, self.epoch)]
-    if phases[0] < phases[1] < len(self.recipe.phases):
+    if begins:
       # The moments of what did not learn are zero, and Adam takes them for old ones: it
       # would begin with several times the learning rate.
       self.state = self.programs.forget_moments(self.state)

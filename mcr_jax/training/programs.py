@@ -81,6 +81,10 @@ class Programs:
     """Predictions (S, B, ...) of (params, other collections), without dropout."""
     batch = self._spread(batch)
     model, classes = self.recipe.model, self.recipe.model.spec.classes
+    # Predictions are of samples that the model may not remember, whoever they are.
+    if "index" in batch.more:
+      index = jnp.full_like(batch.more["index"], -1)
+      batch = batch.replace(more=batch.more | {"index": index})
 
     def one(params, stats):
       output = model.apply({"params": params, **stats}, batch, train=False)

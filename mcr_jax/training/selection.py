@@ -56,3 +56,10 @@ def observe(
     "lr_scale": lr_scale.astype(np.float32),
     "active": active,
   }, improved
+
+
+def in_next_phase(selection: Selection) -> Selection:
+  """The selection at the start of a phase: patience and plateau count from there."""
+  fresh = start(len(selection["epoch"]))
+  counters = {name: fresh[name] for name in ("waited", "plateau", "lr_scale")}
+  return selection | counters

@@ -44,6 +44,19 @@ def finished(file, folder):
   return config, folder / "run"
 
 
+def test_patience_stops_no_run_before_its_last_phase(file, tmp_path):
+  """With steps too small to change a number, every epoch but the first is a wait."""
+  config = tiny.config(
+    file,
+    data={"buckets": 1},
+    optim={"lr": 1e-12},
+    train={"phases": ({"epochs": 3},), "epochs": 8, "patience": 2},
+  )
+  fit(config, tmp_path / "run", verbose=False)
+  rows = tiny.epochs(tmp_path / "run")
+  assert len(rows) == 3 + 2 and rows[-1]["best/epoch"] == [1, 1]
+
+
 def test_the_optimiser_starts_anew_with_a_phase(file, tmp_path):
   phases = ({"epochs": 1, "trainable": ("output/.*",)}, {"epochs": 2})
   config = tiny.config(file, data={"buckets": 1}, train={"phases": phases})
