@@ -42,6 +42,12 @@ DTYPES = ("", "float32", "bfloat16", "float16", "float64")
 # what weight decay leaves alone, which is biases and the scales of norms.
 HEAD = r"(head/)?output/[^/]+"
 UNDECAYED = r"(.*/)?([^/]*bias[^/]*|b_[^/]*|[^/]*norm[^/]*/scale)"
+# What a card may say.
+STATED = {
+  "kind": ("exact", "reconstruction", "baseline"),
+  "reads": ("sequences", "vectors"),
+  "unit": ("utterance", "dialogue"),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

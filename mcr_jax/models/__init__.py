@@ -88,8 +88,8 @@ def build(
     known[field].check(f"model.{field}", value)
     if known[field].modalities:
       for modality in (value,) if isinstance(value, str) else value:
-        # No name is none of them.
-        choose(modality, ("", *spec.modalities), f"A modality of model.{field}")
+        if modality:  # no name is none of them
+          choose(modality, spec.modalities, f"A modality of model.{field}")
   return kind(spec, **values)
 
 
@@ -144,8 +144,12 @@ def _checked(module: Any, path: Path) -> type[contract.Model]:
     raise UserError(f"model.file={path} has no `class Model(mcr_jax.contract.Model)`.")
   if not isinstance(getattr(kind, "card", None), contract.Card):
     raise UserError(f"model.file={path}: its Model has no `card = Card(title)`.")
+  for name, known in contract.STATED.items():
+    choose(getattr(kind.card, name), known, f"model.file={path}: card.{name}")
   absent = dataclasses.MISSING
   for field in _fields(kind):
+    if field.name == "file":
+      raise UserError(f"model.file={path}: its Model has a field 'file', a name taken.")
     if field.default is absent and field.default_factory is absent:
       raise UserError(
         f"model.file={path}: the field {field.name!r} of its Model has no default, "

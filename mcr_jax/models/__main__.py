@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from mcr_jax import cli, conformance, flops, models
+from mcr_jax.config.completion import merge
 from mcr_jax.contract import Card, Spec
 from mcr_jax.errors import UserError
 
@@ -91,7 +92,11 @@ def check(path: str, fields: dict[str, Any], *, aligned: bool = False) -> None:
   Raises:
     UserError: the file has no model, or it breaks the contract.
   """
-  subject = conformance.Subject(models.load_file(path), aligned=aligned, **fields)
+  kind = models.load_file(path)
+  fields = {
+    k: v for k, v in merge(models.fields(kind), fields, "model").items() if k in fields
+  }
+  subject = conformance.Subject(kind, aligned=aligned, **fields)
   broken = 0
   for sentence, wrong in conformance.results(subject):
     print(f"{'BROKEN' if wrong else 'kept  '} {sentence}", flush=True)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
 from mcr_jax.hosts import distributed
-from mcr_jax.runs import folds, workspace
+from mcr_jax.runs import folds, own_model, workspace
 from mcr_jax.runs.run import Run, load_run
 from mcr_jax.runs.trainer import Trainer
 
@@ -51,12 +51,13 @@ def fit(
     if verbose and jax.process_index() == 0:
       print(f"{workdir} is finished already: nothing to do.", flush=True)
     return folds.read(workdir) if several else load_run(workdir)
-  if several:
-    return folds.fit(
-      config, workdir, attention_may_change=attention_may_change, verbose=verbose
-    )
-  trainer = Trainer(config, workdir, verbose=verbose)
-  with workspace.claim(workdir):
-    trainer.start(resume=status == "resume")
-    trainer.run()
-    return trainer.finish()
+  with own_model.told(config.model.file):
+    if several:
+      return folds.fit(
+        config, workdir, attention_may_change=attention_may_change, verbose=verbose
+      )
+    trainer = Trainer(config, workdir, verbose=verbose)
+    with workspace.claim(workdir):
+      trainer.start(resume=status == "resume")
+      trainer.run()
+      return trainer.finish()

@@ -8,15 +8,39 @@ the two: (1 - gamma) w_task L_task + gamma w_joint L_joint.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mcr_jax.contract import Batch, Card, Output
-from mcr_jax.errors import UserError
+from mcr_jax.contract import Batch, Card, Model, Output
+from mcr_jax.errors import UserError, choose
 
 TaskLoss = Callable[[Array, Array, Array], Array]
 """(predictions, label, weight) to the loss of every row, in the shape of weight."""
+
+
+def check(model: Model, output: Any, batch: Batch) -> None:
+  """Raises UserError where what a model makes is not what the contract says of it."""
+  card, units = model.card, batch.weight.shape
+  what = f"The model {card.title} makes"
+  if not isinstance(output, Output):
+    kind = "array" if hasattr(output, "shape") else type(output).__name__
+    raise UserError(f"{what} a plain {kind}; right is a contract.Output.")
+  right = (*units, *model.outputs)
+  heads = {f"auxiliary {name!r} of": x for name, x in output.auxiliary.items()}
+  for name, found in {"predictions of": output.predictions, **heads}.items():
+    if jnp.shape(found) != right:
+      raise UserError(f"{what} {name} shape {jnp.shape(found)}; right is {right}.")
+  for name, loss in output.losses.items():
+    choose(name, card.losses, f"{what} a loss that card.losses does not have: name")
+    if jnp.shape(loss) not in ((), units):
+      raise UserError(
+        f"{what} the loss {name!r} of shape {jnp.shape(loss)}; right are () and "
+        f"{units}."
+      )
+  if output.auxiliary and not card.auxiliary:
+    raise UserError(f"{what} auxiliary {[*output.auxiliary]}, and card.auxiliary=''.")
 
 
 def objective(
@@ -67,7 +91,6 @@ def objective(
     ]
     parts[card.auxiliary] = sum(heads)
   parts |= {name: summed(values) for name, values in output.losses.items()}
-  assert set(parts) <= set(card.weights), (set(parts), "not on the card", card.weights)
 
   share = {name: weights[name] for name in parts}
   if card.joint in parts:

@@ -7,6 +7,7 @@ from jaxtyping import PyTree
 
 from mcr_jax.training import optim
 from mcr_jax.training.keys import fast_key
+from mcr_jax.training.objective import check
 from mcr_jax.training.recipe import Recipe
 
 
@@ -56,7 +57,9 @@ def create(recipe: Recipe, batch, seed, hyper) -> State:
     hyper: name -> scalar.
   """
   key, config = jax.random.key(seed), recipe.config
-  variables = recipe.model.init({"params": fast_key(jax.random.fold_in(key, 0))}, batch)
+  rngs = {"params": fast_key(jax.random.fold_in(key, 0))}
+  output, variables = recipe.model.init_with_output(rngs, batch)
+  check(recipe.model, output, batch)
   params = variables.pop("params")
   decay = hyper.get("optim.weight_decay", config.optim.weight_decay)
   transform = optim.transform(config.optim, decay, recipe.model.card.undecayed)

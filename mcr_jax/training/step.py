@@ -16,7 +16,7 @@ from mcr_jax.data.schedule import Bounds
 from mcr_jax.training import optim
 from mcr_jax.training.keys import fast_key
 from mcr_jax.training.missing import drop_modalities
-from mcr_jax.training.objective import objective
+from mcr_jax.training.objective import check, objective
 from mcr_jax.training.recipe import Recipe
 from mcr_jax.training.state import State
 
@@ -115,6 +115,7 @@ def _gradient(recipe, phase, constants, state, stats, batch, key):
       rngs={"dropout": key, "noise": jax.random.fold_in(key, 1)},
       mutable=list(stats),
     )
+    check(model, output, batch)
     whole, parts = objective(
       card,
       output,

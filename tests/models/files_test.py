@@ -1,12 +1,13 @@
 """A model in a file of one's own, and the program that lists and checks models."""
 
+import jax
 import pytest
 
 from mcr_jax import config, models
 from mcr_jax.contract import Spec
 from mcr_jax.errors import UserError
 from mcr_jax.models.__main__ import main
-from mcr_jax.runs import inputs
+from mcr_jax.runs import inputs, own_model
 
 GOOD = """
 import flax.linen as nn
@@ -69,6 +70,8 @@ def test_a_file_is_one_class_until_it_changes(tmp_path):
     ("class Model:\n  pass", "class Model"),
     ("from mcr_jax.contract import Model", "card"),
     (GOOD.replace('  card = Card("Mine")\n', ""), "card"),
+    (GOOD.replace('Card("Mine")', 'Card("Mine", kind="own")'), "card.kind='own'"),
+    (GOOD.replace("width", "file"), "field 'file'"),
     (GOOD.replace('field(8, low=1, doc="Of the layer.")', "field()"), "'width'"),
   ],
 )
@@ -122,3 +125,21 @@ def test_a_file_is_held_to_the_contract(tmp_path, capsys):
   assert "BROKEN" in capsys.readouterr().out
   with pytest.raises(UserError, match="width"):
     main(["check", str(path), "width"])
+
+
+def test_an_error_of_a_model_file_is_told_with_its_line(tmp_path):
+  path = str(write(tmp_path, GOOD.replace("size = 1", "size = 1 / 0")))
+  model = inputs.build_model(config.complete({"model": {"file": path}}), SPEC)
+  init = lambda: jax.eval_shape(model.init, jax.random.key(0), SPEC.example())
+  line = 1 + GOOD.partition("size = 1")[0].count("\n")
+  with pytest.raises(UserError, match=f"mine.py, line {line}: ZeroDivisionError"):
+    with own_model.told(path):
+      init()
+  with pytest.raises(ZeroDivisionError), own_model.told(""):
+    init()
+
+
+def test_a_field_of_a_checked_file_has_its_type(tmp_path):
+  path = str(write(tmp_path, GOOD))
+  with pytest.raises(UserError, match="model.width='a'"):
+    main(["check", path, "width=a"])
