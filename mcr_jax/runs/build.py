@@ -88,6 +88,7 @@ def _first_state(programs, seeds, numbers, pretrained: Run | None) -> State:
   state = programs.create(example, np.asarray(seeds, np.uint32), every)
   if pretrained is not None:
     state = start_from(pretrained, state, spec, recipe.model.card.head)
+  recipe.check_patterns(state.params)
   for phase in range(len(recipe.phases)):
     recipe.factors(state.params, phase)  # says what trains nothing
   return state

@@ -120,12 +120,31 @@ class Recipe:
 
     found = jax.tree_util.tree_map_with_path(factor, params)
     if not any(jax.tree.leaves(found)):
-      names = map(optim.path_name, (p for p, _ in jax.tree.leaves_with_path(params)))
       raise UserError(
-        f"Phase {phase + 1} of the training trains nothing: trainable={trainable} and "
-        f"train.only={config.train.only!r} leave none of {', '.join(names)}."
+        f"Phase {phase + 1} of the training trains nothing: "
+        f"trainable={trainable or ('.*',)}, train.only={config.train.only!r} and "
+        f"optim.multipliers={config.optim.multipliers} leave none of "
+        f"{', '.join(_names(params))}."
       )
     return found
+
+  def check_patterns(self, params: PyTree) -> None:
+    """Raises UserError for a pattern of the config that no parameter matches."""
+    names, config = _names(params), self.config
+    patterns = [("optim.multipliers", p) for p, _ in config.optim.multipliers]
+    for number, phase in enumerate(config.train.phases):
+      path = f"train.phases.{number}.trainable"
+      patterns += [(path, p) for p in phase["trainable"]]
+    for path, pattern in patterns:
+      if not any(re.fullmatch(pattern, name) for name in names):
+        raise UserError(
+          f"{path}: {pattern!r} matches the whole path of no parameter; there are "
+          f"{', '.join(names)}."
+        )
+
+
+def _names(params: PyTree) -> list[str]:
+  return [optim.path_name(path) for path, _ in jax.tree.leaves_with_path(params)]
 
 
 def numbers_of(model: type[Model]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from mcr_jax.contract import Batch, Card, Model, Output, Spec
 from mcr_jax.errors import UserError
 from mcr_jax.field import rate as dropout_rate
 from mcr_jax.layers.dropout import Dropout
+from mcr_jax.training import objective as objectives
 from mcr_jax.training import optim
 from mcr_jax.training import state as states
 from mcr_jax.training import step as steps
@@ -401,6 +402,38 @@ def test_a_phase_that_trains_nothing_is_refused():
   with pytest.raises(UserError, match=re.escape("absent/.*")):
     state, update = begin(train={"phases": phases})
     update(state, make_batch())
+
+
+@pytest.mark.parametrize(
+  "groups",
+  [
+    {"train": {"phases": ({"epochs": 1, "trainable": ("absent/.*", ".*")},)}},
+    {"optim": {"multipliers": (("absent/.*", 0.5),)}},
+  ],
+)
+def test_a_pattern_that_no_parameter_matches_is_refused(groups):
+  recipe = Recipe.of(Small(SPEC), tiny.config("unread.npz", **groups))
+  with pytest.raises(UserError, match=re.escape("absent/.*")):
+    recipe.check_patterns({"hidden": {"kernel": 0}})
+  recipe.check_patterns({"absent": {"kernel": 0}})
+
+
+@pytest.mark.parametrize(
+  ("change", "words"),
+  [
+    (lambda o: o.predictions, "Output"),
+    (lambda o: o.replace(predictions=o.predictions[:, 0]), "predictions"),
+    (lambda o: o.replace(losses={"sise": 1.0}), "'sise'"),
+    (lambda o: o.replace(losses={"size": np.zeros(99)}), "'size'.*99"),
+    (lambda o: o.replace(auxiliary={"text": o.predictions[:1]}), "'text'"),
+  ],
+)
+def test_an_output_that_is_not_of_the_contract_is_refused(change, words):
+  batch = make_batch()
+  output, model = Output(np.zeros((8, 1)), {"size": np.zeros(8)}), Rich(SPEC)
+  objectives.check(model, output, batch)
+  with pytest.raises(UserError, match=words):
+    objectives.check(model, change(output), batch)
 
 
 def test_a_phase_that_minimises_nothing_is_refused():
