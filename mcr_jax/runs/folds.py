@@ -17,7 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
-from mcr_jax import evaluators
+from mcr_jax import evaluators, metrics
 from mcr_jax.config.old import FORMAT
 from mcr_jax.contract import Spec
 from mcr_jax.data import folds as assignments
@@ -25,6 +25,7 @@ from mcr_jax.data.load import digest
 from mcr_jax.data.schema import Dataset
 from mcr_jax.data.units import Units
 from mcr_jax.errors import Interrupted, NonFiniteLoss, UserError, choose
+from mcr_jax.evaluators import render
 from mcr_jax.hosts import distributed
 from mcr_jax.runs import inputs, workspace
 from mcr_jax.runs.run import Run, load_run
@@ -180,11 +181,12 @@ def read(workdir: Path) -> Folds:
 
 def table(found: Folds, split: str = "test") -> str:
   """The pooled scores, and how far the folds lie apart."""
-  lines = [evaluators.table(found.results, f"{split}, all folds pooled"), ""]
-  lines.append(f"mean and deviation over the {len(found.by_fold)} folds:")
-  for name, (mean, deviation) in found.spread.items():
-    lines.append(f"  {name:24} {mean:8.4f} +- {deviation:.4f}")
-  return "\n".join(lines)
+  rows = [[f"over the {len(found.by_fold)} folds", "mean", "std"]]
+  for name, numbers in found.spread.items():
+    if metrics.find(name).owner != "class":
+      rows.append([name, *map(render.number, numbers)])
+  pooled = evaluators.table(found.results, f"{split}, all folds pooled")
+  return f"{pooled}\n\n{render.columns(rows)}"
 
 
 def _train(trainer: Trainer, workdir: Path) -> None:
