@@ -114,7 +114,7 @@ FAULTS = {
   numbers.rows_of_no_weight_do_not_count: faulty(
     penalty=lambda self, x: jnp.square(x).mean()
   ),
-  numbers.dropout_falls_by_its_key: faulty(drop=lambda self, x, train: x),
+  shapes.dropout_falls_in_training: faulty(drop=lambda self, x, train: x),
   numbers.seeds_are_independent: faulty(between=lambda self, x: leaking(x)),
   numbers.a_batch_is_learnt: faulty(between=lambda self, x: 0 * x),
 }

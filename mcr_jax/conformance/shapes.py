@@ -10,9 +10,8 @@ from mcr_jax.errors import UserError
 def predictions_are_shaped(subject: Subject) -> None:
   """Predictions have the shape of the outputs, in single precision or wider."""
   units = subject.spec.example(SAMPLES).weight.shape
-  model = subject.build(subject.spec_of(subject.count, (3, 2)))
-  for traced, outputs in ((subject.plain, (1,)), (subject.trace(model), (3, 2))):
-    found = traced.output.predictions
+  for outputs in ((1,), (3, 2)):
+    found = subject.trace(outputs=outputs).output.predictions
     if found.shape != (*units, *outputs) or found.dtype.itemsize < 4:
       raise Broken(
         f"Predictions are {found.dtype} {found.shape} for the outputs {outputs}; right "
@@ -22,8 +21,9 @@ def predictions_are_shaped(subject: Subject) -> None:
 
 def head_is_what_outputs_decide(subject: Subject) -> None:
   """`Card.head` names what has another shape with other outputs, and nothing else."""
-  model = subject.build(subject.spec_of(subject.count, (3, 2)))
-  one, other = map(by_path, (subject.plain.variables, subject.trace(model).variables))
+  one, other = (
+    by_path(subject.trace(outputs=outputs).variables) for outputs in ((1,), (3, 2))
+  )
   decided = {name for name in one if one[name].shape != other[name].shape}
   named = {name for name in one if re.fullmatch(subject.kind.card.head, name)}
   if decided != named or not named:
@@ -38,7 +38,7 @@ def modalities_are_counted(subject: Subject) -> None:
   for count in {fewest, 1, 3} - {subject.count}:
     if fewest <= count <= (count if most is None else most):
       try:
-        subject.trace(subject.build(subject.spec_of(count)), train=True)
+        subject.trace(count)
       except Exception as error:
         raise Broken(f"It fails with {count} modalities: {error!r}.") from error
   for count in {fewest - 1, 0 if most is None else most + 1} - {0}:
@@ -53,7 +53,7 @@ def modalities_are_counted(subject: Subject) -> None:
 def losses_are_declared(subject: Subject) -> None:
   """It makes the losses and the heads of its card while it trains, and no others."""
   card, units = subject.kind.card, subject.batch.weight.shape
-  output = subject.training.output
+  output = subject.trace(train=True).output
   if set(output.losses) != set(card.losses):
     raise Broken(
       f"It makes the losses {sorted(output.losses)}; its card says "
@@ -79,8 +79,8 @@ def losses_are_declared(subject: Subject) -> None:
 
 def order_is_that_of_the_spec(subject: Subject) -> None:
   """Modalities come in the order of the spec, not in that of a batch."""
-  turned = subject.trace(subject.model, order=tuple(sorted(subject.spec.modalities)))
-  if turned.program != subject.plain.program:
+  turned = subject.trace(order=tuple(sorted(subject.spec.modalities)))
+  if turned.program != subject.trace().program:
     raise Broken("It goes through batch.x, whose order changes; use self.modalities.")
 
 
@@ -88,7 +88,7 @@ def low_precision_is_computed_in(subject: Subject) -> None:
   """`dtype` is that of the computation; parameters stay in single precision."""
   if "dtype" not in models.fields(subject.kind):
     return
-  traced = subject.trace(subject.build(subject.spec, dtype="bfloat16"))
+  traced = subject.trace(dtype="bfloat16")
   kinds = {str(x.dtype) for x in by_path(traced.variables).values()}
   if kinds != {"float32"} or traced.output.predictions.dtype != "float32":
     raise Broken(
@@ -106,6 +106,17 @@ def rates_are_marked(subject: Subject) -> None:
       raise Broken(f"The field {name} is no `rate()`: a sweep needs a program a value.")
 
 
+def dropout_falls_in_training(subject: Subject) -> None:
+  """Dropout hangs on its key and on rates that may be traced, in training alone."""
+  noisy = "key" in subject.read_by_predictions(train=False)
+  read = subject.read_by_predictions(train=True)
+  if noisy:
+    raise Broken("What a trained model predicts hangs on a random key.")
+  # Some count only beside others, such as the rate of an encoder that has no layers.
+  if subject.rates and not ("key" in read and read & set(subject.rates)):
+    raise Broken(f"{', '.join(subject.rates)} drop nothing in training.")
+
+
 CHECKS = (
   predictions_are_shaped,
   head_is_what_outputs_decide,
@@ -114,4 +125,5 @@ CHECKS = (
   order_is_that_of_the_spec,
   low_precision_is_computed_in,
   rates_are_marked,
+  dropout_falls_in_training,
 )

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.interpreters import partial_eval
 
 from mcr_jax import models
 from mcr_jax.contract import Batch, Model, Output, Spec
+from mcr_jax.errors import UserError
 from mcr_jax.training.keys import fast_key
 
 # Different primes, so that no two axes can be taken for each other, and in an order
@@ -42,23 +44,39 @@ class Subject:
   Attributes:
     kind: class of the model.
     fields: of it that are not the default.
-    aligned: whether all sequences are of one length.
+    aligned: whether it takes sequences of one length alone.
     count: how many modalities; two are cheapest to compile.
     batch: what is predicted, every sequence with a step of padding at its end.
     short: the same samples without that step, which are learnt.
     rates: fields that may be traced numbers.
   """
 
-  def __init__(self, kind: type[Model], *, aligned: bool = False, **fields: Any):
-    self.kind, self.fields, self.aligned = kind, fields, aligned
+  def __init__(self, kind: type[Model], **fields: Any):
+    """Raises UserError where the fields do not go together."""
+    self.kind, self.fields = kind, fields
     fewest, most = kind.card.modalities
     self.count = max(fewest, 2 if most is None else min(2, most))
+    domains = models.domains(kind)
+    self.rates = tuple(name for name, domain in domains.items() if domain.sweep)
+    self._traced: dict[tuple, Traced] = {}
+    self.aligned = self._needs_one_length()
     self.spec = self.spec_of(self.count)
     self.model = self.build(self.spec)
     self.batch = make_batch(self.spec)
     self.short = shortened(self.batch)
-    domains = models.domains(kind)
-    self.rates = tuple(name for name, domain in domains.items() if domain.sweep)
+
+  def _needs_one_length(self) -> bool:
+    """Whether the model refuses sequences of different lengths, as some may."""
+    for self.aligned in (False, True):
+      try:
+        self.trace()
+        break
+      except UserError:
+        if self.aligned:
+          raise
+      except Exception:  # which the checks will report
+        break
+    return self.aligned
 
   def spec_of(self, count: int, outputs: tuple[int, ...] = (1,)) -> Spec:
     """The spec of `count` modalities."""
@@ -79,32 +97,21 @@ class Subject:
     return models.build(self.kind, spec, **{**self.fields, **fields})
 
   def trace(
-    self, model: Model, *, train: bool = False, order: tuple[str, ...] = ()
+    self,
+    count: int = 0,
+    outputs: tuple[int, ...] = (1,),
+    *,
+    train: bool = False,
+    order: tuple[str, ...] = (),
+    dtype: str = "",
   ) -> Traced:
-    """A model on an example whose modalities come in some order."""
-    example = model.spec.example(SAMPLES)
-    order = order or model.modalities
-
-    def run(batch):
-      # Built in here: dicts come sorted through the door of a program.
-      parts = ({m: x[m] for m in order} for x in (batch.x, batch.mask))
-      batch = batch.replace(**dict(zip(("x", "mask"), parts, strict=True)))
-      rngs = dict.fromkeys(("params", "dropout", "noise"), jax.random.key(0))
-      return model.init_with_output(rngs, batch, train=train)
-
-    with jax.enable_x64(False):
-      program, (output, variables) = jax.make_jaxpr(run, return_shape=True)(example)
-    return Traced(str(program), variables, output)
-
-  @functools.cached_property
-  def plain(self) -> Traced:
-    """The model as it is, while it predicts."""
-    return self.trace(self.model)
-
-  @functools.cached_property
-  def training(self) -> Traced:
-    """The model as it is, while it trains."""
-    return self.trace(self.model, train=True)
+    """A model on an example, whose modalities come in some order."""
+    key = (count or self.count, outputs, train, order, dtype)
+    if key not in self._traced:
+      fields = {"dtype": dtype} if dtype else {}
+      model = self.build(self.spec_of(key[0], outputs), **fields)
+      self._traced[key] = _traced(model, train, order or model.modalities)
+    return self._traced[key]
 
   @functools.cached_property
   def first(self) -> Any:
@@ -134,21 +141,22 @@ class Subject:
   def _predict(self):
     return jax.jit(jax.vmap(self.model.apply, in_axes=(0, None)))
 
-  def learn(self, batch: Batch, variables: Any = None, key: int = 0, **rates: float):
-    """(total of all losses, gradient, output) of a step of training.
+  def learn(self, batch: Batch, variables: Any = None, key: int = 0):
+    """(total of all losses, gradient, output) of a step of training, without dropout.
 
     The total is of averages over the rows that count: of the squared error and of what
-    the model adds, with the weights of its card. Rates that are not given are 0.
+    the model adds, with the weights of its card.
     """
     variables = self.variables if variables is None else variables
-    values = np.array([rates.get(name, 0.0) for name in self.rates])
-    found = self._learn(variables, batch, jax.random.key(key), values)
+    found = self._learn(variables, batch, jax.random.key(key))
     return jax.tree.map(np.asarray, found)
 
   @functools.cached_property
   def _learn(self):
-    def total(params, state, batch, key, rates):
-      model = self.model.clone(**dict(zip(self.rates, rates, strict=True)))
+    # With dropout the program would be thrice as long, and so would compiling it.
+    model = self.model.clone(**dict.fromkeys(self.rates, 0.0))
+
+    def total(params, state, batch, key):
       output, _ = model.apply(
         {"params": params, **state},
         batch,
@@ -158,14 +166,33 @@ class Subject:
       )
       return sum(self.losses(output, batch).values()), output
 
-    def learn(variables, batch, key, rates):
+    def learn(variables, batch, key):
       state = {name: x for name, x in variables.items() if name != "params"}
       (value, output), gradient = jax.value_and_grad(total, has_aux=True)(
-        variables["params"], state, batch, key, rates
+        variables["params"], state, batch, key
       )
       return value, gradient, output
 
     return jax.jit(learn)
+
+  def read_by_predictions(self, *, train: bool) -> set[str]:
+    """Which of `key` and the rates, all of them traced, predictions depend on."""
+    names = ("key", *self.rates)
+
+    def run(key, rates, variables, batch):
+      model = self.model.clone(**dict(zip(self.rates, rates, strict=True)))
+      state = [name for name in variables if name != "params"]
+      output, _ = model.apply(
+        variables, batch, train=train, rngs={"dropout": key}, mutable=state
+      )
+      return output.predictions
+
+    rates = [0.5] * len(self.rates)
+    arguments = self.trace().variables, self.spec.example(SAMPLES)
+    with jax.enable_x64(False):
+      program = jax.make_jaxpr(run)(jax.random.key(0), rates, *arguments)
+    _, used = partial_eval.dce_jaxpr(program.jaxpr, [True])
+    return {name for name, read in zip(names, used, strict=False) if read}
 
   def losses(self, output: Output, batch: Batch) -> dict[str, Any]:
     """Every loss with its weight, averaged over the rows that count."""
@@ -181,6 +208,20 @@ class Subject:
     found |= {f"head {m}": mean(error(y)) for m, y in output.auxiliary.items()}
     weigh = lambda name: card.losses.get(name, 1.0)
     return found | {n: weigh(n) * mean(values) for n, values in output.losses.items()}
+
+
+def _traced(model: Model, train: bool, order: tuple[str, ...]) -> Traced:
+  def run(batch):
+    # Built in here: dicts come sorted through the door of a program.
+    parts = ({m: x[m] for m in order} for x in (batch.x, batch.mask))
+    batch = batch.replace(**dict(zip(("x", "mask"), parts, strict=True)))
+    rngs = dict.fromkeys(("params", "dropout", "noise"), jax.random.key(0))
+    return model.init_with_output(rngs, batch, train=train)
+
+  with jax.enable_x64(False):
+    trace = jax.make_jaxpr(run, return_shape=True)
+    program, (output, variables) = trace(model.spec.example(SAMPLES))
+  return Traced(str(program), variables, output)
 
 
 def make_batch(spec: Spec, seed: int = 0) -> Batch:

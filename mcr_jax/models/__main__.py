@@ -15,7 +15,7 @@ from mcr_jax.errors import UserError
 EXAMPLES = (
   "python -m mcr_jax.models",
   "python -m mcr_jax.models check my_model.py",
-  "python -m mcr_jax.models check my_model.py width=8 heads=2 --aligned",
+  "python -m mcr_jax.models check my_model.py width=8 heads=2",
 )
 HEAD = ("name", "system", "kind", "reads", "sample", "modalities", "parameters")
 NOTE = (
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
   )
   if arguments.command == "check":
     fields = dict(map(_field, arguments.fields))
-    check(arguments.file, fields, aligned=arguments.aligned)
+    check(arguments.file, fields)
   else:
     print(table())
 
@@ -81,13 +81,12 @@ def parameters(name: str) -> int:
   return flops.parameters(shapes["params"])
 
 
-def check(path: str, fields: dict[str, Any], *, aligned: bool = False) -> None:
+def check(path: str, fields: dict[str, Any]) -> None:
   """Holds the model of a file to the contract, and prints what it keeps.
 
   Args:
     path: of the file.
     fields: of the model, such as a small width; the others are its defaults.
-    aligned: whether it takes sequences of one length alone.
 
   Raises:
     UserError: the file has no model, or it breaks the contract.
@@ -96,7 +95,7 @@ def check(path: str, fields: dict[str, Any], *, aligned: bool = False) -> None:
   fields = {
     k: v for k, v in merge(models.fields(kind), fields, "model").items() if k in fields
   }
-  subject = conformance.Subject(kind, aligned=aligned, **fields)
+  subject = conformance.Subject(kind, **fields)
   broken = 0
   for sentence, wrong in conformance.results(subject):
     print(f"{'BROKEN' if wrong else 'kept  '} {sentence}", flush=True)
@@ -114,9 +113,6 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
   command.add_argument("file", metavar="FILE.py")
   command.add_argument(
     "fields", nargs="*", metavar="FIELD=VALUE", help="of the model, such as width=8"
-  )
-  command.add_argument(
-    "--aligned", action="store_true", help="give all sequences one length"
   )
 
 

@@ -76,7 +76,7 @@ def count_late(model):
 
 
 CASES = {
-  "ef_lstm": Case(count_early, {"width": 4, "layers": 2}, aligned=True),
+  "ef_lstm": Case(count_early, {"width": 4, "layers": 2}),
   "lf_dnn": Case(count_late, {"width": 5, "hidden": 4}),
 }
 

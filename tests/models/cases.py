@@ -18,12 +18,10 @@ class Case:
   Attributes:
     parameters: their number, by the model's own formula.
     fields: small ones in place of the defaults.
-    aligned: whether all sequences have one length.
   """
 
   parameters: Callable[[Model], int]
   fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  aligned: bool = False
 
 
 def all_cases() -> dict[str, Case]:

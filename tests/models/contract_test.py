@@ -1,6 +1,7 @@
 """Every model keeps the promises of the contract, and has the size that it should."""
 
-import jax
+import functools
+
 import pytest
 
 from mcr_jax import conformance, flops, models
@@ -9,10 +10,9 @@ from tests.models.cases import all_cases
 CASES = all_cases()
 
 
+@functools.cache
 def subject(name):
-  case = CASES[name]
-  kind = models.load(name)
-  return conformance.Subject(kind, aligned=case.aligned, **case.fields)
+  return conformance.Subject(models.load(name), **CASES[name].fields)
 
 
 @pytest.mark.parametrize("name", models.names())
@@ -26,10 +26,12 @@ def test_a_model_has_the_parameters_of_its_formula(name):
   one = subject(name)
   fewest, most = one.kind.card.modalities
   for count in {fewest, 3 if most is None else most}:
-    spec = one.spec_of(count, outputs=(2, 3))
-    model = one.build(spec)
-    variables = jax.eval_shape(model.init, jax.random.key(0), spec.example())
-    assert flops.parameters(variables["params"]) == CASES[name].parameters(model)
+    params = one.trace(count).variables["params"]
+    model = one.build(one.spec_of(count))
+    assert flops.parameters(params) == CASES[name].parameters(model)
+  model = one.build(one.spec_of(one.count, (3, 2)))
+  params = one.trace(outputs=(3, 2)).variables["params"]
+  assert flops.parameters(params) == CASES[name].parameters(model)
 
 
 def test_every_model_states_itself():

@@ -156,7 +156,7 @@ def count(model):
   return sum(map(lstm, inputs, widths)) + read + propose + keep + last
 
 
-CASES = {"mfn": Case(count, SMALL, aligned=True)}
+CASES = {"mfn": Case(count, SMALL)}
 SETTINGS = {
   "mosi": ((256, 32, 256), 400, (32, 64, 256, 32, 128), (300, 74, 35), 1_715_441),
   "mosei": ((128, 32, 128), 128, (128, 128, 256, 256, 128), (300, 74, 35), 1_036_097),
