@@ -55,7 +55,7 @@ OTHERS = [
 
 def marked(name):
   """One config of a model is enough for a quick look."""
-  quick = name in ("mcr_mosi.py", "mult_mosi.py") or name.startswith("mia_net")
+  quick = name in ("mcr_mosi.py", "mult_mosi.py") or name.startswith(("mia_net", "own"))
   return pytest.param(name, marks=() if quick else pytest.mark.slow)
 
 
@@ -82,7 +82,7 @@ def test_a_published_config_has_its_number_of_parameters(name):
   assert count(configs.load(str(FOLDER / name))) == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", [marked(name) for name in OTHERS])
 def test_every_other_config_and_variant_builds_its_model(name):
   assert count(configs.load(str(FOLDER / name))) > 0
 
