@@ -5,6 +5,7 @@ import pathlib
 import jax
 import pytest
 
+from configs import systems
 from mcr_jax import config as configs
 from mcr_jax import flops, losses, models
 from mcr_jax.contract import Spec
@@ -45,12 +46,21 @@ def variants(name):
   return str(told.value).rpartition("known: ")[2].split(", ")
 
 
+def systems_files():
+  """Every system, on every corpus for which it has settings of its own."""
+  for name, entry in systems.SYSTEMS.items():
+    parts = [part for part in entry if part not in systems.GROUPS]
+    yield from (f"systems.py:{name}", *(f"systems.py:{name},{p}" for p in parts))
+
+
 OTHERS = [
   name
   for file in FILES
   for name in (file, *(f"{file}:{v}" for v in variants(file) if v != "quick"))
-  if name not in PARAMETERS
-] + [f"own.py:{model}" for model in models.names() if model != "mcr"]
+  if name not in PARAMETERS and not name.startswith("systems")
+]
+OTHERS += [f"own.py:{model}" for model in models.names() if model != "mcr"]
+OTHERS += systems_files()
 
 
 def marked(name):
@@ -85,6 +95,12 @@ def test_a_published_config_has_its_number_of_parameters(name):
 @pytest.mark.parametrize("name", [marked(name) for name in OTHERS])
 def test_every_other_config_and_variant_builds_its_model(name):
   assert count(configs.load(str(FOLDER / name))) > 0
+
+
+def test_a_name_that_systems_does_not_have_is_refused():
+  for arg in ("nobody", "mfn,nobody", "mfn,mosi,mosei", "mfn,meld,unaligned"):
+    with pytest.raises(UserError, match=arg.split(",")[-1]):
+      configs.load(f"systems:{arg}")
 
 
 @pytest.mark.parametrize("name", FILES)

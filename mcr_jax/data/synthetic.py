@@ -34,10 +34,14 @@ So only a model that reads all three, and multiplies, comes near 0.5.
 The classifications have the same bits. Class 2 [g = 1] + [v = a] is one of four equally
 frequent; 7.5% of the labels are wrong, the same share in each split, so `BEST_ACCURACY`
 is 0.925. `binary` says of each class whether it is the label's.
+
+Eight utterances in a row are a dialogue, in which two speakers take turns. They are
+drawn apart from one another: context tells nothing, and the errors above hold there.
 """
 
 import numpy as np
 
+from mcr_jax.data.columns import column
 from mcr_jax.data.schema import Dataset, Modality
 from mcr_jax.errors import UserError, choose
 
@@ -57,6 +61,8 @@ MAE = {
   "any two modalities": 1.25,
   "ridge on pooled features": 1.25,
 }
+
+TURNS = 8
 
 _WRONG = 0.075
 _HOLES = 0.1
@@ -94,6 +100,7 @@ def make(
     labels=_labels(task, bits, noise, wrong),
     class_names=() if task == "regression" else CLASSES,
     source=f"synthetic (seed {seed})",
+    columns=_dialogues(count),
   )
 
 
@@ -159,6 +166,13 @@ def _labels(task, bits, noise, wrong):
   if task == "multiclass":
     return classes.astype(np.int32)
   return (classes[:, None] == np.arange(4)).astype(np.int32)
+
+
+def _dialogues(count):
+  """Which dialogue an utterance belongs to, its turn, and who speaks."""
+  dialogue, turn = np.divmod(np.arange(count), TURNS)
+  values = {"dialogue_id": dialogue, "turn": turn, "speaker": turn % 2}
+  return {name: column(name, v, count, "synthetic") for name, v in values.items()}
 
 
 def _show(draw, bit, lengths, width, *, holes):

@@ -10,6 +10,7 @@ from sklearn.neural_network import MLPRegressor
 
 from mcr_jax.data import synthetic
 from mcr_jax.data.load import digest, lengths_of
+from mcr_jax.data.units import Units
 
 MODALITIES = ("text", "audio", "vision")
 
@@ -194,3 +195,10 @@ def test_the_description_names_every_predictor():
   assert text.startswith("best possible: MAE 0.50")
   assert all(name in text for name in synthetic.MAE)
   assert "ridge on pooled features: 1.25, 2.5 times the best" in text
+
+
+def test_eight_utterances_are_a_dialogue_of_two_in_one_split(dataset):
+  units = Units.of(dataset, "dialogue")
+  assert (units.lengths == 8).all() and len(units) * 8 == len(dataset)
+  speaker = units.columns(dataset)["speaker"][units.members]
+  np.testing.assert_array_equal(speaker, np.arange(8) % 2 + 0 * speaker)

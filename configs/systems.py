@@ -1,0 +1,162 @@
+r"""The systems that MCR and MIA-Net are compared with, with their authors' settings.
+
+  python -m mcr_jax.train --config systems:mfn --workdir runs/mfn \
+    --config.data.path=aligned_50.pkl
+  python -m mcr_jax.train --config systems:mfn,mosei,unaligned \
+    --workdir runs/mfn_mosei --config.data.path=unaligned_50.pkl
+
+Behind the colon stands a system; then, in any order, a corpus (`mosi`, which is the
+default, `mosei`, `iemocap`, `meld`, or `own`, whose file decides everything),
+`unaligned`, where a system that reads words one by one spreads or aligns frames over
+them, what else the system has a name for below (`authors` of MFN), and `quick`: two
+epochs on synthetic data.
+
+A system has its settings by corpus in `SYSTEMS`: those of the released code, of the
+MMSA collection where that has the only public ones, and those of the nearest corpus
+where there are none. What it says of no corpus holds for all of them. Losses other
+than the task's have the weights of the system's card. Text is as the file has it: where
+a paper tuned its language model, the settings of the rest stand here.
+"""
+
+import functools
+
+import ml_collections as mlc
+
+from configs import common
+
+THREE = ("text", "audio", "vision")
+# Groups of a config by corpus: what a task needs, and the arrays that are shared.
+CORPORA = {
+  "mosi": dict(
+    data=dict(lengths=dict(text=50, audio=50, vision=50)),
+    loss=dict(name="l1"),
+    train=dict(monitor="mae"),
+  ),
+  "mosei": dict(
+    data=dict(lengths=dict(text=50, audio=50, vision=50)),
+    loss=dict(name="l1"),
+    train=dict(monitor="mae"),
+  ),
+  "iemocap": dict(
+    data=dict(task="binary", lengths=dict(text=20, audio=20, vision=20)),
+    loss=dict(name="cross_entropy"),
+  ),
+  "meld": dict(
+    data=dict(task="multiclass", modalities=("text", "audio")),
+    loss=dict(name="cross_entropy"),
+    train=dict(monitor="weighted_f1"),
+  ),
+  "own": dict(data=dict(modalities=()), train=dict(monitor="loss")),
+}
+UNALIGNED = {
+  "mosi": dict(text=50, audio=375, vision=500),
+  "mosei": dict(text=50, audio=500, vision=500),
+  "iemocap": dict(text=20, audio=400, vision=500),
+}
+# A system: groups of fields. Those of a corpus, of `unaligned` or of another name come
+# on top, whole groups of `data.lengths` and the like at a time.
+SYSTEMS = {
+  "bc_lstm": dict(
+    model=dict(width=300, hidden=500, context_dropout=0.4, dropout=0.4),
+    optim=dict(lr=1e-3),
+    train=dict(epochs=60, batch_size=20, patience=10),
+  ),
+  "ef_lstm": dict(  # MMSA
+    model=dict(width=128, layers=2, dropout=0.4),
+    optim=dict(lr=2e-3),
+    train=dict(epochs=100, batch_size=128, patience=8),
+    unaligned=dict(model=dict(align="uniform")),
+    mosei=dict(
+      model=dict(width=64, layers=2, dropout=0.2),
+      train=dict(epochs=100, batch_size=32, patience=8),
+    ),
+  ),
+  "lf_dnn": dict(  # MMSA
+    model=dict(width=128, hidden=128, dropout=0.2),
+    optim=dict(lr=1e-3),
+    train=dict(epochs=100, batch_size=64, patience=8),
+  ),
+  "mfn": dict(  # MMSA, found with BERT vectors as text
+    model=dict(
+      memory=400,
+      widths=dict(text=256, audio=32, vision=256),
+      **dict(attention_width=32, proposal_width=64),
+      **dict(retain_width=256, update_width=32, output_width=128),
+      **dict(attention_dropout=0.2, retain_dropout=0.7, update_dropout=0.5),
+    ),
+    optim=dict(lr=2e-3),
+    train=dict(epochs=100, batch_size=128, patience=8),
+    mosei=dict(
+      model=dict(
+        memory=128,
+        widths=dict(text=128, audio=32, vision=128),
+        **dict(attention_width=128, proposal_width=128),
+        **dict(retain_width=256, update_width=256, output_width=128),
+        **dict(attention_dropout=0.2, proposal_dropout=0.5),
+        **dict(retain_dropout=0.7, update_dropout=0.0, output_dropout=0.5),
+      ),
+      optim=dict(lr=5e-4, weight_decay=1e-4),
+      train=dict(epochs=100, batch_size=64, patience=8),
+    ),
+    unaligned=dict(model=dict(align="uniform")),
+    # What the authors logged on MOSI with GloVe words: MAE 0.993 there, and 0.954 of
+    # the weights that they released.
+    authors=dict(
+      model=dict(
+        memory=128,
+        widths=dict(text=88, audio=48, vision=16),
+        **dict(attention_width=128, proposal_width=64),
+        **dict(retain_width=256, update_width=64, output_width=64),
+        **dict(attention_dropout=0.0, proposal_dropout=0.2),
+        **dict(retain_dropout=0.0, update_dropout=0.2, output_dropout=0.5),
+      ),
+      optim=dict(lr=1e-2),
+      train=dict(epochs=50, batch_size=128, patience=0),
+    ),
+  ),
+}
+GROUPS = ("data", "model", "loss", "optim", "train")
+
+
+def get_config(arg: str = "") -> mlc.ConfigDict:
+  name, _, rest = arg.partition(",")
+  if name == "quick":  # of the first one
+    name, rest = next(iter(SYSTEMS)), arg
+  name = name or next(iter(SYSTEMS))
+  if name not in SYSTEMS:
+    raise ValueError(f"no system is named {name!r}; known: {', '.join(SYSTEMS)}")
+  entry = SYSTEMS[name]
+  parts = [part for part in rest.split(",") if part]
+  corpora = [part for part in parts if part in CORPORA]
+  if len(corpora) > 1:
+    raise ValueError(f"{' and '.join(corpora)} are two corpora; right is one")
+  corpus = corpora[0] if corpora else "mosi"
+  c = mlc.ConfigDict()
+  c.seeds = (0, 1, 2, 3, 4)
+  c.data = dict(buckets=3, nonfinite="zero", modalities=THREE)
+  c.model = dict(name=name)
+  c.optim = dict(name="adam", clip=0.0)
+  for part in (CORPORA[corpus], entry, entry.get(corpus, {})):
+    add(c, part)
+  shared = (*GROUPS, *CORPORA, "unaligned")
+  own = {part: entry[part] for part in entry if part not in shared}
+  variants = {
+    **dict.fromkeys(CORPORA, lambda c: None),
+    **{part: functools.partial(add, part=groups) for part, groups in own.items()},
+    "unaligned": functools.partial(unaligned, corpus=corpus, entry=entry),
+  }
+  parts.sort(key="quick".__eq__)  # which goes by what the others have set
+  return common.finish(c, ",".join(parts), **variants)
+
+
+def add(c: mlc.ConfigDict, part: dict) -> None:
+  for group in GROUPS:
+    common.set_fields(c, group, **part.get(group, {}))
+
+
+def unaligned(c: mlc.ConfigDict, corpus: str, entry: dict) -> None:
+  if corpus in UNALIGNED:
+    common.set_fields(c, "data", buckets=6, lengths=UNALIGNED[corpus])
+  elif corpus != "own":
+    raise ValueError(f"{corpus} has no unaligned version here")
+  add(c, entry.get("unaligned", {}))
