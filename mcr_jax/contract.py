@@ -211,6 +211,7 @@ class Card:
     unit: `utterance`, or `dialogue`.
     modalities: the fewest and the most that it accepts; None is any number.
     losses: name -> weight by default of what `Output.losses` holds.
+    optional: the same, of losses that only some fields of the model make.
     joint: the loss that shares with the task by `loss.gamma`:
       (1 - gamma) L_task + gamma L_joint.
     auxiliary: name under which the losses of all heads of `Output.auxiliary` are summed
@@ -227,6 +228,7 @@ class Card:
   unit: str = "utterance"
   modalities: tuple[int, int | None] = (1, None)
   losses: Mapping[str, float] = FrozenDict()
+  optional: Mapping[str, float] = FrozenDict()
   joint: str = ""
   auxiliary: str = ""
   head: str = HEAD
@@ -237,7 +239,7 @@ class Card:
   def weights(self) -> dict[str, float]:
     """The default of every `loss.weights.NAME`."""
     own = {self.auxiliary: 1.0} if self.auxiliary else {}
-    return {"task": 1.0, **own, **self.losses}
+    return {"task": 1.0, **own, **self.losses, **self.optional}
 
 
 class Model(nn.Module):

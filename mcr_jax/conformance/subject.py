@@ -206,7 +206,7 @@ class Subject:
     error = lambda y: jnp.square(y[..., 0] - batch.label)
     found = {"task": mean(error(output.predictions))}
     found |= {f"head {m}": mean(error(y)) for m, y in output.auxiliary.items()}
-    weigh = lambda name: card.losses.get(name, 1.0)
+    weigh = lambda name: card.weights.get(name, 1.0)
     return found | {n: weigh(n) * mean(values) for n, values in output.losses.items()}
 
 

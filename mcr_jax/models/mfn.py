@@ -27,11 +27,10 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
 
-from mcr_jax import contract
 from mcr_jax.contract import Batch, Card, Output
 from mcr_jax.field import field, rate
 from mcr_jax.layers.dropout import Dropout, Rate
-from mcr_jax.layers.grid import ALIGNMENTS, on_one_grid
+from mcr_jax.layers.grid import ALIGNMENT_LOSSES, Aligned
 from mcr_jax.layers.recurrent import Recurrent
 
 
@@ -85,13 +84,14 @@ def gate(u, step, weights):
   return nn.sigmoid((hidden @ second + offset[None]).astype(u.dtype))
 
 
-class Model(contract.Model):
+class Model(Aligned):
   """MFN on sequences of one grid of steps; states and memory are float32 or wider."""
 
   card = Card(
     "MFN",
     "Zadeh, Liang, Mazumder, Poria, Cambria, Morency: Memory Fusion Network for "
     "Multi-view Sequential Learning, AAAI 2018",
+    optional=ALIGNMENT_LOSSES,
   )
 
   width: int = field(128, low=1, doc="Of an LSTM.")
@@ -109,38 +109,25 @@ class Model(contract.Model):
   retain_dropout: Rate = rate("Behind the hidden layer of the gate g1.")
   update_dropout: Rate = rate("Behind the hidden layer of the gate g2.")
   output_dropout: Rate = rate("Behind the hidden layer of the last MLP.")
-  align: str = field(
-    "none", choices=ALIGNMENTS, doc="What brings sequences to one grid: `layers.grid`."
-  )
-  dtype: str = field(
-    "",
-    choices=contract.DTYPES,
-    doc="Of the computation, such as bfloat16; that of the parameters where empty.",
-  )
 
   @nn.compact
   def __call__(self, batch: Batch, *, train: bool = False) -> Output:
-    dtype = jnp.dtype(self.dtype) if self.dtype else None
-    x, mask = on_one_grid(
-      {m: batch.x[m] for m in self.modalities},
-      {m: batch.mask[m] for m in self.modalities},
-      self.spec.lengths,
-      self.align,
-    )
+    dtype = self.precision
+    grid = self.on_one_grid(batch, train=train)
     last, cells = [], []
     for m in self.modalities:
       lstm = Recurrent(self.widths.get(m, self.width), dtype=dtype, name=f"lstm_{m}")
-      hidden, cell = lstm(x[m], mask[m])
+      hidden, cell = lstm(grid.x[m], grid.mask[m])
       last.append(hidden[:, -1])
       cells.append(cell)
-    real = jnp.stack([mask[m] for m in self.modalities]).any(0)
-    u, intermediates = self.remember(jnp.concatenate(cells, -1), real, dtype, train)
+    cells = jnp.concatenate(cells, -1)
+    u, intermediates = self.remember(cells, grid.real, dtype, train)
     joined = jnp.concatenate([*last, u.astype(last[0].dtype)], -1)
     y = nn.relu(nn.Dense(self.output_width, dtype=dtype, name="hidden")(joined))
     y = Dropout(self.output_dropout, name="dropout")(y, train=train)
     y = nn.Dense(math.prod(self.outputs), dtype=dtype, name="output")(y)
     y = y.astype(jnp.promote_types(y.dtype, jnp.float32)).reshape(-1, *self.outputs)
-    return Output(y, intermediates=intermediates)
+    return Output(y, grid.losses, intermediates=intermediates | grid.intermediates)
 
   def remember(self, cells, real, dtype, train):
     """Steps 2-5: the last memory, and what is worth drawing of every step."""

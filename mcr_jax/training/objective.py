@@ -33,7 +33,8 @@ def check(model: Model, output: Any, batch: Batch) -> None:
     if jnp.shape(found) != right:
       raise UserError(f"{what} {name} shape {jnp.shape(found)}; right is {right}.")
   for name, loss in output.losses.items():
-    choose(name, card.losses, f"{what} a loss that card.losses does not have: name")
+    known = (*card.losses, *card.optional)
+    choose(name, known, f"{what} a loss that card.losses does not have: name")
     if jnp.shape(loss) not in ((), units):
       raise UserError(
         f"{what} the loss {name!r} of shape {jnp.shape(loss)}; right are () and "
