@@ -13,17 +13,22 @@ labels with classes of their own (K, C) with shorter rows filled by ""; `label_n
 alone. Of an utterance in a dialogue: `dialogue_id`, `turn`, `speaker`, `video_id`, each
 (N,); a label NaN, or a class -1, is then that of an utterance which is only context.
 
+What was said and when: `<m>_words`, text, and `<m>_times`, seconds (start, end), of
+every step of a modality, laid out as its features are; `<m>_names` (D,) of features;
+`raw_text` (N,), the sentences; `extract`, one string of JSON on how features were made.
+
 Further arrays whose names begin with `split` or `label` are choices for
 `data.split` and `data.label`; class names of a `label_x` are `label_x_names`. Any array
 with an entry a sample may be `data.fold_by`. All else is kept but not used, and the
 notes say so.
 """
 
+import dataclasses
 import os
 
 import numpy as np
 
-from mcr_jax.data import archive, columns, memory
+from mcr_jax.data import annotations, archive, columns, memory
 from mcr_jax.data.labels import NO_CLASS, as_task
 from mcr_jax.data.schema import Dataset, Modality, canonical, infer_task
 from mcr_jax.errors import UserError
@@ -45,7 +50,9 @@ def read(path: str | os.PathLike) -> Dataset:
     if columns.is_column(k, x)
   }
   keys = [k for k, x in arrays.items() if k not in named and _is_modality(k, x)]
+  keys = [k for k in keys if not _is_annotation(k, keys)]
   _check_parts(path, arrays, keys)
+  annotations.check_extract(str(path), arrays.get("extract"))
   modalities = {}
   for key in keys:
     name = canonical(key)
@@ -60,7 +67,7 @@ def read(path: str | os.PathLike) -> Dataset:
       "'text' (N, D), or (N, T, D) with 'text_mask'."
     )
   used = {"id", "split", "label", "class_names", "label_names", *named, *keys}
-  used |= {key + part for key in keys for part in PARTS}
+  used |= {key + part for key in keys for part in (*PARTS, *annotations.PARTS)}
   extras = {k: x for k, x in arrays.items() if k not in used}
   classes, multitask = _class_names(path, arrays.get("class_names", ()))
   targets = np.asarray(arrays.get("label_names", ()), str)
@@ -103,6 +110,7 @@ def write(path: str | os.PathLike, dataset: Dataset) -> None:
       arrays[f"{name}_offsets"] = modality.offsets
     if not modality.mask.all():
       arrays[f"{name}_mask"] = modality.mask
+    arrays |= annotations.arrays_of(name, modality)
   arrays |= {k: x for k, x in dataset.extras.items() if k not in arrays}
   archive.write(path, arrays)
 
@@ -112,8 +120,15 @@ def _is_modality(key, array):
   return not own and array.ndim >= 2 and array.dtype.kind not in "US"
 
 
+def _is_annotation(key, keys):
+  """Whether numbers are the times of other features, and not features themselves."""
+  return any(key.removesuffix(x) in keys for x in annotations.PARTS if key.endswith(x))
+
+
 def _unused(key, array):
   """Why an array that somebody may take for features is none, or ""."""
+  if key in annotations.KEPT:
+    return ""
   if key.startswith(OWN_PREFIXES):
     if array.ndim < 2 or array.dtype.kind not in "fiu":
       return ""
@@ -184,8 +199,9 @@ def _modality(path, arrays, key, count):
       f"{path}: {key!r} has shape {values.shape}; right are (N, D), (N, T, D), and "
       f"(sum T, D) with {key + '_offsets'!r}."
     )
+  said = annotations.attached(str(path), arrays, key, values.shape[:-1])
   if offsets is not None:
-    return _ragged(path, key, values, offsets, mask, count)
+    return _ragged(path, key, values, offsets, mask, count, said)
   if len(values) != count:
     raise UserError(
       f"{path}: {key!r} has {len(values)} rows, 'id' has {count}. Ragged features "
@@ -200,14 +216,15 @@ def _modality(path, arrays, key, count):
   if mask is not None:
     mask = _mask(path, key, mask, values.shape[:-1])
   if values.ndim == 2:
-    return Modality.from_vectors(_float32(values), mask)
+    return dataclasses.replace(Modality.from_vectors(_float32(values), mask), **said)
   steps = int(mask.sum()) * values.shape[2]
   memory.take(4 * steps, f"{path}: {key!r} without its padding")
   # Cast after the padding is gone: that is often most of the array.
-  return Modality.from_padded(values, mask)
+  names = said.pop("names", ())
+  return dataclasses.replace(Modality.from_padded(values, mask, **said), names=names)
 
 
-def _ragged(path, key, values, offsets, mask, count):
+def _ragged(path, key, values, offsets, mask, count, said):
   name = f"{key}_offsets"
   if values.ndim != 2:
     raise UserError(
@@ -232,9 +249,9 @@ def _ragged(path, key, values, offsets, mask, count):
       f"to the {len(values)} rows of {key!r}."
     )
   if mask is None:
-    return Modality(_float32(values), offsets, np.ones(len(values), bool))
+    return Modality(_float32(values), offsets, np.ones(len(values), bool), **said)
   mask = _mask(path, key, mask, (len(values),))
-  return Modality(_float32(values), offsets, mask).trimmed()
+  return Modality(_float32(values), offsets, mask, **said).trimmed()
 
 
 def _mask(path, key, mask, shape):

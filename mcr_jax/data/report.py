@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from mcr_jax.data import annotations
 from mcr_jax.data.batches import resident_bytes
 from mcr_jax.data.checks import validate
 from mcr_jax.data.columns import describe
@@ -92,6 +93,7 @@ def write(
     _columns(dataset),
     _modalities(dataset),
     *[_lengths(name, x) for name, x in dataset.modalities.items() if not x.vector],
+    annotations.describe(dataset),
     _values(scans),
     _ids(dataset),
     _memory(dataset),

@@ -58,12 +58,18 @@ class Modality:
     offsets: (N + 1,) int64; sample i is `values[offsets[i]:offsets[i + 1]]`.
     mask: (sum T,) bool, True on real steps.
     vector: whether every sample is one utterance-level vector, not a sequence.
+    words: (sum T,) str, what was said at every step; None where the file has none.
+    times: (sum T, 2) seconds at which steps begin and end, NaN where unknown, or None.
+    names: of the D features, or ().
   """
 
   values: np.ndarray
   offsets: np.ndarray
   mask: np.ndarray
   vector: bool = False
+  words: np.ndarray | None = None
+  times: np.ndarray | None = None
+  names: tuple[str, ...] = ()
 
   def __len__(self) -> int:
     return len(self.offsets) - 1
@@ -95,7 +101,19 @@ class Modality:
     """Only some samples, in the order of `indices`."""
     rows = self.rows(indices)
     offsets = np.concatenate([[0], np.cumsum(self.lengths[indices], dtype=np.int64)])
-    return Modality(self.values[rows], offsets, self.mask[rows], self.vector)
+    return self._of_steps(rows, offsets)
+
+  def _of_steps(self, steps: np.ndarray, offsets: np.ndarray) -> "Modality":
+    """Only some steps, numbers or mask, which `offsets` divides among samples."""
+    take = lambda array: None if array is None else array[steps]
+    return dataclasses.replace(
+      self,
+      values=self.values[steps],
+      offsets=offsets,
+      mask=self.mask[steps],
+      words=take(self.words),
+      times=take(self.times),
+    )
 
   def padded(self, indices: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Some samples, zero-padded at the end.
@@ -138,9 +156,7 @@ class Modality:
     kept = within < np.repeat(lengths, self.lengths)
     lengths = np.minimum(lengths, self.lengths)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    return dataclasses.replace(
-      self, values=self.values[kept], offsets=offsets, mask=self.mask[kept]
-    )
+    return self._of_steps(kept, offsets)
 
   @classmethod
   def absent(cls, count: int, width: int) -> "Modality":
@@ -150,7 +166,13 @@ class Modality:
 
   @classmethod
   def from_padded(
-    cls, values: np.ndarray, mask: np.ndarray, vector: bool = False
+    cls,
+    values: np.ndarray,
+    mask: np.ndarray,
+    vector: bool = False,
+    *,
+    words: np.ndarray | None = None,
+    times: np.ndarray | None = None,
   ) -> "Modality":
     """Drops the padding behind the last real step of every sample.
 
@@ -158,6 +180,8 @@ class Modality:
       values: (N, T, D).
       mask: (N, T) bool, True on real steps.
       vector: see the class.
+      words: (N, T) str, or None.
+      times: (N, T, 2), or None.
     """
     steps = mask.shape[1]
     positions = np.where(mask, np.arange(1, steps + 1), 0)
@@ -165,7 +189,8 @@ class Modality:
     kept = np.arange(steps) < last[:, None]
     offsets = np.concatenate([[0], np.cumsum(last, dtype=np.int64)])
     values = np.ascontiguousarray(values[kept], dtype=np.float32)
-    return cls(values, offsets, mask[kept], vector)
+    words, times = (None if x is None else x[kept] for x in (words, times))
+    return cls(values, offsets, mask[kept], vector, words, times)
 
   @classmethod
   def from_vectors(
@@ -240,7 +265,8 @@ class Dataset:
     source: where it came from, for messages and logs.
     notes: what the reader found out or changed, one sentence each.
     extras: other arrays of the file, such as further labels and splits, which the
-      config may choose instead.
+      config may choose instead; `raw_text` (N,), the sentences; `extract`, JSON of how
+      the features were made.
     columns: name in the feature file -> Column, such as `speaker`.
     task: of `TASKS`; `infer_task(labels)` where it is not said, "" without labels.
     target_names: of K labels a sample; () where the file has none.
@@ -297,6 +323,16 @@ class Dataset:
     """The positions of the samples of one split, those without a label among them."""
     return np.flatnonzero(self.splits == split)
 
+  def sentence(self, row: int) -> str:
+    """What was said in an utterance, as far as the file says; else ""."""
+    if "raw_text" in self.extras:
+      return str(self.extras["raw_text"][row])
+    for x in self.modalities.values():
+      if x.words is not None:
+        words = x.words[x.offsets[row] : x.offsets[row + 1]].tolist()
+        return " ".join(word for word in words if word)
+    return ""
+
   @property
   def labelled(self) -> np.ndarray:
     """(N,) bool, which samples have a label."""
@@ -312,7 +348,9 @@ class Dataset:
   def select(self, indices: np.ndarray) -> "Dataset":
     """Only some samples, in the order of `indices`."""
     take = lambda array: None if array is None else array[indices]
-    extras = {k: x[indices] for k, x in self.extras.items() if len(x) == len(self)}
+    extras = {
+      k: x[indices] for k, x in self.extras.items() if x.shape[:1] == (len(self),)
+    }
     return dataclasses.replace(
       self,
       ids=self.ids[indices],

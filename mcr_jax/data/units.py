@@ -181,4 +181,13 @@ def _averaged(modality: Modality) -> Modality:
   steps = np.bincount(owner, minlength=count)
   sums = np.zeros((count, modality.width))
   np.add.at(sums, owner, modality.values[modality.mask])
-  return Modality.from_vectors(sums / np.maximum(steps, 1)[:, None], steps > 0)
+  mean = Modality.from_vectors(sums / np.maximum(steps, 1)[:, None], steps > 0)
+  return dataclasses.replace(mean, words=_joined(modality), names=modality.names)
+
+
+def _joined(modality: Modality) -> np.ndarray | None:
+  """(N,) the words of every utterance in one."""
+  if modality.words is None:
+    return None
+  parts = np.split(modality.words, modality.offsets[1:-1])
+  return np.array([" ".join(filter(None, x.tolist())) for x in parts], dtype=str)

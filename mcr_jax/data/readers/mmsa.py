@@ -5,6 +5,7 @@ Also what MMSA-FET writes for one clip: the modalities alone, (T, D) each.
 
 import numpy as np
 
+from mcr_jax.data import annotations, memory
 from mcr_jax.data.columns import column, videos
 from mcr_jax.data.readers.common import splits, values
 from mcr_jax.data.readers.common.source import Source
@@ -29,7 +30,10 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source) -> Dataset:
-  """The data set; SIMS's labels by modality are `label_T`, `label_A`, `label_V`."""
+  """The data set; SIMS's labels by modality are `label_T`, `label_A`, `label_V`.
+
+  Of `raw_text` the sentences are kept, and the words of steps where each has its own.
+  """
   content, source = source.content, str(source)
   found = splits.parts(content, source)
   tokens = any("text_bert" in entry for entry in _entries(content))
@@ -49,6 +53,12 @@ def read(source: Source) -> Dataset:
   }
   if extras:
     notes.append(f"Other labels: {', '.join(x for x in extras if 'names' not in x)}.")
+  sentences = _sentences(found, source)
+  if sentences is not None:
+    extras["raw_text"] = sentences
+    if "text" in modalities:
+      text = annotations.on_steps(modalities["text"], sentences.tolist())
+      modalities["text"] = text
   return Dataset(
     ids=ids,
     modalities=modalities,
@@ -98,6 +108,26 @@ def _labels(found, source):
   if names:
     others["label_classes_names"] = np.array(names)
   return main, (), others
+
+
+def _sentences(found, source):
+  """(N,) what was said, cut at some length; None where it is not text throughout."""
+  said = []
+  for _, entry, _, count in found:
+    if count:
+      part = entry.get("raw_text")
+      part = part.tolist() if isinstance(part, np.ndarray) else part
+      part = [part] if isinstance(part, str) and count == 1 else part
+      if not isinstance(part, list | tuple) or len(part) != count:
+        return None
+      said += part
+  if not all(isinstance(x, str) for x in said):
+    return None
+  said = [x[: annotations.LONGEST_SENTENCE] for x in said]
+  memory.take(4 * len(said) * max(map(len, said), default=0), f"{source}: 'raw_text'")
+  text = np.array(said, dtype=str)
+  # Half of a character could not be written to any file.
+  return np.char.decode(np.char.encode(text, "utf-8", "replace"), "utf-8")
 
 
 def _flat(column, key, source):
