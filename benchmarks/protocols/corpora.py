@@ -103,9 +103,13 @@ def mosi_words(folder: pathlib.Path, kind: str = "text_timing_audio") -> Corpus:
   real = np.ones(offsets[-1], bool)
   glove = words["vocab_glove"][words["word_id"]].astype(np.float32)
   audio = vectors["audio"].astype(np.float32)
+  said = {
+    "words": words["vocab"][words["word_id"]],
+    "times": np.stack([words["word_start"], words["word_end"]], -1).astype(np.float64),
+  }
   modalities = {
-    "text": Modality(glove, offsets, real),
-    "timing": Modality(_timing(words, offsets), offsets, real),
+    "text": Modality(glove, offsets, real, **said),
+    "timing": Modality(_timing(words, offsets), offsets, real, **said),
     "audio": Modality(audio, np.arange(len(audio) + 1), np.ones(len(audio), bool)),
   }
   modalities = {name: modalities[name] for name in kind.split("_")}
@@ -198,6 +202,7 @@ def meld_dialogues(folder: pathlib.Path) -> Corpus:
     extras={
       "label_sentiment": notes["sentiment"].astype(np.int64),
       "label_sentiment_names": notes["sentiment_names"],
+      "raw_text": notes["utterance"],
     },
   )
   groups = np.unique(dialogues, return_inverse=True)[1]
