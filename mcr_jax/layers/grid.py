@@ -78,8 +78,8 @@ class Aligned(contract.Model):
   )
 
   @property
-  def precision(self) -> jnp.dtype | None:
-    """Of products; None is that of the parameters."""
+  def computation(self) -> jnp.dtype | None:
+    """The type of the computation; None is that of the parameters."""
     return jnp.dtype(self.dtype) if self.dtype else None
 
   def on_one_grid(self, batch: Batch, *, train: bool) -> Grid:
@@ -103,7 +103,7 @@ class Aligned(contract.Model):
         self.align_width,
         self.align_logits,
         self.align_normalize,
-        self.precision,
+        self.computation,
         name=f"align_{m}",
       )
       x[m], mask[m], weights[m], loss = aligner(x[m], mask[m], mask[first], train=train)

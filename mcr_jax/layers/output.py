@@ -1,4 +1,4 @@
-"""The last fully connected layer of the models that read vectors."""
+"""The last fully connected layers of models."""
 
 import math
 
@@ -26,5 +26,25 @@ def output_layer(
     name="output",
   )
   y = dense(x)
+  y = y.astype(jnp.promote_types(y.dtype, jnp.float32))
+  return y.reshape(*x.shape[:-1], *outputs)
+
+
+def output_mlp(
+  x: Float[Array, "*B D"],
+  hidden: int,
+  outputs: tuple[int, ...],
+  dropout: Rate,
+  *,
+  dtype: jnp.dtype | None,
+  train: bool,
+) -> Float[Array, "..."]:
+  """(*B, *outputs), in float32 or wider: the caller's layers `hidden` and `output`.
+
+  Between them ReLU and dropout.
+  """
+  y = nn.relu(nn.Dense(hidden, dtype=dtype, name="hidden")(x))
+  y = Dropout(dropout, name="dropout")(y, train=train)
+  y = nn.Dense(math.prod(outputs), dtype=dtype, name="output")(y)
   y = y.astype(jnp.promote_types(y.dtype, jnp.float32))
   return y.reshape(*x.shape[:-1], *outputs)

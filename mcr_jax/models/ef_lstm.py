@@ -37,12 +37,14 @@ class Model(Aligned):
       self.width,
       layers=self.layers,
       dropout=self.dropout,
-      dtype=self.precision,
+      dtype=self.computation,
       name="lstm",
     )
     _, last = rnn(jnp.concatenate(joined, -1), grid.real, train=train)
     last = Dropout(self.dropout, name="dropout_last")(last, train=train)
-    features = nn.relu(nn.Dense(self.width, dtype=self.precision, name="hidden")(last))
+    features = nn.relu(
+      nn.Dense(self.width, dtype=self.computation, name="hidden")(last)
+    )
     predictions = output_layer(features, self.outputs, self.dropout, train)
     intermediates = {"features": features, **grid.intermediates}
     return Output(predictions, grid.losses, intermediates=intermediates)

@@ -15,6 +15,7 @@ from mcr_jax.layers.align import CTCAligner
 from mcr_jax.layers.grid import ALIGNMENTS
 from mcr_jax.ops import ctc
 from tests.reference import ctc as written
+from tests.slopes import assert_gradient
 
 D, T, Q = 3, 5, 4
 # Holes in both; fewer frames than words; no frames; no words; only padding; all.
@@ -103,13 +104,7 @@ def test_the_aligner_equals_its_equations_and_so_does_its_gradient(logits, norma
         found += value + (np.asarray(weight)[b][there] * rows).sum()
       return found
 
-    random, step = np.random.default_rng(3), 1e-5
-    for _ in range(2):
-      way = jax.tree.map(lambda p: random.normal(size=p.shape), variables)
-      move = lambda s, way=way: jax.tree.map(lambda p, w: p + s * w, variables, way)
-      slope = (number(move(step)) - number(move(-step))) / (2 * step)
-      along = jax.tree.map(lambda g, w: (g * w).sum(), gradient, way)
-      np.testing.assert_allclose(sum(jax.tree.leaves(along)), slope, rtol=1e-6)
+    assert_gradient(number, variables, gradient)
 
 
 def test_labellings_are_all_there_are_and_those_of_the_words_are_the_loss():

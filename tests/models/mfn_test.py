@@ -14,6 +14,7 @@ from mcr_jax.errors import UserError
 from mcr_jax.ops import alignment
 from tests.models.cases import Case
 from tests.reference.mfn import mfn as written
+from tests.slopes import assert_gradient
 
 THREE = ("text", "audio", "vision")
 D = {"text": 5, "audio": 3, "vision": 2}
@@ -57,6 +58,15 @@ def draw(model, batch, seed=1):
   return jax.tree.map(value, shapes)
 
 
+def samples_of(batch):
+  """What the reference takes, a sample each."""
+  arrays = {**batch.x, **{f"{m}_mask": mask for m, mask in batch.mask.items()}}
+  return [
+    {name: np.asarray(array[b]) for name, array in arrays.items()}
+    for b in range(len(batch.weight))
+  ]
+
+
 @pytest.mark.parametrize(
   "fields", [{}, {"modalities": ("audio",), "outputs": (4, 2)}], ids=["three", "one"]
 )
@@ -65,16 +75,25 @@ def test_the_model_equals_its_equations(fields):
     model = build(**fields)
     batch = make_batch(model, dtype=np.float64)
     variables = draw(model, batch)
-    output = jax.jit(model.apply)(variables, batch)
-    params = jax.tree.map(np.asarray, variables["params"])
-    for b in range(len(batch.weight)):
-      sample = {m: np.asarray(batch.x[m][b]) for m in model.modalities}
-      masks = {m: np.asarray(batch.mask[m][b]) for m in model.modalities}
-      sample |= {f"{m}_mask": mask for m, mask in masks.items()}
+    samples, params = samples_of(batch), jax.tree.map(np.asarray, variables["params"])
+    predictions = lambda params: [
+      written(params, sample, modalities=model.modalities)[0] for sample in samples
+    ]
+    weigh = np.random.default_rng(5).normal(size=(len(samples), *model.outputs))
+
+    def run(params):
+      output = model.apply({"params": params}, batch)
+      return (weigh * output.predictions).sum(), output
+
+    (_, output), gradient = jax.jit(jax.value_and_grad(run, has_aux=True))(params)
+    number = lambda params: (weigh.ravel() * np.ravel(predictions(params))).sum()
+    assert_gradient(number, params, gradient)
+    for b, sample in enumerate(samples):
       expected, out = written(params, sample, modalities=model.modalities)
+      masks = [sample[f"{m}_mask"] for m in model.modalities]
       close = functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10)
       close(output.predictions[b], expected.reshape(model.outputs))
-      real = np.any(list(masks.values()), 0)
+      real = np.any(masks, 0)
       for name, rows in out.items():
         if len(rows):
           close(output.intermediates[name][b][real], rows, err_msg=name)
