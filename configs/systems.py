@@ -71,6 +71,28 @@ SYSTEMS = {
       train=dict(epochs=100, batch_size=32, patience=8),
     ),
   ),
+  "graph_mfn": dict(  # MMSA, found with BERT vectors as text
+    model=dict(
+      widths=dict(text=256, audio=32, vision=256),
+      **dict(memory=300, vertex_width=64),
+      **dict(proposal_width=32, retain_width=128, update_width=64, output_width=256),
+      **dict(retain_dropout=0.5, update_dropout=0.5),
+    ),
+    optim=dict(lr=2e-3, weight_decay=5e-3),
+    train=dict(epochs=100, batch_size=32, patience=8),
+    mosei=dict(
+      model=dict(
+        widths=dict(text=64, audio=16, vision=64),
+        **dict(memory=300, vertex_width=128),
+        **dict(proposal_width=32, retain_width=64, update_width=256, output_width=128),
+        **dict(proposal_dropout=0.5, retain_dropout=0.0),
+        **dict(update_dropout=0.7, output_dropout=0.7),
+      ),
+      optim=dict(lr=2e-3, weight_decay=1e-3),
+      train=dict(epochs=100, batch_size=64, patience=8),
+    ),
+    unaligned=dict(model=dict(align="uniform")),
+  ),
   "lf_dnn": dict(  # MMSA
     model=dict(width=128, hidden=128, dropout=0.2),
     optim=dict(lr=1e-3),
@@ -115,6 +137,9 @@ SYSTEMS = {
     ),
   ),
 }
+# No settings are public: those of MOSEI.
+for name in ("mfn", "graph_mfn"):
+  SYSTEMS[name]["iemocap"] = SYSTEMS[name]["mosei"]
 GROUPS = ("data", "model", "loss", "optim", "train")
 
 

@@ -13,8 +13,8 @@ from mcr_jax.contract import Batch, Spec
 from mcr_jax.errors import UserError
 from mcr_jax.ops import alignment
 from tests.models.cases import Case
+from tests.models.recurrent_cases import assert_equals_its_equations, draw, make_batch
 from tests.reference.mfn import mfn as written
-from tests.slopes import assert_gradient
 
 THREE = ("text", "audio", "vision")
 D = {"text": 5, "audio": 3, "vision": 2}
@@ -37,66 +37,14 @@ def build(modalities=THREE, lengths=None, outputs=(1,), **fields):
   return models.build("mfn", spec, **fields)
 
 
-def make_batch(model, size=5, seed=0, dtype=np.float32):
-  """Holes, padding, a modality that misses, and a sample of nothing."""
-  random, arrays = np.random.default_rng(seed), {}
-  for i, (m, steps) in enumerate(model.spec.lengths.items()):
-    arrays[m] = random.normal(size=(size, steps, D[m])).astype(dtype)
-    ends = random.integers(2, steps + 1, size=(size, 1))
-    mask = (np.arange(steps) < ends) & (random.random((size, steps)) < 0.8)
-    mask[1, :] &= i > 0
-    mask[-1] = False
-    arrays[f"{m}_mask"] = mask
-  arrays["weight"] = np.ones(size, dtype)
-  return Batch.of(jax.tree.map(jnp.asarray, arrays))
-
-
-def draw(model, batch, seed=1):
-  random = np.random.default_rng(seed)
-  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
-  value = lambda s: jnp.asarray(0.6 * random.normal(size=s.shape), batch.weight.dtype)
-  return jax.tree.map(value, shapes)
-
-
-def samples_of(batch):
-  """What the reference takes, a sample each."""
-  arrays = {**batch.x, **{f"{m}_mask": mask for m, mask in batch.mask.items()}}
-  return [
-    {name: np.asarray(array[b]) for name, array in arrays.items()}
-    for b in range(len(batch.weight))
-  ]
-
-
 @pytest.mark.parametrize(
   "fields", [{}, {"modalities": ("audio",), "outputs": (4, 2)}], ids=["three", "one"]
 )
 def test_the_model_equals_its_equations(fields):
-  with jax.enable_x64(True):
-    model = build(**fields)
-    batch = make_batch(model, dtype=np.float64)
-    variables = draw(model, batch)
-    samples, params = samples_of(batch), jax.tree.map(np.asarray, variables["params"])
-    predictions = lambda params: [
-      written(params, sample, modalities=model.modalities)[0] for sample in samples
-    ]
-    weigh = np.random.default_rng(5).normal(size=(len(samples), *model.outputs))
-
-    def run(params):
-      output = model.apply({"params": params}, batch)
-      return (weigh * output.predictions).sum(), output
-
-    (_, output), gradient = jax.jit(jax.value_and_grad(run, has_aux=True))(params)
-    number = lambda params: (weigh.ravel() * np.ravel(predictions(params))).sum()
-    assert_gradient(number, params, gradient)
-    for b, sample in enumerate(samples):
-      expected, out = written(params, sample, modalities=model.modalities)
-      masks = [sample[f"{m}_mask"] for m in model.modalities]
-      close = functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10)
-      close(output.predictions[b], expected.reshape(model.outputs))
-      real = np.any(masks, 0)
-      for name, rows in out.items():
-        if len(rows):
-          close(output.intermediates[name][b][real], rows, err_msg=name)
+  model = build(**fields)
+  assert_equals_its_equations(
+    model, functools.partial(written, modalities=model.modalities)
+  )
 
 
 @functools.cache
