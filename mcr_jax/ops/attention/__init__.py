@@ -11,7 +11,7 @@ from mcr_jax.ops.dropout import Dropout
 
 IMPLEMENTATIONS = ("auto", "literal", "dense", "blocked", "native", "cudnn", "pallas")
 # Choices that may compute by native kernels, which round as their instruction set does.
-MAY_BE_NATIVE = ("native",)
+MAY_BE_NATIVE = ("native", "auto")
 
 # Scores in a block, by measurement (benchmarks/attention.py): on a CPU the arrays of a
 # block share second-level caches of 1 to 2 MB a core.
@@ -53,6 +53,12 @@ def attend(
   if implementation not in IMPLEMENTATIONS:
     known = ", ".join(IMPLEMENTATIONS)
     raise UserError(f"attention implementation {implementation!r} is none of {known}.")
+  if implementation == "auto" and native.serves(query, key, value):
+    batch, queries, heads, _ = query.shape
+    dropped = dropout is not None
+    implementation = choose(
+      "cpu", batch, queries, key.shape[1], heads, dropped, kernels=True
+    )
   if implementation == "native":
     lacking = native.lacks(query, key, value)
     if not lacking:
@@ -91,12 +97,23 @@ def _attend(query, key, value, mask, bias, scale, dropout, implementation):
 
 
 def choose(
-  platform: str, batch: int, queries: int, keys: int, heads: int, dropped: bool
+  platform: str,
+  batch: int,
+  queries: int,
+  keys: int,
+  heads: int,
+  dropped: bool,
+  *,
+  kernels: bool = False,
 ) -> str:
   """What "auto" is at this shape, by benchmarks/results/attention_cpu.json.
 
-  On other platforms nothing was measured: what is exact and runs everywhere.
+  Where the native `kernels` are there, they are faster at every shape of
+  benchmarks/results/attention_native.json. On other platforms nothing was measured:
+  what is exact and runs everywhere.
   """
+  if kernels and platform == "cpu":
+    return "native"
   scores = batch * heads * queries * keys
   if platform != "cpu":
     return "literal" if scores <= STORED_ELSEWHERE else "blocked"

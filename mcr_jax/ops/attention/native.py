@@ -48,6 +48,12 @@ def lacks(query: Array, key: Array, value: Array) -> str:
   return ""
 
 
+def serves(query: Array, key: Array, value: Array) -> bool:
+  """Whether the kernels are there and have what this call needs."""
+  there = jax.default_backend() == "cpu" and library.status().available
+  return there and not lacks(query, key, value)
+
+
 def attend(
   query: Float[Array, "B Q H D"],
   key: Float[Array, "B K H D"],
