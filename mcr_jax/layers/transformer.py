@@ -73,8 +73,9 @@ class MultiHeadAttention(nn.Module):
   """Multi-head attention with an output projection.
 
   No biases on queries, keys and values by default: softmax cannot see one on the
-  keys, and Adam would drift it on rounding noise. Steps that are not real, in `mask`
-  or in `memory_mask`, are the caller's to replace after the output projection.
+  keys, and Adam would drift it on rounding noise. Steps that are not real are the
+  caller's to replace after the output projection; those that `query_mask` names cost
+  nothing until then, where the kernels are native.
   """
 
   heads: int
@@ -91,6 +92,7 @@ class MultiHeadAttention(nn.Module):
     memory_mask: Bool[Array, "B K"],
     *,
     train: bool,
+    query_mask: Bool[Array, "B Q"] | None = None,
     positions: Positions | None = None,
     memory_positions: Positions | None = None,
   ) -> tuple[Float[Array, "B Q D"], dict[str, Array]]:
@@ -109,6 +111,7 @@ class MultiHeadAttention(nn.Module):
       key,
       value,
       memory_mask,
+      query_mask=query_mask,
       scale=scale,
       dropout=drop,
       implementation=self.implementation,
@@ -189,7 +192,13 @@ class EncoderLayer(nn.Module):
       dtype=self.dtype,
       name="attention",
     )(
-      normed, normed, mask, train=train, positions=positions, memory_positions=positions
+      normed,
+      normed,
+      mask,
+      train=train,
+      query_mask=mask,
+      positions=positions,
+      memory_positions=positions,
     )
     x = x + Dropout(self.residual_dropout)(read, train=train, positions=positions)
     feed = FeedForward(

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen.initializers import lecun_normal, zeros
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from mcr_jax.contract import Intermediates
 from mcr_jax.layers.dropout import Dropout
@@ -75,7 +75,7 @@ class CMU(nn.Module):
     total, intermediates = normed, {}
     for s, source in sources.items():
       drop = dropout.decisions(train=train)
-      z, weights = self._read(query, s, sources, drop, train)
+      z, weights = self._read(query, target.mask, s, sources, drop, train)
       total = total + z.reshape(total.shape)
       intermediates[f"alpha_{s}"] = source.alpha
       if weights is not None:
@@ -114,6 +114,7 @@ class CMU(nn.Module):
   def _read(
     self,
     query: Float[Array, "B T H D"],
+    query_mask: Bool[Array, "B T"],
     s: str,
     sources: dict[str, Source],
     drop: DropoutDecisions | None,
@@ -131,6 +132,7 @@ class CMU(nn.Module):
       key,
       source.value,
       source.mask,
+      query_mask=query_mask,
       bias=source.bias,
       scale=scale,
       dropout=drop,

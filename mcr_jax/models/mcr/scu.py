@@ -46,10 +46,15 @@ class SCU(nn.Module):
     s = self.settings
     query, memory = target.norm("norm_target"), joined.norm("norm_source")
     cross, cross_maps = s.multi_head("cross")(
-      query, memory, joined.mask, train=train, memory_positions=joined.positions
+      query,
+      memory,
+      joined.mask,
+      train=train,
+      query_mask=target.mask,
+      memory_positions=joined.positions,
     )  # Eq. 7
     own, own_maps = s.multi_head("self")(
-      query, query, target.mask, train=train
+      query, query, target.mask, train=train, query_mask=target.mask
     )  # Eq. 8
     # The bias of the output projection must not stand in for what was never read.
     cross = keep(cross, target.mask & joined.mask.any(-1, keepdims=True))
