@@ -58,6 +58,18 @@ SHAPES = {
     "SCU vision self": (64, 80, 80, 10, 4),
     "encoder": (64, 160, 160, 10, 4),
   },
+  "heads": {
+    "4 heads of 16": (64, 50, 100, 4, 16),
+    "2 heads of 32": (64, 50, 100, 2, 32),
+    "one head of 64": (64, 50, 100, 1, 64),
+    "6 steps": (32, 6, 6, 2, 64),
+    "12 steps": (32, 12, 12, 2, 64),
+    "24 steps": (32, 24, 24, 2, 64),
+    "6 steps of 4": (32, 6, 6, 10, 4),
+    "12 steps of 4": (32, 12, 12, 10, 4),
+    "one head of 128": (64, 50, 100, 1, 128),
+    "one head of 256": (64, 50, 100, 1, 256),
+  },
   "long": {f"{n} steps": (8, n, n, 10, 4) for n in (500, 1000, 2000, 4000)},
 }
 # Beyond this the weights of a dense implementation are not even tried.

@@ -57,14 +57,20 @@ class CrossmodalLayer(nn.Module):
     x: Float[Array, "B Q D"],
     memory: Float[Array, "B K D"] | None,
     mask: Bool[Array, "B K"],
+    query_mask: Bool[Array, "B Q"],
     train: bool,
   ) -> tuple[Float[Array, "B Q D"], Intermediates]:
-    """`memory` comes without mean and variance; `mask` says which steps it has."""
+    """`memory` comes without mean and variance; `mask` says which steps it has.
+
+    What a step of x reads that `query_mask` does not have is the caller's to replace.
+    """
     norm = LayerNorm(name="attention_norm")
     query = norm(x)
     key = query if memory is None else norm(memory, standardized=True)
     attention = self.settings.multi_head("attention", use_bias=True)
-    read, intermediates = attention(query, key, mask, train=train)
+    read, intermediates = attention(
+      query, key, mask, train=train, query_mask=query_mask
+    )
     # The bias of the output projection must not stand in for what was never read.
     read = jnp.where(mask.any(-1)[:, None, None], read, 0)
     x = x + Dropout(self.settings.residual_dropout)(read, train=train)
@@ -88,16 +94,19 @@ class CrossmodalTransformer(nn.Module):
     x: Float[Array, "B Q D"],
     memory: Float[Array, "B K D"] | None,
     mask: Bool[Array, "B K"],
+    query_mask: Bool[Array, "B Q"],
     *,
     train: bool,
   ) -> tuple[Float[Array, "B Q D"], Intermediates]:
     layer = CrossmodalLayer
     if self.remat:
-      layer = nn.remat(layer, static_argnums=(4,))
+      layer = nn.remat(layer, static_argnums=(5,))
     layers = stack(layer, self.depth, rolled=self.rolled or self.remat)
     # Statistics are taken once; the norms of the layers differ in scale and bias only.
     memory = None if memory is None else standardize(memory)
-    x, results = layers(self.settings, name="layers")(x, memory, mask, train)
+    x, results = layers(self.settings, name="layers")(
+      x, memory, mask, query_mask, train
+    )
     return LayerNorm(name="norm")(x), unstack(results, self.depth)
 
 
@@ -148,12 +157,12 @@ class Model(contract.Model, TransformerSettings, kw_only=True):
       reads = []
       for s in [m for m in self.modalities if m != t] or [t]:
         cross = transformer(self.layers, name=f"cross_{t}_{s}")
-        z, inner = cross(streams[t], streams[s], masks[s], train=train)
+        z, inner = cross(streams[t], streams[s], masks[s], masks[t], train=train)
         reads.append(keep(z, masks[t]))
         intermediates[f"cross_{t}_{s}"] = {**inner, "read": reads[-1]}
       z = self._position(jnp.concatenate(reads, -1), train)
       itself = transformer(self.self_layers or max(3, self.layers), name=f"self_{t}")
-      z, inner = itself(z, None, masks[t], train=train)
+      z, inner = itself(z, None, masks[t], masks[t], train=train)
       intermediates[f"self_{t}"] = {**inner, "read": keep(z, masks[t])}
       pooled.append(POOLINGS[self.pooling](z, masks[t]))
     size, dtype = math.prod(self.outputs), self.computation
