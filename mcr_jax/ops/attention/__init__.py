@@ -109,8 +109,8 @@ def choose(
   """What "auto" is at this shape, by benchmarks/results/attention_cpu.json.
 
   Where the native `kernels` are there, they are as fast or up to five times faster at
-  every shape of benchmarks/results/attention_native.json. On other platforms nothing was measured:
-  what is exact and runs everywhere.
+  every shape of benchmarks/results/attention_native.json. On other platforms nothing
+  was measured: what is exact and runs everywhere.
   """
   if kernels and platform == "cpu":
     return "native"
