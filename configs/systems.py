@@ -136,6 +136,12 @@ SYSTEMS = {
       train=dict(epochs=50, batch_size=128, patience=0),
     ),
   ),
+  "rmfn": dict(  # nothing is public
+    model=dict(widths=dict(text=64, audio=16, vision=32), output_dropout=0.5),
+    optim=dict(lr=1e-3),
+    train=dict(epochs=100, batch_size=64, patience=8),
+    unaligned=dict(model=dict(align="uniform")),
+  ),
 }
 # No settings are public: those of MOSEI.
 for name in ("mfn", "graph_mfn"):

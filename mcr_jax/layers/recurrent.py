@@ -55,8 +55,8 @@ class Recurrent(nn.Module):
     lecun = nn.initializers.lecun_normal()
     kernel = self.param("kernel", lecun, (x.shape[-1], size))
     square = orthogonal if self.orthogonal else lecun
-    recurrent = self.param("recurrent", _by_gate(square, cell.gates), (self.width,))
-    start = _forgets_little if name == "lstm" else nn.initializers.zeros
+    recurrent = self.param("recurrent", by_gate(square, cell.gates), (self.width,))
+    start = forgets_little if name == "lstm" else nn.initializers.zeros
     bias = self.param("bias", start, (size,))
     inside = None
     if name == "gru":
@@ -151,7 +151,7 @@ def orthogonal(
   return jax.lax.fori_loop(0, 7, polish, x).astype(dtype)
 
 
-def _by_gate(initializer, gates):
+def by_gate(initializer, gates):
   """(H, gates H): a square matrix a gate, side by side."""
 
   def draw(key, shape, dtype=jnp.float32):
@@ -161,6 +161,6 @@ def _by_gate(initializer, gates):
   return draw
 
 
-def _forgets_little(key, shape, dtype=jnp.float32):
+def forgets_little(key, shape, dtype=jnp.float32):
   """Zero, and 1 for the forget gate: what is remembered lasts until training says."""
   return jnp.repeat(jnp.asarray([0, 1, 0, 0], dtype), shape[0] // 4)
