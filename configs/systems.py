@@ -61,6 +61,25 @@ SYSTEMS = {
     optim=dict(lr=1e-3),
     train=dict(epochs=60, batch_size=20, patience=10),
   ),
+  "dialogue_rnn": dict(
+    model=dict(
+      **dict(global_width=150, party_width=150, emotion_width=100, hidden=200),
+      **dict(state_dropout=0.1, context_dropout=0.25, dropout=0.1),
+    ),
+    optim=dict(lr=5e-4, weight_decay=1e-5),
+    train=dict(epochs=100, batch_size=30, patience=10),
+    # The authors read the text alone there.
+    iemocap=dict(
+      data=dict(task="multiclass", lengths={}, modalities=("text",)),
+      model=dict(
+        **dict(global_width=500, party_width=500, emotion_width=300, hidden=600),
+        **dict(state_dropout=0.1, context_dropout=0.25, dropout=0.1),
+      ),
+      loss=dict(name="cross_entropy", class_weights="balanced"),
+      optim=dict(lr=1e-4, weight_decay=1e-5),
+      train=dict(epochs=60, batch_size=30, patience=10),
+    ),
+  ),
   "ef_lstm": dict(  # MMSA
     model=dict(width=128, layers=2, dropout=0.4),
     optim=dict(lr=2e-3),

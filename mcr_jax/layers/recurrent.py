@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Integer
 
 from mcr_jax.errors import choose
 from mcr_jax.layers.dropout import Dropout, Rate
@@ -46,22 +46,21 @@ class Recurrent(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"]
+    self,
+    x: Float[Array, "B T D"],
+    mask: Bool[Array, "B T"],
+    runs: Integer[Array, "B T"] | None = None,
   ) -> tuple[Float[Array, "B T H"], ...]:
-    """The state after every step: (h,) of a GRU, (h, c) of an LSTM."""
+    """The state after every step: (h,) of a GRU, (h, c) of an LSTM.
+
+    Where neighbours in `runs` differ, the state starts from zero again.
+    """
     name = choose(self.cell, recurrence.CELLS, "cell")
     cell = recurrence.CELLS[name]
-    size = cell.gates * self.width
-    lecun = nn.initializers.lecun_normal()
-    kernel = self.param("kernel", lecun, (x.shape[-1], size))
-    square = orthogonal if self.orthogonal else lecun
-    recurrent = self.param("recurrent", by_gate(square, cell.gates), (self.width,))
-    start = forgets_little if name == "lstm" else nn.initializers.zeros
-    bias = self.param("bias", start, (size,))
-    inside = None
-    if name == "gru":
-      inside = self.param("candidate_bias", nn.initializers.zeros, (self.width,))
-      inside = jnp.pad(inside, (size - self.width, 0))
+    kernel, recurrent, bias, inside = weights(
+      self, name, x.shape[-1], self.width, self.orthogonal
+    )
+    start = None if runs is None else _starts(runs, self.reverse)
     x, kernel, recurrent, bias, inside = nn.dtypes.promote_dtype(
       keep(x, mask), kernel, recurrent, bias, inside, dtype=self.dtype
     )
@@ -69,7 +68,7 @@ class Recurrent(nn.Module):
     products = jnp.swapaxes(x, 0, 1) @ kernel
     products = products + broadcast_left(bias, products)
     states = recurrence.recur(
-      cell, self.reverse, self.unroll, products, recurrent, inside, mask.T
+      cell, self.reverse, self.unroll, products, recurrent, inside, mask.T, start
     )
     return tuple(jnp.swapaxes(state, 0, 1).astype(x.dtype) for state in states)
 
@@ -96,24 +95,30 @@ class RNN(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"], *, train: bool
+    self,
+    x: Float[Array, "B T D"],
+    mask: Bool[Array, "B T"],
+    runs: Integer[Array, "B T"] | None = None,
+    *,
+    train: bool,
   ) -> tuple[Float[Array, "B T E"], Float[Array, "B E"]]:
     """The outputs of the last layer, and its last output; E is H or 2 H.
 
-    On steps that are not real the outputs are those held there.
+    On steps that are not real the outputs are those held there. With `runs`, steps of
+    one number that follow one another are a sequence of their own.
     """
     for i in range(self.layers):
       if i:
         x = Dropout(self.dropout, name=f"dropout_{i}")(x, train=train)
-      forward = self._direction(i, x, mask, reverse=False)
+      forward = self._direction(i, x, mask, runs, reverse=False)
       outputs, last = [forward], [forward[:, -1]]
       if self.bidirectional:
-        backward = self._direction(i, x, mask, reverse=True)
+        backward = self._direction(i, x, mask, runs, reverse=True)
         outputs, last = [forward, backward], [forward[:, -1], backward[:, 0]]
       x = jnp.concatenate(outputs, -1)
     return x, jnp.concatenate(last, -1)
 
-  def _direction(self, layer, x, mask, *, reverse):
+  def _direction(self, layer, x, mask, runs, *, reverse):
     one = Recurrent(
       self.width,
       self.cell,
@@ -123,7 +128,30 @@ class RNN(nn.Module):
       self.dtype,
       name=f"{'backward' if reverse else 'forward'}_{layer}",
     )
-    return one(x, mask)[0]
+    return one(x, mask, runs)[0]
+
+
+def weights(
+  module: nn.Module, cell: str, inputs: int, width: int, square: bool = True
+) -> tuple[Array, Array, Array, Array | None]:
+  """What a module that is a cell has: kernel, recurrent, bias, and that of a candidate.
+
+  The last one is of a GRU, (3 H) and zero for its other gates. `square` says whether
+  recurrent weights start orthogonal.
+  """
+  gates = recurrence.CELLS[cell].gates
+  size = gates * width
+  lecun = nn.initializers.lecun_normal()
+  kernel = module.param("kernel", lecun, (inputs, size))
+  draw = orthogonal if square else lecun
+  recurrent = module.param("recurrent", by_gate(draw, gates), (width,))
+  start = forgets_little if cell == "lstm" else nn.initializers.zeros
+  bias = module.param("bias", start, (size,))
+  inside = None
+  if cell == "gru":
+    inside = module.param("candidate_bias", nn.initializers.zeros, (width,))
+    inside = jnp.pad(inside, (size - width, 0))
+  return kernel, recurrent, bias, inside
 
 
 def orthogonal(
@@ -149,6 +177,13 @@ def orthogonal(
   x = jax.random.normal(key, shape, jnp.float32)
   x = jax.lax.fori_loop(0, 14, grow, x / jnp.linalg.norm(x))
   return jax.lax.fori_loop(0, 7, polish, x).astype(dtype)
+
+
+def _starts(runs, reverse):
+  """(T, B) where a run begins, in the order of the loop."""
+  change = runs[:, 1:] != runs[:, :-1]
+  sides = ((0, 0), (0, 1)) if reverse else ((0, 0), (1, 0))
+  return jnp.pad(change, sides).T
 
 
 def by_gate(initializer, gates):

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-State = tuple[Float[Array, "B H"], ...]
+State = tuple[Float[Array, "*B H"], ...]
 """What a cell carries from step to step; its output comes first."""
 
 
@@ -36,14 +36,14 @@ class Cell(NamedTuple):
   states: int
 
 
-def lstm(state: State, joined: Float[Array, "B J"]) -> State:
+def lstm(state: State, joined: Float[Array, "*B J"]) -> State:
   """c' = s(f) c + s(i) tanh(g), h' = s(o) tanh(c'); gates i, f, g, o."""
   i, f, g, o = jnp.split(joined, 4, -1)
   cell = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
   return jax.nn.sigmoid(o) * jnp.tanh(cell), cell
 
 
-def gru(state: State, joined: Float[Array, "B J"]) -> State:
+def gru(state: State, joined: Float[Array, "*B J"]) -> State:
   """n = tanh(x_n + s(r) u_n), h' = (1 - s(z)) n + s(z) h; gates r, z, n.
 
   As in cuDNN and PyTorch, r gates the product u_n and not the output before it.
@@ -74,6 +74,7 @@ def recur(
   kernel: Float[Array, "H G"],
   bias: Float[Array, "G"] | None,
   mask: Bool[Array, "T B"],
+  start: Bool[Array, "T B"] | None = None,
 ) -> tuple[Float[Array, "T B H"], ...]:
   """The state after every step, from zero; a step that is not real keeps the last one.
 
@@ -85,12 +86,14 @@ def recur(
     kernel: what multiplies the last output.
     bias: added to that product.
     mask: True on real steps.
+    start: True on steps before which the state is set to zero; none by default.
   """
-  return _forward(cell, reverse, unroll, x, kernel, bias, mask)[0]
+  return _forward(cell, reverse, unroll, x, kernel, bias, mask, start)[0]
 
 
-def _forward(cell, reverse, unroll, x, kernel, bias, mask):
+def _forward(cell, reverse, unroll, x, kernel, bias, mask, start=None):
   def step(state, inputs):
+    state = _restarted(state, inputs[2])
     product = state[0].astype(kernel.dtype) @ kernel
     if bias is not None:
       product = product + bias[None]
@@ -100,35 +103,35 @@ def _forward(cell, reverse, unroll, x, kernel, bias, mask):
 
   state = _zeros(cell, x, kernel)
   _, (states, before, joined) = jax.lax.scan(
-    step, state, (x, mask), reverse=reverse, unroll=unroll
+    step, state, (x, mask, start), reverse=reverse, unroll=unroll
   )
-  return states, (x, kernel, bias, mask, before, joined)
+  return states, (x, kernel, bias, mask, start, before, joined)
 
 
 def _backward(cell, reverse, unroll, saved, cotangents):
-  x, kernel, bias, mask, before, joined = saved
+  x, kernel, bias, mask, start, before, joined = saved
   # Linear, so that any array of the right shape stands for what was joined.
   part = lambda like, d: jax.vjp(cell.join, like, like)[1](d)
 
   def step(d_state, inputs):
-    like, before, joined, mask, cotangent = inputs
+    like, before, joined, mask, start, cotangent = inputs
     d_state = tuple(map(jnp.add, d_state, cotangent))
     _, transpose = jax.vjp(lambda *at: _held(cell, *at, mask), before, joined)
     (d_output, *d_rest), d_joined = transpose(d_state)
     d_output = d_output + (part(like, d_joined)[1] @ kernel.T).astype(d_output.dtype)
-    return (d_output, *d_rest), d_joined
+    return _restarted((d_output, *d_rest), start), d_joined
 
   _, d_joined = jax.lax.scan(
     step,
     _zeros(cell, x, kernel),
-    (x, before, joined, mask, cotangents),
+    (x, before, joined, mask, start, cotangents),
     reverse=not reverse,
     unroll=unroll,
   )
   d_x, d_products = part(x, d_joined)
   outputs = before[0].astype(kernel.dtype)
   d_kernel = jnp.einsum("tbh,tbg->hg", outputs, d_products)
-  return d_x, d_kernel, None if bias is None else d_products.sum((0, 1)), None
+  return d_x, d_kernel, None if bias is None else d_products.sum((0, 1)), None, None
 
 
 recur.defvjp(_forward, _backward)
@@ -138,6 +141,13 @@ def _held(cell, state, joined, mask):
   """The next state, in float32 or wider, where `mask`; elsewhere the old one."""
   new = cell.step(state, joined.astype(state[0].dtype))
   return tuple(jnp.where(mask[:, None], a, b) for a, b in zip(new, state, strict=True))
+
+
+def _restarted(state, start):
+  """A state, or its cotangent, that is zero where a sequence starts."""
+  if start is None:
+    return state
+  return tuple(jnp.where(start[:, None], 0, x) for x in state)
 
 
 def _zeros(cell, x, kernel):

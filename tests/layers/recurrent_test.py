@@ -225,3 +225,32 @@ def test_half_precision_multiplies_and_keeps_states_wide():
 def test_an_unknown_cell_is_answered_with_the_known_ones():
   with pytest.raises(UserError, match="cell='lstn' must be one of lstm, gru"):
     jax.eval_shape(Recurrent(H, "lstn").init, jax.random.key(0), *sequences())
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_runs_are_sequences_of_their_own(cell):
+  runs = np.array([0, 0, 0, 2, 1, 1, 1])
+  with jax.enable_x64(True):
+    layer = RNN(H, cell, layers=2, bidirectional=True)
+    x, mask = sequences(np.float64)
+    variables = draw(layer, x, mask, train=False)
+    weigh = np.random.default_rng(3).normal(size=(*MASK.shape, 2 * H))
+
+    def value(params, x, mask, runs, weigh):
+      y, _ = layer.apply(params, x, mask, runs, train=False)
+      return jnp.where(mask[..., None], weigh * y, 0).sum(), y
+
+    learn = jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))
+    every = jnp.asarray(np.broadcast_to(runs, MASK.shape))
+    (_, found), gradients = learn(variables, x, mask, every, weigh)
+    parts = []
+    for run in np.unique(runs):
+      here = mask & (every == run)
+      (_, alone), slopes = learn(variables, x, here, jnp.zeros_like(every), weigh)
+      parts.append(slopes)
+      np.testing.assert_allclose(found[here], alone[here], rtol=1e-10)
+    jax.tree.map(
+      lambda a, *b: np.testing.assert_allclose(a, sum(b), rtol=1e-9, atol=1e-12),
+      gradients,
+      *parts,
+    )
