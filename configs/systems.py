@@ -117,6 +117,23 @@ SYSTEMS = {
     optim=dict(lr=1e-3),
     train=dict(epochs=100, batch_size=64, patience=8),
   ),
+  "mm_dfn": dict(
+    model=dict(width=100, graph_width=100, layers=32, dropout=0.4),
+    loss=dict(focal_gamma=0.5, focal_detached=True),
+    optim=dict(lr=5e-4, weight_decay=1e-4),
+    train=dict(epochs=30, batch_size=32, patience=10),
+    meld=dict(data=dict(modalities=THREE), loss=dict(name="focal")),
+    iemocap=dict(
+      data=dict(task="multiclass", lengths={}),
+      model=dict(
+        **dict(width=100, graph_width=100, layers=32, dropout=0.4),
+        speaker_weights=dict(text=1.0, audio=3.0, vision=0.0),
+      ),
+      loss=dict(name="focal", class_weights="balanced"),
+      optim=dict(lr=3e-4, weight_decay=1e-4),
+      train=dict(epochs=30, batch_size=32, patience=10),
+    ),
+  ),
   "mfn": dict(  # MMSA, found with BERT vectors as text
     model=dict(
       memory=400,

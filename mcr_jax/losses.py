@@ -78,15 +78,18 @@ def focal(
   label: Num[Array, "B *K"],
   class_weights: Shaped[ArrayLike, "*_ C"] | None = None,
   gamma: Num[ArrayLike, ""] = 2.0,
+  detached: bool = False,
 ) -> Float[Array, "B *K"]:
   """-w_y (1 - p_y)^gamma log p_y: what is easy counts less (Lin et al., ICCV 2017).
 
   p is the softmax of the logits; gamma 0 is `cross_entropy`, whose class weights are
-  the paper's alpha.
+  the paper's alpha. `detached`: no gradient through (1 - p_y).
   """
   surprise = cross_entropy(logits, label)
   # 1 - p_y without cancellation; a power below 1 has no gradient at 0.
   miss = jnp.maximum(-jnp.expm1(-surprise), jnp.finfo(surprise.dtype).tiny)
+  if detached:
+    miss = jax.lax.stop_gradient(miss)
   return miss**gamma * cross_entropy(logits, label, class_weights)
 
 
@@ -111,7 +114,9 @@ LOSSES = {
   "l2": Loss(l2, ("regression",)),
   "huber": Loss(huber, ("regression",), {"huber_delta": "delta"}),
   "cross_entropy": Loss(cross_entropy, _CLASSES),
-  "focal": Loss(focal, _CLASSES, {"focal_gamma": "gamma"}),
+  "focal": Loss(
+    focal, _CLASSES, {"focal_gamma": "gamma", "focal_detached": "detached"}
+  ),
 }
 
 

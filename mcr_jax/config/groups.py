@@ -103,6 +103,9 @@ class Loss:
   )
   huber_delta: float = field(1.0, above=0, doc="Error from which huber is linear.")
   focal_gamma: float = field(2.0, low=0, doc="How much focal discounts easy samples.")
+  focal_detached: bool = field(
+    False, doc="Whether the discount of focal is a constant to the gradient."
+  )
   class_weights: str = field(
     "none",
     choices=("none", "balanced"),
