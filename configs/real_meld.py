@@ -19,7 +19,7 @@ FUSION = {
   "concat": dict(width=128),
   "tfn": dict(width=32, hidden=128),
   "lmf": dict(width=64, rank=4),
-  "cim": dict(width=64, positions=6),
+  "cim": dict(width=64, positions=6, unimodal=False),
   "mha": dict(width=64, positions=6, heads=4),
   "transformer": dict(width=64, positions=6, heads=4),
   "ct": dict(width=64, positions=6, heads=4),

@@ -22,7 +22,7 @@ FUSION = {
   "concat": dict(width=64),
   "tfn": dict(width=16, hidden=64),
   "lmf": dict(width=64, rank=4),
-  "cim": dict(width=32, positions=6),
+  "cim": dict(width=32, positions=6, unimodal=False),
   "mha": dict(width=32, positions=6, heads=4),
   "transformer": dict(width=32, positions=6, heads=4),
   "ct": dict(width=32, positions=6, heads=4),

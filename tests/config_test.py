@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import pathlib
 import sys
 import textwrap
@@ -446,6 +447,16 @@ def test_a_config_that_0_1_0_saved_becomes_one_of_today():
   aligned = text.replace('"aligned": false', '"aligned": true')
   assert configs.saved(aligned, {}).data.align == "text"
   assert configs.saved(configs.to_json(config), {"format": 2}) == config
+
+
+def test_cim_of_0_2_0_reads_no_modality_by_itself():
+  config = configs.complete({"model": {"name": "cim"}})
+  text = configs.to_json(config)
+  assert configs.saved(text, {"format": 2}).model.unimodal is True
+  before = json.loads(text)
+  del before["model"]["unimodal"]
+  found = configs.saved(json.dumps(before), {"format": 2})
+  assert found.model.unimodal is False
 
 
 def test_parameters_that_nothing_read_in_0_1_0_are_left_out():

@@ -188,7 +188,7 @@ def ct_of_all_pairs(params, vectors, sizes):
   return dense(params["output"], relu(dense(params["join"], joined)).mean(0))
 
 
-def cim(params, vectors, sizes, chosen):
+def cim(params, vectors, sizes, chosen, unimodal):
   full = filled(vectors, sizes)
   seen = {m: views(params[f"view_{m}"], x) for m, x in full.items()}
   parts = []
@@ -200,7 +200,7 @@ def cim(params, vectors, sizes, chosen):
         for i in range(len(x)):
           part[i] = softmax(y @ x[i] / np.sqrt(x.shape[1])) @ y * x[i]
       parts.append(part)
-  if not chosen:
-    parts = list(seen.values())[:1]
+  if unimodal or not chosen:
+    parts += [seen[m] if vectors[m] is not None else 0 * seen[m] for m in seen]
   joined = np.concatenate(parts, 1)
   return dense(params["output"], relu(dense(params["join"], joined)).mean(0))

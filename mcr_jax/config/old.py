@@ -2,7 +2,8 @@
 
 Format 1, of version 0.1.0, named the synthetic data by `data.name` and `data.aligned`,
 had MCR's switches as "on" and "off", and a `loss.gamma` in every model. Without SCU,
-MCR had gates on joined sources, which nothing read.
+MCR had gates on joined sources, which nothing read. Up to 0.2.0 CIM read no modality by
+itself.
 """
 
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ def saved(text: str, facts: Mapping[str, Any]) -> ConfigDict:
     UserError: it is none, or of a later version.
   """
   values = plain(from_json(text))
+  if values["model"].get("name") == "cim":
+    values["model"] = {"unimodal": False, **values["model"]}
   number = facts.get("format") or 1
   if number > FORMAT:
     raise UserError(

@@ -3,13 +3,15 @@
 Akhtar et al.: Multi-task Learning for Multi-modal Emotion Recognition and Sentiment
 Analysis, NAACL 2019. Of a pair X, Y (positions x features): each side reads the other,
 O_x = softmax(X Y^T) Y and O_y = softmax(Y X^T) X, and gates what it read by itself,
-A_x = O_x * X and A_y = O_y * Y. All A are concatenated.
+A_x = O_x * X and A_y = O_y * Y. All A and the unimodal X are concatenated.
 
 Deviations: positions are views of a vector (layers/views.py), where the paper has the
 utterances of a video; scores are divided by the root of the width, because the paper's
 features are bounded and narrow and ours are not; ReLU after the concatenating layer.
-`pairs="main"` keeps the pairs of the main modality only, which gives the parameters
-that the paper of MIA-Net prints for CIM (its Table 10).
+`pairs="main"` keeps the pairs of the main modality only, and `unimodal=False` leaves
+out the X, which together give the parameters that the paper of MIA-Net prints for CIM
+(its Table 10). Without the X, all samples that have one modality alone are predicted
+alike.
 """
 
 import itertools
@@ -40,6 +42,9 @@ class Model(Fusion):
     "all", choices=("all", "main"), doc="All, or those of the main modality."
   )
   main: str = field("", modalities=True, doc="That modality; the first one if empty.")
+  unimodal: bool = field(
+    True, doc="Whether modalities are also read by themselves; one alone always is."
+  )
   width: int = field(1024, low=1, doc="Features of a position.")
   positions: int = field(6, low=1, doc="Views of a vector.")
 
@@ -53,7 +58,10 @@ class Model(Fusion):
       both = (present[one] & present[other])[:, None, None]
       for x, y in ((views[one], views[other]), (views[other], views[one])):
         parts.append(jnp.where(both, attend_and_gate(x, y), 0))
-    joined = jnp.concatenate(parts or [views[self.modalities[0]]], -1)
+    if self.unimodal or not parts:
+      here = lambda name: present[name][:, None, None]
+      parts += [jnp.where(here(name), view, 0) for name, view in views.items()]
+    joined = jnp.concatenate(parts, -1)
     x = nn.relu(nn.Dense(self.width, dtype=joined.dtype, name="join")(joined))
     return Fused(x.mean(-2))
 

@@ -70,7 +70,8 @@ def _joined(parts, widths, model):
 
 
 def _cim(widths, model):
-  return _joined(len(widths) * (len(widths) - 1), widths, model)
+  each = len(widths)
+  return _joined(each * (each - 1) + model.unimodal * each, widths, model)
 
 
 def _to_main(pair):
@@ -103,7 +104,7 @@ VARIANTS = [
   *((name, {"modalities": (*THREE, "gaze")}) for name in ("tfn", "lmf", "cim", "mha")),
   ("concat", {"depth": 0, "outputs": (4, 2)}),
   ("tfn", {"width": 0}),
-  ("cim", {"pairs": "main", "main": "vision"}),
+  ("cim", {"pairs": "main", "main": "vision", "unimodal": False}),
   ("mha", {"main": "audio", "auxiliaries": ("vision",), "outputs": (7,)}),
   ("transformer", {"main": "audio", "auxiliaries": ("vision", "text")}),
   ("ct", {"main": "vision"}),
@@ -165,7 +166,7 @@ def predict(name, model, params, vectors):
     pairs = [(main, m) for m in others]
     if model.pairs == "all":
       pairs = list(itertools.combinations(model.modalities, 2))
-    return written.cim(params, vectors, SIZES, pairs)
+    return written.cim(params, vectors, SIZES, pairs, model.unimodal)
   if name == "ct" and model.pairs == "all":
     return written.ct_of_all_pairs(params, vectors, SIZES)
   auxiliaries = model.auxiliaries or others
@@ -181,6 +182,21 @@ def test_every_method_equals_the_method_written_down(name, fields):
     predictions = jax.jit(model.apply)(variables, Batch.of(batch)).predictions
     expected = reference(name, model, variables["params"], batch)
     np.testing.assert_allclose(predictions, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_cim_tells_samples_of_one_modality_apart():
+  model = build("cim")
+  batch = make_batch(model)
+  for m in THREE[1:]:
+    batch[f"{m}_mask"] = jnp.zeros_like(batch[f"{m}_mask"])
+  batch["text_mask"] = jnp.ones_like(batch["text_mask"])
+  spread = {}
+  for unimodal in (True, False):
+    model = model.clone(unimodal=unimodal)
+    variables = draw(model, batch)
+    found = jax.jit(model.apply)(variables, Batch.of(batch)).predictions
+    spread[unimodal] = float(np.std(found))
+  assert spread[True] > 1e-2 and spread[False] < 1e-6
 
 
 def first(name, seen=THREE):
