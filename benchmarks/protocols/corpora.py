@@ -88,27 +88,29 @@ def mmmo_text(folder: pathlib.Path) -> Corpus:
   return Corpus(dataset, REPEATED, spread=True, note=REPEAT_NOTE)
 
 
-def mosi_words(folder: pathlib.Path, kind: str = "text_timing_audio") -> Corpus:
+def mosi_words(
+  folder: pathlib.Path, kind: str = "text_timing_audio", text: str = "glove"
+) -> Corpus:
   """MOSI's timed words, standard split.
 
-  Text is a GloVe vector a word, zeros and yet a real step where the word has none;
-  timing four numbers a word; audio one openSMILE vector, a sequence of one step.
+  Timing is four numbers a word; audio one openSMILE vector, a sequence of one step.
 
   Args:
     folder: with the corpora.
     kind: `text`, `text_timing` or `text_timing_audio`.
+    text: a vector a word, one of `TEXTS`.
   """
   words, vectors = _mosi(folder)
   offsets = words["offsets"].astype(np.int64)
   real = np.ones(offsets[-1], bool)
-  glove = words["vocab_glove"][words["word_id"]].astype(np.float32)
+  said_in, note = TEXTS[text]
   audio = vectors["audio"].astype(np.float32)
   said = {
     "words": words["vocab"][words["word_id"]],
     "times": np.stack([words["word_start"], words["word_end"]], -1).astype(np.float64),
   }
   modalities = {
-    "text": Modality(glove, offsets, real, **said),
+    "text": Modality(said_in(folder, words), offsets, real, **said),
     "timing": Modality(_timing(words, offsets), offsets, real, **said),
     "audio": Modality(audio, np.arange(len(audio) + 1), np.ones(len(audio), bool)),
   }
@@ -116,8 +118,32 @@ def mosi_words(folder: pathlib.Path, kind: str = "text_timing_audio") -> Corpus:
   own = {"video_id": vectors["video_id"]}
   dataset = _dataset(words["id"], words["split"], words["label"], modalities, own)
   groups = np.unique(vectors["video_id"], return_inverse=True)[1]
-  note = "20% of the words have no vector. No leak: the vectors saw no label."
+  note = f"{note} No leak: the vectors saw no label."
   return Corpus(dataset, {}, groups, vectors["transcript"], note=note)
+
+
+def _glove(folder, words):
+  """GloVe of 300 numbers, zeros and yet a real step where the word has none."""
+  return words["vocab_glove"][words["word_id"]].astype(np.float32)
+
+
+def _two_gloves(folder, words):
+  """The same, and beside it GloVe of 50 numbers, which nearly every word has."""
+  more = np.load(folder / "cmu-mosi/mosi_glove50.npz")["glove50"]
+  return np.concatenate([_glove(folder, words), more[words["word_id"]]], 1)
+
+
+def _minilm(folder, words):
+  """A word as a frozen sentence encoder reads it among the others."""
+  return np.load(folder / "cmu-mosi/mosi_minilm.npz")["words"].astype(np.float32)
+
+
+# Vectors of words, and what a reader has to know of them.
+TEXTS = {
+  "glove": (_glove, "20% of the words have no vector."),
+  "gloves": (_two_gloves, "1% of the words have no vector, 20% only the short one."),
+  "minilm": (_minilm, "Frozen vectors of MiniLM, a word is the mean of its pieces."),
+}
 
 
 def mosi_vectors(folder: pathlib.Path) -> Corpus:
@@ -216,6 +242,9 @@ CORPORA = {
   "mosi_text": lambda folder: mosi_words(folder, "text"),
   "mosi_text_timing": lambda folder: mosi_words(folder, "text_timing"),
   "mosi_text_timing_audio": mosi_words,
+  "mosi_gloves": lambda folder: mosi_words(folder, text="gloves"),
+  "mosi_minilm": lambda folder: mosi_words(folder, text="minilm"),
+  "mosi_minilm_text": lambda folder: mosi_words(folder, "text", "minilm"),
   "mosi_vectors": mosi_vectors,
   "mosi_vectors_folds": mosi_vectors_folds,
   "meld": meld,
