@@ -148,7 +148,7 @@ setup(
   license="Apache-2.0",
   python_requires=">=3.11",
   packages=find_packages(include=["mcr_jax", "mcr_jax.*"]),
-  package_data={"mcr_jax": ["py.typed"]},
+  package_data={"mcr_jax": ["py.typed"], "mcr_jax.papers": ["published.json"]},
   ext_modules=[kernels()],
   cmdclass={"build_py": BuildWithConfigs, "build_ext": Kernels},
   options={"bdist_wheel": {"py_limited_api": "cp311"}},

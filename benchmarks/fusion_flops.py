@@ -19,9 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcr_jax import cli, flops, models
-from mcr_jax.contract import Spec
+from mcr_jax import cli, flops
 from mcr_jax.ops import kernels
+from mcr_jax.papers import efficiency
+from mcr_jax.papers.efficiency import AUDIO, CASES, METHODS, build
 
 CONVENTION = """\
 MAdds: multiply-adds of matrix products and convolutions for one sample, one output.
@@ -36,38 +37,7 @@ is trained, the output layer included. Growth is from 3 to 4 modalities (768 fea
 1024, printed as M. Time and memory (parameters, gradients, temporaries) are of one step
 without an optimiser, divided by the batch; "-" did not fit, or was not asked for."""
 
-AUDIO, VIDEO = 768, 256
-CASES = {
-  "2": (1024, AUDIO),
-  "3": (1024, AUDIO, VIDEO),
-  "4": (1024, AUDIO, VIDEO, AUDIO),
-  "4v": (1024, AUDIO, VIDEO, VIDEO),
-  "6": (1024, *(AUDIO, VIDEO) * 2, AUDIO),
-  "8": (1024, *(AUDIO, VIDEO) * 3, AUDIO),
-}
-# A label, the model behind it, and its fields; "all pairs" is how MulT grows.
-METHODS = {
-  "concat": ("concat", {}),
-  "LMF": ("lmf", {}),
-  "TFN": ("tfn", {}),
-  "CIM": ("cim", {"pairs": "main", "unimodal": False}),
-  "CIM all pairs": ("cim", {"pairs": "all", "unimodal": False}),
-  "MHA": ("mha", {}),
-  "Transformer": ("transformer", {}),
-  "CT": ("ct", {}),
-  "CT all pairs": ("ct", {"pairs": "all"}),
-  "MIA-Net": ("mia_net", {}),
-}
-# Table 10 of the paper: millions of multiply-adds and of parameters. CIM's are those
-# of pairs with the main modality.
-PUBLISHED = {
-  "TFN": {"3": (137.97, 22.99), "4": (9011.20, 1467.39)},
-  "CIM": {"3": (37.80, 6.30), "4": (51.95, 8.66)},
-  "MHA": {"3": (75.63, 12.60), "4": (108.70, 22.31)},
-  "Transformer": {"3": (176.39, 54.61), "4": (240.95, 81.12)},
-  "CT": {"3": (729.91, 159.52), "4": (1116.16, 238.49)},
-  "MIA-Net": {"3": (42.10, 9.33), "4": (48.94, 9.33)},
-}
+PUBLISHED = efficiency.printed()
 PUBLISHED_IN_G_TIMES_1024 = {("TFN", "4"), ("CT", "4")}
 
 
@@ -130,16 +100,6 @@ def measure(method, case, args):
   if args.repeats and 12 * row["parameters"] < args.memory * 2**30:
     row |= run(*build(method, case, args.batch), args)
   return row
-
-
-def build(method, case, size, **fields):
-  """A model, and the shapes of its variables and of a batch."""
-  name, own = METHODS[method]
-  names = tuple(f"m{i}" for i in range(len(CASES[case])))
-  fields = fields if name == "mia_net" else {}
-  spec = Spec(dict.fromkeys(names, 1), dict(zip(names, CASES[case], strict=True)))
-  model, batch = models.build(name, spec, **own, **fields), spec.example(size)
-  return model, jax.eval_shape(model.init, jax.random.key(0), batch), batch
 
 
 def run(model, variables, batch, args):

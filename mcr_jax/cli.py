@@ -94,6 +94,7 @@ def parse(
   required: Sequence[str] = ("config", "workdir"),
   examples: Sequence[str] = (),
   extra: Callable[[argparse.ArgumentParser], object] | None = None,
+  overrides: bool = False,
 ) -> argparse.Namespace:
   """The arguments of a program; a mistake in them is a UserError.
 
@@ -105,6 +106,7 @@ def parse(
     required: which of them must be given.
     examples: command lines that --help shows.
     extra: adds the program's own arguments to the parser.
+    overrides: whether it takes these without a "config" of its own, too.
   """
   parser = _Parser(
     prog=f"python -m {_program()}",
@@ -119,17 +121,17 @@ def parse(
     parser.add_argument(f"--{name}", required=name in required, **FLAGS[name])
   if extra:
     extra(parser)
-  overrides = []
-  if "config" in flags:
+  found = []
+  if overrides or "config" in flags:
     parser.add_argument(
       _OVERRIDE,
       dest="overrides",
       metavar="VALUE",
       help="set one field of the config, for example --config.train.epochs=10",
     )
-    argv, overrides = _split(argv)
+    argv, found = _split(argv)
   arguments = parser.parse_args(list(argv))
-  arguments.overrides = overrides
+  arguments.overrides = found
   return arguments
 
 

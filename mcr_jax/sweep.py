@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
   config = configs.load(arguments.config, arguments.overrides)
   cli.prepare(config.train.cache_dir)
   from mcr_jax.hosts import distributed
-  from mcr_jax.sweeps import points, run
+  from mcr_jax.sweeps import points, run, share
 
   sweep = points.load(arguments.sweep)
   distributed.join(arguments.coordinator)
@@ -37,6 +37,7 @@ def main(argv: list[str]) -> None:
     Path(arguments.workdir),
     resume=arguments.resume,
     together=arguments.together,
+    share=share.parse(arguments.share),
     facts={"config_file": arguments.config, "sweep_file": arguments.sweep},
   )
 
@@ -54,6 +55,13 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     default=30,
     metavar="N",
     help="trainings (points times seeds) in one program at most (30)",
+  )
+  parser.add_argument(
+    "--share",
+    default="1/1",
+    metavar="I/N",
+    help="train every N-th point from the I-th on, beside other processes; a last call "
+    "without --share makes the table",
   )
 
 

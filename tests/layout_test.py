@@ -37,6 +37,14 @@ ALLOWED = {
     *("errors", "files", "field", "config", "allocator", "contract", "losses"),
     *("metrics", "evaluators", "data", "hosts", "models", "ops", "training", "native"),
   },
+  "sweeps": {
+    *("errors", "files", "config", "contract", "data", "evaluators", "metrics"),
+    *("hosts", "runs", "training"),
+  },
+  "papers": {
+    *("errors", "files", "config", "contract", "data", "evaluators", "metrics"),
+    *("models", "training", "runs", "sweeps", "flops", "compare"),
+  },
   "runs.trees": {"errors", "files"},
   "runs.checkpoint": {"errors", "files", "runs.trees"},
   "runs.writer": {"errors", "files", "native"},

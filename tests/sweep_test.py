@@ -192,7 +192,7 @@ def test_the_best_of_a_search_is_not_trained_twice_with_the_same_seeds(
   wanted = Sweep(NUMBERS[:2], search=True, seeds=(0, 3), final_seeds=(0, 3))
   everything = points.points(config, wanted)
   rows = [table.read(p, folder / "all", ("valid",)) for p in everything]
-  monkeypatch.setattr(run, "_train_all", lambda *_: pytest.fail("trains"))
+  monkeypatch.setattr(run, "train_all", lambda *_, **__: pytest.fail("trains"))
   more, chosen = run._finish_search(
     config, wanted, rows, rows[1], folder / "all", False, False
   )

@@ -26,7 +26,10 @@ class Mesh:
 class Data:
   """What is read, how it is batched, and which part of it trains."""
 
-  path: str = field("", doc="Feature file or folder of any format, or `synthetic`.")
+  path: str = field(
+    "",
+    doc="Feature file or folder, `synthetic`, or `synthetic:CORPUS` for a small one.",
+  )
   task: str = field(
     "auto",
     choices=("auto", "regression", "multiclass", "binary", "multitask"),

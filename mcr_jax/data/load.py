@@ -28,7 +28,8 @@ def load(
 
   Args:
     config: a path, or a mapping such as the `data` group, with any of
-      path: a file or folder of any known format, a list of .csd files, or "synthetic";
+      path: a file or folder of any known format, a list of .csd files, "synthetic", or
+        "synthetic:CORPUS" for a small one with the labels of a corpus;
       align, features: see the formats that have them, in `readers`; align="text" also
         of the synthetic data, whose modalities then share their steps;
       synthetic: further arguments of `synthetic.make`;
@@ -134,6 +135,10 @@ def _open(config, own):
   path = config.get("path", "")
   if path == "synthetic":
     return _synthetic(config)
+  if isinstance(path, str) and path.startswith("synthetic:"):
+    aligned = config.get("align", "") == "text"
+    corpus = path.partition(":")[2]
+    return synthetic.shaped(corpus, config.get("seed", 0), aligned=aligned)
   if not path:
     raise UserError(
       f"data.path={path!r} must be that of a feature file, or 'synthetic' for the "

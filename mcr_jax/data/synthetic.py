@@ -37,7 +37,12 @@ is 0.925. `binary` says of each class whether it is the label's.
 
 Eight utterances in a row are a dialogue, in which two speakers take turns. They are
 drawn apart from one another: context tells nothing, and the errors above hold there.
+
+`shaped` gives small data sets with the labels of a corpus. MELD's seven emotions are
+the eight combinations of the bits, of which two are neutral.
 """
+
+import dataclasses
 
 import numpy as np
 
@@ -63,6 +68,15 @@ MAE = {
 }
 
 TURNS = 8
+
+EMOTIONS = ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear")
+FEW = (320, 64, 160)  # samples of what is shaped like a corpus
+SHAPES = {
+  "mosi": "regression",
+  "mosei": "regression",
+  "iemocap": "binary",
+  "meld": "emotions",
+}
 
 _WRONG = 0.075
 _HOLES = 0.1
@@ -102,6 +116,31 @@ def make(
     source=f"synthetic (seed {seed})",
     columns=_dialogues(count),
   )
+
+
+def shaped(corpus: str, seed: int = 0, *, aligned: bool = False) -> Dataset:
+  """A small data set with the task and the classes of a corpus; nothing else is its.
+
+  Args:
+    corpus: of `SHAPES`.
+    seed: of everything random.
+    aligned: whether the modalities share their steps.
+  """
+  task = SHAPES[choose(corpus, SHAPES, "the corpus behind synthetic:")]
+  emotions = task == "emotions"
+  found = make(
+    seed,
+    samples=FEW,
+    task="multiclass" if emotions else task,
+    aligned=aligned,
+  )
+  source = f"synthetic, shaped like {corpus} (seed {seed})"
+  if emotions:
+    bits, _, wrong = _hidden(_Draw(seed), FEW)
+    combination = (bits > 0) @ np.array([1, 2, 4])
+    labels = (np.maximum(combination - 1, 0) + wrong) % len(EMOTIONS)
+    found = found.relabelled(labels.astype(np.int32), class_names=EMOTIONS)
+  return dataclasses.replace(found, source=source)
 
 
 def describe() -> str:

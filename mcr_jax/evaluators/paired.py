@@ -41,6 +41,20 @@ def t_test(first: Sequence[float], second: Sequence[float]) -> tuple[float, str]
   return float(scipy.stats.ttest_rel(first, second).pvalue), ""
 
 
+def holm(values: Sequence[float]) -> list[float]:
+  """The p of several tests by Holm's method: as large as all of them together need.
+
+  A test that was not made, NaN, stays so and counts for nothing.
+  """
+  values = np.asarray(values, float)
+  made = np.flatnonzero(~np.isnan(values))
+  order = made[np.argsort(values[made], kind="stable")]
+  found = values.copy()
+  steps = np.arange(len(order), 0, -1) * values[order]
+  found[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+  return found.tolist()
+
+
 def bootstrap(
   scheme: str,
   first: np.ndarray,

@@ -101,7 +101,7 @@ def points(config: ConfigDict, sweep: Sweep) -> list[Point]:
     if sweep.search:
       # What the search must not know, it does not compute.
       changes["evals.splits"] = ("valid",)
-    found.append(Point(name, overrides, _override(config, changes, name)))
+    found.append(Point(name, overrides, override(config, changes, name)))
     _check_one_run(found[-1])
   _check_distinct(found)
   if sweep.search:
@@ -126,11 +126,19 @@ def final(config: ConfigDict, best: Point, sweep: Sweep) -> Point:
   """The best point of a search, with all its seeds and the splits of the config."""
   changes = {**best.overrides, "seeds": sweep.final_seeds}
   name = f"{best.name}_final"
-  return Point(name, best.overrides, _override(config, changes, name))
+  return Point(name, best.overrides, override(config, changes, name))
 
 
-def _override(config: ConfigDict, changes: Mapping[str, Any], name: str) -> ConfigDict:
-  """A value replaces whatever stood at its path; a dict, a whole group."""
+def override(config: ConfigDict, changes: Mapping[str, Any], name: str) -> ConfigDict:
+  """The config with changes by dotted path.
+
+  A value replaces whatever stood at its path; a dict, a whole group.
+
+  Args:
+    config: whole.
+    changes: what a point says, and more.
+    name: of the point, for messages.
+  """
   plain = configs.plain(config)
   try:
     if which := _other_model(changes):

@@ -6,7 +6,7 @@ its points are not evaluated on the test split at all, only the best one is, aft
 was trained with all seeds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mcr_jax.runs.run import load_run
 from mcr_jax.sweeps import points, table
 from mcr_jax.sweeps import together as fused
 from mcr_jax.sweeps.points import Point, Sweep
+from mcr_jax.sweeps.share import WHOLE, Share
 
 
 def sweep(
@@ -29,6 +30,7 @@ def sweep(
   *,
   resume: bool = False,
   together: int = 30,
+  share: Share = WHOLE,
   verbose: bool = True,
   facts: dict[str, Any] | None = None,
 ) -> list[table.Row]:
@@ -40,6 +42,8 @@ def sweep(
     workdir: of the sweep, with a folder a point.
     resume: go on with what is unfinished.
     together: trainings (points times seeds) in one program at most.
+    share: of the points that this process trains. With only a part of them there are
+      no rows: a call for all of them makes the table.
     verbose: print progress and the table.
     facts: further entries of table.json.
 
@@ -51,12 +55,18 @@ def sweep(
   everything = points.points(config, wanted)
   if (workdir / "config.json").is_file():
     raise UserError(f"{workdir} holds a run; a sweep wants a folder of its own.")
-  with workspace.claim(workdir):
-    return _sweep(config, wanted, everything, workdir, resume, together, verbose, facts)
+  with share.claim(workdir):
+    mine = share.take(everything)
+    train_all(mine, workdir, resume=resume, most=together, verbose=verbose)
+    if share != WHOLE:
+      if verbose:
+        left = [point.name for point in everything if not is_done(point, workdir)]
+        print(f"\n{share.ending(left)}", flush=True)
+      return []
+    return _finish(config, wanted, everything, workdir, resume, verbose, facts)
 
 
-def _sweep(config, wanted, everything, workdir, resume, together, verbose, facts):
-  _train_all(everything, workdir, resume, together, verbose)
+def _finish(config, wanted, everything, workdir, resume, verbose, facts):
   rows = [table.read(point, workdir) for point in everything]
   chosen = table.best(rows)
   if chosen is None:
@@ -76,11 +86,26 @@ def _sweep(config, wanted, everything, workdir, resume, together, verbose, facts
   return rows
 
 
-def _train_all(
-  everything: Sequence[Point], workdir: Path, resume: bool, most: int, verbose: bool
+def train_all(
+  everything: Sequence[Point],
+  workdir: Path,
+  *,
+  resume: bool,
+  most: int,
+  verbose: bool,
+  heading: Callable[[Sequence[Sequence[Point]]], str] | None = None,
 ) -> None:
-  """Trains the points that are not done, in as few programs as possible."""
-  left = [point for point in everything if not _is_done(point, workdir)]
+  """Trains the points that are not done, in as few programs as possible.
+
+  Args:
+    everything: that this process is to train.
+    workdir: with a folder a point.
+    resume: go on with what is unfinished.
+    most: trainings (points times seeds) in one program.
+    verbose: print progress.
+    heading: a line from the programs that are left, before each of them.
+  """
+  left = [point for point in everything if not is_done(point, workdir)]
   begun = fused.begun(everything, workdir)
   inside = {point for part in begun for point in part}
   # Several processes would have to agree on every file of a group.
@@ -98,6 +123,8 @@ def _train_all(
   for number, part in enumerate(parts, 1):
     names = ", ".join(point.name for point in part)
     say(f"\nprogram {number} of {len(parts)}: {names}", flush=True)
+    if heading:
+      say(heading(parts[number - 1 :]), flush=True)
     try:
       _train(part, workdir, resume, verbose)
     except Interrupted as error:
@@ -122,8 +149,8 @@ def _train(part: Sequence[Point], workdir: Path, resume: bool, verbose: bool) ->
       print(f"{point.name}: {message}", flush=True)
 
 
-def _is_done(point: Point, workdir: Path) -> bool:
-  """Whether a point is finished, or diverged.
+def is_done(point: Point, workdir: Path) -> bool:
+  """Whether a point of a folder is finished, or diverged.
 
   Raises:
     UserError: its folder holds another run.
@@ -157,5 +184,5 @@ def _finish_search(config, wanted, rows, chosen, workdir, resume, verbose):
     tested = table.read(chosen.point, workdir, splits)
     return [tested if row is chosen else row for row in rows], tested
   final = points.final(config, chosen.point, wanted)
-  _train_all([final], workdir, resume, 1, verbose)
+  train_all([final], workdir, resume=resume, most=1, verbose=verbose)
   return [*rows, table.read(final, workdir)], chosen

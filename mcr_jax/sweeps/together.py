@@ -61,6 +61,12 @@ def train(
     verbose: as in `runs.fit.fit`.
   """
   folder = group_folder(points, workdir)
+  with workspace.claim(folder):
+    _train(points, workdir, folder, resume, verbose)
+  _forget(folder)
+
+
+def _train(points, workdir, folder, resume, verbose) -> None:
   status = workspace.status(folder, points[0].config, resume)
   trainer = Group(points, folder, verbose=verbose)
   trainer.begin(resume=status != "new")
@@ -74,7 +80,6 @@ def train(
   for point, members in trainer.members.items():
     if not (workdir / point.name).exists():
       _part(point, members, trainer, run, entries, evaluations, workdir)
-  _forget(folder)
 
 
 def _forget(folder: Path) -> None:

@@ -1,0 +1,89 @@
+"""Whether data can serve a row: read once, and held against what the row needs."""
+
+import functools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mcr_jax import config as configs
+from mcr_jax import metrics
+from mcr_jax.contract import Spec
+from mcr_jax.data.load import check_fits, digest
+from mcr_jax.data.schema import SPLITS, Dataset
+from mcr_jax.data.units import Units
+from mcr_jax.errors import UserError
+from mcr_jax.papers.definition import Column
+from mcr_jax.runs import inputs
+from mcr_jax.runs.spec import spec_of
+from mcr_jax.training.recipe import Recipe
+
+# Of the group `data`, what says how a batch is made of what was read.
+OF_BATCHES = ("buckets", "trim", "placement", "pipeline", "modality_dropout", "clip")
+
+
+def check(config: ConfigDict, columns: Sequence[Column]) -> None:
+  """Raises UserError where the data of a config cannot serve these columns.
+
+  It cannot be read, lacks a modality or a split, is too long for the model, or its
+  labels have none of the metrics.
+  """
+  dataset = _read(config)
+  spec = spec_of(
+    dataset,
+    Units.of(dataset, inputs.unit_of(config)),
+    dict(config.data.lengths),
+    config.evals.metrics,
+  )
+  check_fits(dataset, spec.lengths)
+  known = metric_names(spec)
+  if columns and not any(column.metric in known for column in columns):
+    wanted = ", ".join(column.title for column in columns[:3])
+    raise UserError(
+      f"{dataset.source} has labels of the task {spec.task} ({spec.scheme} metrics), "
+      f"which have no {wanted}"
+    )
+  Recipe.of(inputs.build_model(config, spec), config)
+
+
+def facts(config: ConfigDict) -> dict[str, Any]:
+  """Digest and samples by split of the data of a config."""
+  dataset = _read(config)
+  splits = [] if dataset.splits is None else dataset.splits.tolist()
+  samples = {split: splits.count(split) for split in SPLITS if splits}
+  return {"digest": digest(dataset), "samples": samples or {"all": len(dataset)}}
+
+
+def metric_names(spec: Spec) -> set[str]:
+  """The names of all metrics that predictions of a spec are scored with."""
+  names = spec.target_names or spec.class_names
+  owners = {
+    "class": spec.class_names,
+    "label": names,
+    "target": spec.target_names,
+    "": ("",),
+  }
+  return {
+    metric.named(str(owner).lower())
+    for metric in metrics.definitions(spec.scheme)
+    for owner in owners[metric.owner]
+  }
+
+
+def forget() -> None:
+  """Gives back the memory of what was read."""
+  _cached.cache_clear()
+
+
+def _read(config: ConfigDict) -> Dataset:
+  group = {k: v for k, v in configs.plain(config.data).items() if k not in OF_BATCHES}
+  return _cached(json.dumps(group), inputs.unit_of(config))
+
+
+@functools.lru_cache(maxsize=2)
+def _cached(group: str, unit: str) -> Dataset:
+  from mcr_jax.data import load
+
+  given = configs.plain(json.loads(group))
+  return inputs.as_samples(load(given), unit)

@@ -1,0 +1,108 @@
+"""What a row asks for: a config that is whole, or why there is none."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+
+from ml_collections import ConfigDict
+
+from mcr_jax import config as configs
+from mcr_jax import models
+from mcr_jax.errors import UserError, choose
+from mcr_jax.papers.definition import Source
+from mcr_jax.runs import folds
+from mcr_jax.sweeps import points
+
+QUICK = "quick"
+# Modalities that only real files have, and what stands for them in synthetic data.
+STAND_INS = {"covarep": "audio", "facet": "vision"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Job:
+  """Something to do for the cells of a table.
+
+  Attributes:
+    key: name of its folder.
+    source: that asks for it.
+    config: that is trained; None where nothing is.
+    path: of the data, as `data.path` has it.
+    after: key of the job whose weights it starts from or whose run it tests, or "".
+  """
+
+  key: str
+  source: Source
+  config: ConfigDict | None = None
+  path: str = ""
+  after: str = ""
+
+  @property
+  def in_folds(self) -> bool:
+    """Whether it trains a run a fold."""
+    return self.config is not None and folds.wanted(self.config)
+
+
+def implemented(source: Source) -> bool:
+  """Whether the model of a source is there."""
+  return not source.model or source.model in models.names()
+
+
+def config_of(
+  source: Source,
+  path: str,
+  overrides: Sequence[str],
+  *,
+  quick: bool,
+  init_from: str = "",
+) -> ConfigDict:
+  """The whole config of a source.
+
+  Args:
+    source: with a config.
+    path: of the data.
+    overrides: of the command line.
+    quick: whether on synthetic data, for a moment.
+    init_from: folder of the run whose weights are the start, or "".
+
+  Raises:
+    UserError: they do not fit together.
+  """
+  config = _load(source, quick=quick)
+  changes = dict(source.overrides) | _of_sweep(source.sweep)
+  if quick and (names := changes.get("data.modalities")):
+    changes["data.modalities"] = tuple(STAND_INS.get(name, name) for name in names)
+  changes["data.path"] = path
+  if init_from:
+    changes["train.init_from"] = init_from
+  found = points.override(config, changes, source.config)
+  if not overrides:
+    return found
+  own = configs.flatten(configs.override(found, overrides))
+  given = {m[1] for m in (re.match(r"--?(?:no)?config\.([^=]+)", o) for o in overrides)}
+  whole = lambda path: {
+    name: value for name, value in own.items() if f"{name}.".startswith(f"{path}.")
+  }
+  changes = {name: value for path in given for name, value in whole(path).items()}
+  return points.override(found, changes, source.config)
+
+
+def _load(source: Source, *, quick: bool) -> ConfigDict:
+  name, _, variant = source.config.partition(":")
+  variant = ",".join(filter(None, (variant, QUICK * quick)))
+  try:
+    return configs.load(f"{name}:{variant}" if variant else name)
+  except UserError as error:
+    # A model without settings of its own has those that suit any.
+    if name != "systems" or "no system is named" not in str(error):
+      raise
+    return configs.load(f"own:{source.model}" + f",{QUICK}" * quick)
+
+
+def _of_sweep(name: str) -> Mapping:
+  """The overrides of a point of a shipped sweep, `SWEEP/POINT`; {} of no sweep."""
+  if not name:
+    return {}
+  sweep, _, point = name.partition("/")
+  known = {found["name"]: found for found in points.load(sweep).points}
+  found = known[choose(point, known, f"point of {sweep}")]
+  return {path: value for path, value in found.items() if path != "name"}
