@@ -1,4 +1,4 @@
-"""`python -m mcr_jax.reproduce`: a table or figure of a paper, with your data or ours."""
+"""`python -m mcr_jax.reproduce`: a table or figure of a paper, on your data."""
 
 import argparse
 import shlex

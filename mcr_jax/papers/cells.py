@@ -123,7 +123,7 @@ def _compare(rows, columns, found: Mapping[str, Result], resamples) -> list[dict
 
 
 def _comparable(rows, column, found) -> list[tuple[dict, str]]:
-  """The rows with predictions for a column and the keys of their runs, each run once."""
+  """The rows with predictions for a column, with their runs' keys; each run once."""
   kept: dict[str, dict] = {}
   for row in rows:
     key = row["runs"].get(column["corpus"], "")

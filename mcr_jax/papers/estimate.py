@@ -1,9 +1,9 @@
-"""How long runs take on this machine: a short measurement, and counts of what they do.
+"""How long runs take here: a short measurement, and counts of what they do.
 
-A training step is priced by its matrix products and by the equations that its loops over
-time run one after another, three times a forward pass each. What a product and what an
-equation cost is measured on two small programs. Early stopping and short sequences make
-a run cheaper than this.
+A training step is priced by its matrix products and by the equations that its loops
+over time run one after another, three times a forward pass each. What a product and
+what an equation cost is measured on two small programs. Early stopping and short
+sequences make a run cheaper than this.
 """
 
 import dataclasses

@@ -109,7 +109,7 @@ FUSION = ("TFN", "CIM", "MHA", "Transformer", "CT", "MIA-Net")
 def fused(name: str) -> Source:
   """MIA-Net on MELD with another fusion in its place."""
   model = name.lower().replace("-", "_")
-  own = {} if model == "mia_net" else {"model.name": model}
+  own = {} if model == "mia_net" else {"model": {"name": model}}
   return Source("mia_net_meld", model, "meld", own)
 
 

@@ -15,8 +15,8 @@ STATUS = {
   "impossible": "impossible",
 }
 LEGEND = (
-  "Every number of ours: mean +- deviation over seeds; the published one, and ours less "
-  "that, in brackets.",
+  "Every number of ours: mean +- deviation over seeds; in brackets the published one, "
+  "and ours less that.",
   "*: the best of ours. +: better than every other of ours by a paired t-test over "
   "seeds, p < 0.05; ++: by Holm's correction, too. Nothing of ours is tested against a "
   "published mean.",
