@@ -14,6 +14,9 @@ from mcr_jax.runs import folds
 from mcr_jax.sweeps import points
 
 QUICK = "quick"
+# What a moment of training is spent on is compiling: with one bucket there is one
+# program, and layers that are scanned are compiled once.
+COMPILES = {"scan_layers": True, "remat": False}
 # Modalities that only real files have, and what stands for them in synthetic data.
 STAND_INS = {"covarep": "audio", "facet": "vision"}
 
@@ -69,6 +72,8 @@ def config_of(
   """
   config = _load(source, quick=quick)
   changes = dict(source.overrides) | _of_sweep(source.sweep)
+  if quick:
+    changes = _to_compile(config) | changes
   if quick and (names := changes.get("data.modalities")):
     changes["data.modalities"] = tuple(STAND_INS.get(name, name) for name in names)
   changes["data.path"] = path
@@ -84,6 +89,12 @@ def config_of(
   }
   changes = {name: value for path in given for name, value in whole(path).items()}
   return points.override(found, changes, source.config)
+
+
+def _to_compile(config: ConfigDict) -> dict[str, object]:
+  """Overrides that change how long a config compiles, not what it computes."""
+  own = {f"model.{n}": v for n, v in COMPILES.items() if n in config.model}
+  return {"data.buckets": 1, **own}
 
 
 def _load(source: Source, *, quick: bool) -> ConfigDict:

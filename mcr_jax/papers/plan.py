@@ -113,7 +113,10 @@ class _Planner:
   def check_possible(self) -> None:
     """Raises UserError where rows are impossible and must not be."""
     if self.impossible and (not self.request.partial or not self.jobs):
-      rows = "; ".join(f"{row}: {why}" for row, why in self.impossible.items())
+      rows = "; ".join(
+        f"{', '.join(row for row, own in self.impossible.items() if own == why)}: {why}"
+        for why in dict.fromkeys(self.impossible.values())
+      )
       left = f"--partial runs the other {len(self.jobs)}"
       raise UserError(
         f"{self.request.table.name}: {len(self.impossible)} rows are impossible "

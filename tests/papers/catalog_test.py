@@ -1,0 +1,79 @@
+"""The tables as data: published rows, configs that load, metrics that exist."""
+
+import numpy as np
+import pytest
+
+from mcr_jax import metrics
+from mcr_jax.data import load, synthetic
+from mcr_jax.evaluators import paired
+from mcr_jax.papers import catalog, jobs, plan, published, render
+
+
+@pytest.mark.parametrize("name", catalog.TABLES)
+def test_every_row_can_be_planned_on_synthetic_data(name, tmp_path):
+  table = catalog.TABLES[name]
+  made = plan.make(plan.Request(table, quick=True), tmp_path)
+  rows = [row for section in made.document["sections"] for row in section["rows"]]
+  assert not [row["reason"] for row in rows if row["status"] == "impossible"]
+  assert {key for row in rows for key in row["runs"].values()} >= {
+    job.key for job in made.jobs if not job.after
+  }
+  keys = [job.key for job in made.jobs]
+  assert len(set(keys)) == len(keys)
+  for job in made.jobs:
+    assert not job.after or keys.index(job.after) < keys.index(job.key)
+
+
+@pytest.mark.parametrize("name", catalog.TABLES)
+def test_rows_are_those_of_the_paper(name):
+  table = catalog.TABLES[name]
+  for section in table.sections:
+    printed = published.rows(table.paper, table.source, section.published)
+    if table.figure:
+      assert not printed
+      continue
+    assert {row.published or row.name for row in section.rows} == set(printed)
+    columns = {column.key for column in table.columns}
+    assert all(set(row) == columns for row in printed.values())
+
+
+def test_the_papers_daggers_and_best_are_marked(tmp_path):
+  made = plan.make(plan.Request(catalog.TABLES["mcr-table2"], quick=True), tmp_path)
+  for section in made.document["sections"]:
+    for row in section["rows"]:
+      for cell in row["cells"].values():
+        assert cell["published_best"] == (row["name"] == "MCR")
+        assert cell["published_dagger"] == (row["name"] == "MCR")
+
+
+def test_every_metric_has_a_direction():
+  for table in catalog.TABLES.values():
+    for column in table.columns:
+      assert column.better or metrics.find(column.metric).direction
+
+
+@pytest.mark.parametrize("corpus", synthetic.SHAPES)
+def test_synthetic_data_have_the_labels_of_a_corpus(corpus):
+  found = load({"path": f"synthetic:{corpus}"})
+  assert [(found.splits == s).sum() for s in ("train", "valid", "test")] == [
+    *synthetic.FEW
+  ]
+  if corpus == "meld":
+    assert found.class_names == synthetic.EMOTIONS
+    counts = np.bincount(found.labels)
+    assert len(counts) == 7 and counts.argmax() == 0 and counts.min() > 40
+
+
+def test_holm_corrects_by_how_many_tests_are_left():
+  found = paired.holm([0.01, np.nan, 0.04, 0.03, 0.5])
+  np.testing.assert_allclose(found, [0.04, np.nan, 0.09, 0.09, 0.5])
+
+
+def test_overrides_of_a_sweep_point_reach_the_config():
+  source = catalog.TABLES["mcr-table5"].rows[10].sources["mosi"]
+  config = jobs.config_of(source, "x.npz", ("--config.optim.lr=0.5",), quick=False)
+  assert (config.model.cmu, config.optim.lr, config.data.path) == (False, 0.5, "x.npz")
+
+
+def test_latex_of_a_name_is_escaped():
+  assert render.escape("A_b & 50% [V -> L]") == r"A\_b \& 50\% [V -$>$ L]"
