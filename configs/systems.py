@@ -61,6 +61,25 @@ SYSTEMS = {
     optim=dict(lr=1e-3),
     train=dict(epochs=60, batch_size=20, patience=10),
   ),
+  "cm_bert": dict(
+    data=dict(modalities=("text", "audio")),
+    model=dict(attention_dropout=0.3, hidden_dropout=0.1, dropout=0.1),
+    # Of frozen features: the rate of the authors' fusion block, and their small one for
+    # biases. Their rate falls by a line, after a tenth of the updates.
+    optim=dict(
+      **dict(name="adamw", lr=1e-2, weight_decay=0.01, schedule="cosine"),
+      **dict(warmup_steps=16, multipliers=((r".*bias", 2e-3),)),
+    ),
+    train=dict(epochs=3, batch_size=24),
+    **dict.fromkeys(
+      ("mosi", "mosei"),
+      dict(data=dict(lengths=dict(text=50, audio=50)), loss=dict(name="l2")),
+    ),
+    iemocap=dict(data=dict(lengths=dict(text=20, audio=20))),
+    unaligned=dict(
+      data=dict(lengths=dict(text=50, audio=375)), model=dict(align="uniform")
+    ),
+  ),
   "dialogue_rnn": dict(
     model=dict(
       **dict(global_width=150, party_width=150, emotion_width=100, hidden=200),
@@ -171,6 +190,14 @@ SYSTEMS = {
       optim=dict(lr=1e-2),
       train=dict(epochs=50, batch_size=128, patience=0),
     ),
+  ),
+  "qmf": dict(
+    model=dict(input_dropout=0.2, dropout=0.2),
+    # RMSprop, but for the first updates.
+    optim=dict(lr=3e-3, b1=0.0, b2=0.99, clip=0.8),
+    train=dict(epochs=100, batch_size=32),
+    mosei=dict(train=dict(epochs=15, batch_size=32)),
+    unaligned=dict(model=dict(align="uniform")),
   ),
   "rmfn": dict(  # nothing is public
     model=dict(widths=dict(text=64, audio=16, vision=32), output_dropout=0.5),

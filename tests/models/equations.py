@@ -12,7 +12,7 @@ close = functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10)
 
 
 def assert_equals(model, written, *, change=None, fixed=None, train=False):
-  """All that a model makes of some samples in float64, and a gradient through all of it.
+  """All that a model makes of some samples in float64, and the gradient of all of it.
 
   Args:
     model: with every dropout rate 0.

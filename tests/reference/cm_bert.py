@@ -15,9 +15,7 @@ these are constants, as they are for gradients.
 import numpy as np
 
 
-def cm_bert(
-  params, sample, *, modalities, has_cls=False, cls_audio="mean", norms=None
-):
+def cm_bert(params, sample, *, modalities, has_cls=False, cls_audio="mean", norms=None):
   text, *others = modalities
   mask = np.asarray(sample[f"{text}_mask"], bool)
   if not mask.any():
