@@ -116,9 +116,10 @@ def _facts(card: contract.Card, count: int) -> list[tuple[str, str]]:
 
 
 def _losses(card: contract.Card) -> list[str]:
-  joined = " (shares with the task by `loss.gamma`)"
+  notes = dict.fromkeys(card.optional, " (with some fields)")
+  notes[card.joint] = " (shares with the task by `loss.gamma`)"
   return [
-    f"`{name}`, weight {weight:g}{joined if name == card.joint else ''}"
+    f"`{name}`, weight {weight:g}{notes.get(name, '')}"
     for name, weight in card.weights.items()
     if name != "task"
   ]
