@@ -5,14 +5,12 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from mcr_jax import conformance, flops, models
 from mcr_jax.contract import Spec
 from mcr_jax.errors import UserError
 from mcr_jax.layers.align import CTCAligner
-from mcr_jax.layers.grid import ALIGNMENTS
 from mcr_jax.ops import ctc
 from tests.reference import ctc as written
 from tests.slopes import assert_gradient
@@ -113,7 +111,7 @@ def test_labellings_are_all_there_are_and_those_of_the_words_are_the_loss():
     every = sum(p for _, p in written.labellings(scores))
     np.testing.assert_allclose(every, 1.0, rtol=1e-12)
     all_of = lambda size: jnp.ones((1, size), bool)
-    found = ctc.loss(jnp.asarray(scores[None]), all_of(4), all_of(2))
+    found = jax.jit(ctc.loss)(jnp.asarray(scores[None]), all_of(4), all_of(2))
     np.testing.assert_allclose(found[0], written.loss(scores), rtol=1e-12)
 
 
@@ -123,39 +121,25 @@ def test_a_word_reads_the_frame_that_names_it():
   logits = 50.0 * jnp.eye(T, Q + 1, k=1).at[-1, 0].set(1.0)[None].repeat(len(x), 0)
   everywhere = (jnp.ones_like(frames), jnp.ones_like(words))
   for normalize in (True, False):
-    aligned, _, _ = ctc.align(logits, x, *everywhere, normalize=normalize)
+    align = jax.jit(functools.partial(ctc.align, normalize=normalize))
+    aligned, _, _ = align(logits, x, *everywhere)
     np.testing.assert_allclose(aligned, x[:, :Q], rtol=1e-5)
-
-
-def test_more_positions_for_words_change_nothing():
-  x, frames, words = arrays(np.float32)
-  aligner = CTCAligner(Q + 3, 2)
-  variables = draw(aligner, x, frames, words)
-  run = jax.jit(functools.partial(aligner.apply, train=True))
-  longer = jnp.pad(words, ((0, 0), (0, 3)))
-  for found, expected in zip(
-    run(variables, x, frames, longer), run(variables, x, frames, words), strict=True
-  ):
-    found = found[:, :Q] if found.ndim > 1 else found
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_loss_falls_where_only_the_aligner_learns():
   x, frames, words = arrays(np.float32)
   aligner = CTCAligner(Q, 4)
-  variables = aligner.init(jax.random.key(0), x, frames, words, train=True)
-  adam = optax.adam(0.05)
+  variables = jax.tree.map(lambda v: 0.5 * v, draw(aligner, x, frames, words))
 
   @jax.jit
-  def step(variables, state):
+  def step(variables):
     run = lambda v: aligner.apply(v, x, frames, words, train=True)[-1].sum()
     loss, gradient = jax.value_and_grad(run)(variables)
-    change, state = adam.update(gradient, state)
-    return optax.apply_updates(variables, change), state, loss
+    return jax.tree.map(lambda v, g: v - 0.3 * g, variables, gradient), loss
 
-  losses, state = [], adam.init(variables)
-  for _ in range(60):
-    variables, state, loss = step(variables, state)
+  losses = []
+  for _ in range(400):
+    variables, loss = step(variables)
     losses.append(loss)
   assert losses[-1] < 0.2 * losses[0]
 
@@ -189,10 +173,10 @@ ON_ONE_GRID = [n for n in models.names() if "align_words" in models.fields(n)]
 
 @pytest.mark.parametrize("name", ON_ONE_GRID)
 def test_every_model_on_one_grid_takes_every_alignment(name):
+  # Without one it is tried by the contract.
   names = ("text", "audio", "vision")
-  for align in ALIGNMENTS:
-    lengths = (4, 4, 4) if align == "none" else (4, 7, 5)
-    spec = Spec(dict(zip(names, lengths, strict=True)), dict.fromkeys(names, 3))
+  for align in ("uniform", "ctc"):
+    spec = Spec(dict(zip(names, (4, 7, 5), strict=True)), dict.fromkeys(names, 3))
     model = models.build(name, spec, align=align)
     rngs = dict.fromkeys(("params", "dropout", "noise"), jax.random.key(0))
     run = functools.partial(model.init_with_output, train=True)

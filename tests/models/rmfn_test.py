@@ -37,7 +37,7 @@ def build(modalities=THREE, outputs=(1,), **fields):
     {},
     {
       **{"modalities": ("audio", "text"), "outputs": (2, 2)},
-      **{"stages": 3, "summarize": "last"},
+      **{"stages": 2, "summarize": "last"},
     },
   ],
   ids=["three", "two"],
