@@ -24,6 +24,7 @@ from mcr_jax.data.schema import Column
 from mcr_jax.field import field
 
 __all__ = [
+  "PER_SAMPLE",
   "Batch",
   "Card",
   "Column",
@@ -42,6 +43,9 @@ DTYPES = ("", "float32", "bfloat16", "float16", "float64")
 # what weight decay leaves alone, which is biases and the scales of norms.
 HEAD = r"(head/)?output/[^/]+"
 UNDECAYED = r"(.*/)?([^/]*bias[^/]*|b_[^/]*|[^/]*norm[^/]*/scale)"
+# The collection of variables that belong to single samples of the data that trains, by
+# the column `index`. They stay with that data: no other run starts from them.
+PER_SAMPLE = "per_sample"
 # What a card may say.
 STATED = {
   "kind": ("exact", "reconstruction", "baseline"),

@@ -147,6 +147,17 @@ class Subject:
     The total is of averages over the rows that count: of the squared error and of what
     the model adds, with the weights of its card.
     """
+    return self._learned(batch, variables, key)[:3]
+
+  def after(self, batch: Batch, steps: int) -> Any:
+    """Variables after some steps in which the parameters stay as they are."""
+    variables = self.variables
+    for _ in range(steps):
+      state = self._learned(batch, variables)[3]
+      variables = {**state, "params": variables["params"]}
+    return variables
+
+  def _learned(self, batch, variables=None, key=0):
     variables = self.variables if variables is None else variables
     found = self._learn(variables, batch, jax.random.key(key))
     return jax.tree.map(np.asarray, found)
@@ -157,21 +168,21 @@ class Subject:
     model = self.model.clone(**dict.fromkeys(self.rates, 0.0))
 
     def total(params, state, batch, key):
-      output, _ = model.apply(
+      output, updated = model.apply(
         {"params": params, **state},
         batch,
         train=True,
         rngs={"dropout": fast_key(key), "noise": fast_key(jax.random.fold_in(key, 1))},
         mutable=list(state),
       )
-      return sum(self.losses(output, batch).values()), output
+      return sum(self.losses(output, batch).values()), (output, updated)
 
     def learn(variables, batch, key):
       state = {name: x for name, x in variables.items() if name != "params"}
-      (value, output), gradient = jax.value_and_grad(total, has_aux=True)(
+      (value, (output, updated)), gradient = jax.value_and_grad(total, has_aux=True)(
         variables["params"], state, batch, key
       )
-      return value, gradient, output
+      return value, gradient, output, updated
 
     return jax.jit(learn)
 

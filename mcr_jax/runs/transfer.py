@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.tree_util import keystr
 
-from mcr_jax.contract import Spec
+from mcr_jax.contract import PER_SAMPLE, Spec
 from mcr_jax.errors import UserError
 from mcr_jax.training.optim import path_name
 
@@ -24,6 +24,7 @@ def start_from(before, state, spec: Spec, head: str):
     state: fresh, with a leading seed axis.
     spec: of the new run's data.
     head: pattern of the last fully connected layer, see `contract.Card`.
+
   Raises:
     UserError: names what does not fit, with both shapes.
   """
@@ -59,11 +60,16 @@ def start_from(before, state, spec: Spec, head: str):
     return jax.make_array_from_callback(new.shape, new.sharding, lambda i: old[i])
 
   replaced = []
-  for fresh, trained in zip((state.params, state.stats), before.variables, strict=True):
+  parts = zip((state.params, state.stats), before.variables, strict=True)
+  for fresh, trained in parts:
+    # What is known of single samples is known of other data.
+    kept = {PER_SAMPLE: fresh[PER_SAMPLE]} if PER_SAMPLE in fresh else {}
+    shared = lambda tree: {k: v for k, v in tree.items() if k != PER_SAMPLE}
+    fresh, trained = shared(fresh), shared(trained)
     known, names = by_path(trained), by_path(fresh)
     wrong += [f"{path} is not in this model" for path in known if path not in names]
     chosen = functools.partial(choose, known)
-    replaced.append(jax.tree_util.tree_map_with_path(chosen, fresh))
+    replaced.append(jax.tree_util.tree_map_with_path(chosen, fresh) | kept)
   if wrong:
     more = f", and {len(wrong) - 4} more" if len(wrong) > 4 else ""
     raise UserError(
