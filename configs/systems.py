@@ -205,6 +205,30 @@ SYSTEMS = {
     train=dict(epochs=100, batch_size=64, patience=8),
     unaligned=dict(model=dict(align="uniform")),
   ),
+  # MMSA, which takes a step every four batches of 16. Text is frozen here, and all
+  # modalities have one rate of dropout.
+  "self_mm": dict(
+    model=dict(
+      **dict(encoder="lstm", encoder_width=32, main="text", hidden=128, width=32),
+      unimodal_dropout=0.1,
+    ),
+    optim=dict(
+      **dict(lr=1e-3, weight_decay=1e-3, accumulate=4),
+      multipliers=(("encoder_.*", 5.0),),
+    ),
+    train=dict(epochs=100, batch_size=64, patience=8),
+    mosei=dict(
+      model=dict(
+        **dict(encoder="lstm", encoder_width=32, main="text", hidden=128, width=32),
+        fusion_dropout=0.1,
+      ),
+      optim=dict(
+        **dict(lr=1e-3, weight_decay=1e-2, accumulate=4),
+        multipliers=(("encoder_audio/.*", 5.0), ("encoder_vision/.*", 0.1)),
+      ),
+      train=dict(epochs=100, batch_size=128, patience=8),
+    ),
+  ),
 }
 # No settings are public: those of MOSEI.
 for name in ("mfn", "graph_mfn"):
