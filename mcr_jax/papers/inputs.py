@@ -1,16 +1,18 @@
 """Whether data can serve a row: read once, and held against what the row needs."""
 
 import functools
+import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
-from mcr_jax import metrics
+from mcr_jax import files, metrics
 from mcr_jax.contract import Spec
-from mcr_jax.data.load import check_fits, digest
+from mcr_jax.data.load import check_fits
 from mcr_jax.data.schema import SPLITS, Dataset
 from mcr_jax.data.units import Units
 from mcr_jax.errors import UserError
@@ -48,11 +50,30 @@ def check(config: ConfigDict, columns: Sequence[Column]) -> None:
 
 
 def facts(config: ConfigDict) -> dict[str, Any]:
-  """Digest and samples by split of the data of a config."""
+  """Digest and samples by split of the data of a config.
+
+  The digest is of the files, not of what one system reads of them.
+  """
   dataset = _read(config)
   splits = [] if dataset.splits is None else dataset.splits.tolist()
   samples = {split: splits.count(split) for split in SPLITS if splits}
-  return {"digest": digest(dataset), "samples": samples or {"all": len(dataset)}}
+  found = {"digest": digest_of(config.data.path)}
+  return found | {"samples": samples or {"all": len(dataset)}}
+
+
+def digest_of(path: str) -> str:
+  """SHA-256 of a file, of all files of a folder with their names, or of a name."""
+  root = Path(path)
+  if not root.exists():
+    return files.digest([path.encode()])
+  each = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+  names = [file.relative_to(root).as_posix() for file in each]
+  whole = hashlib.sha256()
+  for name, file in zip(names, each, strict=True):
+    with file.open("rb") as opened:
+      own = hashlib.file_digest(opened, "sha256").hexdigest()
+    whole.update(f"{name} {own}\n".encode())
+  return whole.hexdigest()
 
 
 def metric_names(spec: Spec) -> set[str]:

@@ -1,6 +1,7 @@
 """What a row asks for: a config that is whole, or why there is none."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -82,13 +83,10 @@ def config_of(
   found = points.override(config, changes, source.config)
   if not overrides:
     return found
-  own = configs.flatten(configs.override(found, overrides))
-  given = {m[1] for m in (re.match(r"--?(?:no)?config\.([^=]+)", o) for o in overrides)}
-  whole = lambda path: {
-    name: value for name, value in own.items() if f"{name}.".startswith(f"{path}.")
-  }
-  changes = {name: value for path in given for name, value in whole(path).items()}
-  return points.override(found, changes, source.config)
+  own = configs.plain(configs.override(found, overrides))
+  given = [re.match(r"--?(?:no)?config\.([^=]+)", text)[1] for text in overrides]
+  at = lambda path: functools.reduce(dict.__getitem__, path.split("."), own)
+  return points.override(found, {path: at(path) for path in given}, source.config)
 
 
 def _to_compile(config: ConfigDict) -> dict[str, object]:

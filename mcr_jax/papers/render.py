@@ -84,35 +84,41 @@ def csv(document: Document) -> str:
 def latex(document: Document) -> str:
   r"""With booktabs: our best in bold, $\dagger$ and $\ddagger$ (Holm) beside it.
 
-  Of every column the published number stands left, ours right.
+  Of every column the published number stands left, ours right; where the paper prints
+  none at all, ours alone.
   """
   columns = document["columns"]
-  caption = f"{document['title']}. Left: {document['source']} of the paper of "
-  caption += f"{document['paper']}; right: ours, mean over seeds. "
-  caption = escape(f"{document['synthetic']} {caption}".strip())
+  rows = [row for section in document["sections"] for row in section["rows"]]
+  both = any(x["published"] is not None for r in rows for x in r["cells"].values())
+  wide = 2 if both else 1
+  paper = f"{document['source']} of the paper of {document['paper']}"
+  who = f"Left: {paper}; right: ours" if both else f"After {paper}; ours"
+  caption = f"{document['synthetic']} {document['title']}. {who}, mean over seeds."
+  caption = escape(caption.strip())
   caption += (
     r" Bold: best of ours. $\dagger$: better than every other of ours, paired "
     r"$t$-test over seeds, $p < 0.05$; $\ddagger$: also with Holm's correction."
   )
   lines = [r"\begin{table}", r"\centering", rf"\caption{{{caption}}}"]
-  lines += [rf"\begin{{tabular}}{{l{'rr' * len(columns)}}}", r"\toprule"]
+  lines += [rf"\begin{{tabular}}{{l{'r' * wide * len(columns)}}}", r"\toprule"]
   if any(column["group"] for column in columns):
     spans = _spans([column["group"] for column in columns])
-    parts = [rf"\multicolumn{{{2 * n}}}{{c}}{{{escape(g)}}}" for g, n in spans]
+    parts = [rf"\multicolumn{{{wide * n}}}{{c}}{{{escape(g)}}}" for g, n in spans]
     lines.append(" & ".join(["", *parts]) + r" \\")
   arrows = {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}
   heads = [
-    rf"\multicolumn{{2}}{{c}}{{{escape(c['title'])} {arrows[c['better']]}}}"
+    rf"\multicolumn{{{wide}}}{{c}}{{{escape(c['title'])} {arrows[c['better']]}}}"
     for c in columns
   ]
   lines.append(" & ".join(["", *heads]) + r" \\")
   for section in document["sections"]:
     lines.append(r"\midrule")
     if section["title"]:
-      wide = 1 + 2 * len(columns)
-      lines.append(rf"\multicolumn{{{wide}}}{{l}}{{{escape(section['title'])}}} \\")
+      whole = 1 + wide * len(columns)
+      lines.append(rf"\multicolumn{{{whole}}}{{l}}{{{escape(section['title'])}}} \\")
     for row in section["rows"]:
-      cells = [_latex_cell(row["cells"][column["id"]], column) for column in columns]
+      pairs = [_latex_cells(row["cells"][column["id"]], column) for column in columns]
+      cells = [cell for pair in pairs for cell in pair[2 - wide :]]
       lines.append(" & ".join([escape(f"{row['name']}{_mark(row)}"), *cells]) + r" \\")
   return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
@@ -124,7 +130,8 @@ def escape(plain: str) -> str:
   return "".join(named.get(letter, letter) for letter in plain)
 
 
-def _latex_cell(cell: Mapping, column: Mapping) -> str:
+def _latex_cells(cell: Mapping, column: Mapping) -> tuple[str, str]:
+  """The published number, and ours."""
   decimals = column["decimals"]
   printed = _number(cell["published"], decimals)
   if cell["published_dagger"]:
@@ -133,7 +140,7 @@ def _latex_cell(cell: Mapping, column: Mapping) -> str:
   if cell["best"]:
     mark = r"$^\ddagger$" if cell["holm"] else r"$^\dagger$" if cell["dagger"] else ""
     ours = rf"\textbf{{{ours}}}{mark}"
-  return f"{printed} & {ours}"
+  return printed, ours
 
 
 def _heading(column: Mapping) -> str:

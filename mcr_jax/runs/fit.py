@@ -10,6 +10,7 @@ from mcr_jax import config as configs
 from mcr_jax.hosts import distributed
 from mcr_jax.runs import folds, own_model, workspace
 from mcr_jax.runs.run import Run, load_run
+from mcr_jax.runs.shared import Shared
 from mcr_jax.runs.trainer import Trainer
 
 
@@ -21,6 +22,7 @@ def fit(
   resume: bool = False,
   attention_may_change: bool = False,
   verbose: bool = True,
+  shared: Shared | None = None,
 ) -> Run | folds.Folds:
   """Trains all seeds of a config and evaluates the best of each.
 
@@ -30,6 +32,7 @@ def fit(
     resume: go on with an unfinished run.
     attention_may_change: also where its native kernels are not to be had.
     verbose: print a line an epoch and the final tables.
+    shared: programs of a run before, which this one uses if it can, and leaves its own.
 
   Returns:
     the run; with `data.folds` and no `data.fold`, all its folds together.
@@ -56,7 +59,7 @@ def fit(
       return folds.fit(
         config, workdir, attention_may_change=attention_may_change, verbose=verbose
       )
-    trainer = Trainer(config, workdir, verbose=verbose)
+    trainer = Trainer(config, workdir, programs=shared, verbose=verbose)
     with workspace.claim(workdir):
       trainer.start(resume=status == "resume")
       trainer.run()

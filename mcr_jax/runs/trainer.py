@@ -14,7 +14,6 @@ from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
 from mcr_jax import evaluators, native
-from mcr_jax.contract import Spec
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import NonFiniteLoss, UserError
 from mcr_jax.hosts import distributed
@@ -26,10 +25,10 @@ from mcr_jax.runs.build import loop_of
 from mcr_jax.runs.checkpoint import Checkpoints
 from mcr_jax.runs.progress import Progress
 from mcr_jax.runs.run import Run
+from mcr_jax.runs.shared import Shared
 from mcr_jax.runs.writer import Writer, describe
 from mcr_jax.training.loop import Called, Epoch
 from mcr_jax.training.programs import Programs
-from mcr_jax.training.recipe import Recipe
 
 
 class Trainer:
@@ -43,7 +42,7 @@ class Trainer:
     *,
     seeds=None,
     numbers=None,
-    programs: Programs | None = None,
+    programs: Programs | Shared | None = None,
     capacity: int = 0,
     verbose: bool = True,
   ):
@@ -57,7 +56,8 @@ class Trainer:
       seeds: (S,) of the members; those of the config where not given.
       numbers: name -> (S,) that differ between the members of one program, see
         `recipe.numbers_of`.
-      programs: of another run with the same recipe, to compile nothing again.
+      programs: of another run with the same recipe, to compile nothing again; or where
+        they are kept for the run that has it.
       capacity: steps of an epoch that programs have room for, see `feed.Resident`.
       verbose: print a line an epoch and the final tables.
     """
@@ -73,7 +73,9 @@ class Trainer:
     self.spec, self.normalizer = origin.spec, origin.normalizer
     self.facts = origin.facts
     distributed.check_same(data=self.facts["data"]["digest"])
-    self.programs = programs or _programs(config, self.spec, mesh)
+    if not isinstance(programs, Programs):
+      programs = (programs or Shared()).of(config, self.spec, mesh)
+    self.programs = programs
     self.ids, self.labels = dataset.ids, dataset.labels
     # From here on only the feed knows the features, and frees those that it copies.
     features = dict(dataset.modalities)
@@ -253,7 +255,3 @@ class Trainer:
   def _say(self, line: str) -> None:
     if self.verbose:
       self.writer.log(line)
-
-
-def _programs(config: ConfigDict, spec: Spec, mesh) -> Programs:
-  return Programs(Recipe.of(inputs.build_model(config, spec), config), mesh)

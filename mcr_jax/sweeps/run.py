@@ -17,6 +17,7 @@ from mcr_jax.errors import Interrupted, NonFiniteLoss, UserError
 from mcr_jax.runs import workspace
 from mcr_jax.runs.fit import fit
 from mcr_jax.runs.run import load_run
+from mcr_jax.runs.shared import Shared
 from mcr_jax.sweeps import points, table
 from mcr_jax.sweeps import together as fused
 from mcr_jax.sweeps.points import Point, Sweep
@@ -115,7 +116,7 @@ def train_all(
   if not resume:
     _check_not_begun(parts, workdir)
   say = print if verbose and jax.process_index() == 0 else lambda *_, **__: None
-  done = len(everything) - len(left)
+  done, shared = len(everything) - len(left), Shared()
   say(
     f"{len(everything)} points, {done} done before; {len(parts)} programs to run",
     flush=True,
@@ -126,7 +127,7 @@ def train_all(
     if heading:
       say(heading(parts[number - 1 :]), flush=True)
     try:
-      _train(part, workdir, resume, verbose)
+      _train(part, workdir, resume, verbose, shared)
     except Interrupted as error:
       raise Interrupted(
         error.exit_code - 128,
@@ -135,13 +136,16 @@ def train_all(
       ) from None
 
 
-def _train(part: Sequence[Point], workdir: Path, resume: bool, verbose: bool) -> None:
+def _train(
+  part: Sequence[Point], workdir: Path, resume: bool, verbose: bool, shared: Shared
+) -> None:
   if len(part) > 1:
     fused.train(part, workdir, resume=resume, verbose=verbose)
     return
   (point,) = part
   try:
-    fit(point.config, workdir / point.name, resume=resume, verbose=verbose)
+    place = workdir / point.name
+    fit(point.config, place, resume=resume, verbose=verbose, shared=shared)
   except NonFiniteLoss as error:
     message = str(error).rstrip(".")
     fused.mark_diverged(workdir / point.name, message)
