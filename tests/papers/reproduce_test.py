@@ -296,3 +296,46 @@ def test_a_disk_that_fills_leaves_nothing_half_written(done, tmp_path, monkeypat
     document.write(tmp_path / "t")
   assert not (tmp_path / "t" / "table.json").exists()
   assert not [p for p in (tmp_path / "t").iterdir() if p.name.startswith(".table")]
+
+
+def test_a_search_has_the_same_draws_for_every_system(done, tmp_path):
+  data, whole = done
+  run(tmp_path / "t", data, "--search", "2", "--config.seeds=0,1")
+  runs = document.read(tmp_path / "t")["runs"]
+  for key, found in runs.items():
+    assert found["folder"].startswith(f"runs/{key}/") and found["status"] == "done"
+    assert found["seeds"] == [0, 1] and found["commit"] is not None
+    listed = json.loads((tmp_path / "t/runs" / key / "table.json").read_text())
+    assert [p["name"] for p in listed["points"][:2]] == ["published", "draw_001"]
+  assert "numbers are what" in document.check(tmp_path / "t")
+
+
+def test_a_run_is_tested_on_other_data_and_its_head_trained_there(tmp_path):
+  net = dict(model="concat", overrides=SMALL | {"model.width": 3})
+  first = Source("own:concat", data="mosi", **net)
+  head = SMALL | {"model.width": 3, "train.only": "head"}
+  rows = (
+    Row("tested", {"train": first, "test": Source(data="mosei", tests="train")}),
+    Row(
+      "trained",
+      {
+        "train": first,
+        "test": Source("own:concat", "concat", "mosei", head, after="train"),
+      },
+    ),
+  )
+  columns = (Column("mae", "MAE", corpus="test", scale=1.0),)
+  table = Table("tiny", "MCR", "Table 9", "x", columns, (Section("", rows),))
+  paths = [features(tmp_path), features(tmp_path, "b.npz", label=np.ones(40, "f4"))]
+  data = {n: p.partition("=")[2] for n, p in zip(("mosi", "mosei"), paths, strict=True)}
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(catalog.TABLES, "tiny", table)
+    more = [f"--data={name}={path}" for name, path in data.items()]
+    reproduce.main(["tiny", "--workdir", str(tmp_path / "t"), *more])
+  found = document.read(tmp_path / "t")
+  assert list(found["runs"]) == ["tested-train", "tested-test", "trained-test"]
+  tested, trained = (
+    row["cells"]["mae"]["mean"] for row in found["sections"][0]["rows"]
+  )
+  assert tested > 0 and trained > 0 and tested != trained
+  assert found["runs"]["trained-test"]["after"] == "tested-train"
