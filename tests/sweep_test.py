@@ -21,7 +21,7 @@ from mcr_jax.runs.checkpoint import Checkpoints
 from mcr_jax.runs.fit import fit
 from mcr_jax.runs.run import load_run
 from mcr_jax.runs.trainer import Trainer
-from mcr_jax.sweeps import points, run, table, together
+from mcr_jax.sweeps import points, run, share, table, together
 from mcr_jax.sweeps.points import Sweep
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "configs"
@@ -129,6 +129,23 @@ def test_a_sweep_that_is_done_trains_nothing(done, monkeypatch):
   with pytest.raises(UserError, match="another config.*optim.lr: 0.003 -> 0.002"):
     changed = Sweep([{"name": "slow", "optim.lr": 2e-3}])
     run.sweep(config, changed, folder / "all", verbose=False)
+
+
+def test_a_share_trains_its_points_and_makes_no_table(done, tmp_path, monkeypatch):
+  config = done[0]
+  trained = []
+  monkeypatch.setattr(run, "train_all", lambda points, *_, **__: trained.extend(points))
+  for text, names in (("1/2", ["decayed", "wild"]), ("2/2", ["slow"])):
+    trained.clear()
+    part, folder = share.parse(text), tmp_path / "parts"
+    assert not run.sweep(config, Sweep(NUMBERS), folder, share=part, verbose=False)
+    assert [point.name for point in trained] == names
+  assert not list((tmp_path / "parts").iterdir())
+  for text in ("0/2", "3/2", "1", "a/b", "1/0", "-1/2"):
+    with pytest.raises(UserError, match=f"'{text}'"):
+      share.parse(text)
+  assert "2 left: a, b" in share.Share(1, 2).ending(["a", "b"])
+  assert "without --share" in share.Share(1, 2).ending([])
 
 
 def test_an_interrupted_group_goes_on_where_it_was(done, tmp_path, monkeypatch):

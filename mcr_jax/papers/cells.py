@@ -11,8 +11,8 @@ from mcr_jax.evaluators import paired
 from mcr_jax.papers import results
 from mcr_jax.papers.results import Result
 
-RESAMPLES = 10_000
-QUICK_RESAMPLES = 1_000
+RESAMPLES = 2_000
+QUICK_RESAMPLES = 500
 
 
 def fill(document: Mapping[str, Any], workdir: Path) -> dict[str, Any]:

@@ -31,11 +31,12 @@ def lines(tables: Sequence[Table]) -> Iterator[str]:
   """A paragraph a table, as soon as it is known."""
   machine = estimate.measure()
   yield (
-    "Time: five seeds of what is implemented, all epochs, on this machine, by steps "
+    "Time: at most about, five seeds of what is implemented, on this machine, by steps "
     f"priced at {machine.operation * 1e12:.0f} ps an operation and "
     f"{machine.equation * 1e6:.1f} us an equation of a loop over time, which were "
-    "measured now; compiling and the paper's sample counts aside, early stopping and "
-    "short sequences take less. Each has :quick, on synthetic data."
+    "measured now. All epochs and whole sequences of the paper's data count: early "
+    "stopping and short samples take less; what is compiled comes on top. Each has "
+    ":quick, which takes minutes, on synthetic data."
   )
   for table in tables:
     yield from _paragraph(table, machine)

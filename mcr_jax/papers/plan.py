@@ -117,9 +117,9 @@ class _Planner:
         f"{', '.join(row for row, own in self.impossible.items() if own == why)}: {why}"
         for why in dict.fromkeys(self.impossible.values())
       )
-      left = f"--partial runs the other {len(self.jobs)}"
+      left = f"--partial does without; the others are {len(self.jobs)} runs"
       raise UserError(
-        f"{self.request.table.name}: {len(self.impossible)} rows are impossible "
+        f"{self.request.table.name}: impossible rows: {len(self.impossible)} "
         f"({rows}). {left if self.jobs else 'No other row is left'}."
       )
 
