@@ -149,7 +149,8 @@ def alphas(run, choice: Choice, most: int = 64) -> tuple[dict, str]:
     raise UserError(f"{run.workdir}: its model has no alpha; MCR with CMU has.")
   names = run.spec.modalities
   order = sorted(rows, key=lambda row: names.index(row.partition(",")[0]))
-  return {row: rows[row] for row in order}, what
+  # Every source in every row, so that each has one colour in all figures.
+  return {row: {m: rows[row].get(m, 0.0) for m in names} for row in order}, what
 
 
 def _maps(run, label: str, choice: Choice) -> tuple[Dataset, list[Map]]:
