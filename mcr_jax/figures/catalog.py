@@ -209,6 +209,11 @@ def facts_of(folder: Path) -> dict[str, Any]:
   return workspace.facts(folder) if (folder / "run.json").is_file() else {}
 
 
+def saved(source: Source, facts: dict[str, Any]):
+  """The config of a run, whatever version wrote it."""
+  return configs.saved((source.folder / "config.json").read_text("utf-8"), facts)
+
+
 def has_folds(folder: Path) -> bool:
   """Whether a folder holds folds."""
   return folds.there(folder)
