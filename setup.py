@@ -44,6 +44,10 @@ DATA = [
   "importlib_resources>=6.0",  # tensorflow-datasets needs it and does not say so
 ]
 VIZ = ["matplotlib>=3.9"]  # figures
+REPORT = [
+  "jinja2>=3.1",  # templates of the page, escaped
+  "vl-convert-python>=1.9",  # Vega-Lite's own bundler: its scripts, offline, in a wheel
+]
 DOCS = [
   "mkdocs>=1.6,<2",  # builds the site; 2 has no plugins
   "mkdocs-material>=9.6",  # its theme
@@ -52,6 +56,7 @@ DOCS = [
 DEV = [
   *DATA,
   *VIZ,
+  *REPORT,
   *DOCS,
   "pytest>=8.2",  # tests
   "pytest-timeout>=2.3",  # a test that hangs ends
@@ -63,6 +68,7 @@ DEV = [
   "nbclient>=0.10",  # executes the notebooks
   "nbformat>=5.10",  # reads the notebooks
   "ipykernel>=6.29",  # runs their cells
+  "selenium>=4.20",  # opens pages in a headless browser, where there is one
 ]
 
 
@@ -148,7 +154,11 @@ setup(
   license="Apache-2.0",
   python_requires=">=3.11",
   packages=find_packages(include=["mcr_jax", "mcr_jax.*"]),
-  package_data={"mcr_jax": ["py.typed"], "mcr_jax.papers": ["published.json"]},
+  package_data={
+    "mcr_jax": ["py.typed"],
+    "mcr_jax.pages": ["templates/*", "vendor/*"],
+    "mcr_jax.papers": ["published.json"],
+  },
   ext_modules=[kernels()],
   cmdclass={"build_py": BuildWithConfigs, "build_ext": Kernels},
   options={"bdist_wheel": {"py_limited_api": "cp311"}},
@@ -156,6 +166,7 @@ setup(
   extras_require={
     "data": DATA,
     "viz": VIZ,
+    "report": [*VIZ, *REPORT],
     "docs": DOCS,
     "dev": DEV,
     "cuda": ["jax[cuda13]>=0.10"],  # NVIDIA GPUs

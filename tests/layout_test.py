@@ -26,6 +26,14 @@ ALLOWED = {
   "data": {"errors", "files"},
   "flops": {"errors", "contract"},
   "visualize": {"errors"},
+  "figures": {
+    *("errors", "config", "contract", "data", "evaluators", "metrics", "models"),
+    *("flops", "runs", "visualize"),
+  },
+  "pages": {
+    *("errors", "files", "compare", "data", "evaluators", "figures", "metrics"),
+    *("runs", "visualize"),
+  },
   "hosts": {"errors"},
   "training": {
     *("errors", "field", "allocator", "contract", "ops", "losses", "metrics"),
@@ -55,6 +63,8 @@ LATE = {
   "tensorflow": ("data",),
   "tensorflow_datasets": ("data",),
   "matplotlib": ("visualize", "data", "evaluators", "robustness", "sweeps"),
+  "jinja2": ("pages",),
+  "vl_convert": ("pages",),
   "sklearn": (),
   "torch": (),
 }

@@ -19,7 +19,6 @@ from mcr_jax.figures.sources import Source
 from mcr_jax.runs import folds, workspace, writer
 from mcr_jax.runs.run import load_run
 
-Figure = "matplotlib.figure.Figure"
 SHOWN = 4
 
 

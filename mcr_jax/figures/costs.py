@@ -66,4 +66,4 @@ def _cost(config, spec: Spec) -> tuple[float, float]:
     counts = flops.count_model(model, variables, batch)
   except UserError:
     return np.nan, np.nan
-  return counts.multiply_adds, flops.parameters(variables["params"])
+  return float(counts.multiply_adds), float(flops.parameters(variables["params"]))

@@ -53,6 +53,7 @@ def page(folders: Sequence[str | Path], choice: Choice) -> str:
     blocks=blocks,
     definitions=_definitions(papers, runs),
     style=(assets.HERE / "templates" / "style.css").read_text("utf-8"),
+    licence=(assets.HERE / "vendor" / "vega.LICENSE").read_text("utf-8"),
     sort_script=scripts[0],
     charts_script=scripts[1],
     policy=assets.policy(scripts),

@@ -85,7 +85,7 @@ def history(
 
 
 def against_label(
-  labels: np.ndarray, predictions: np.ndarray, ids: Sequence[str], drawn: np.ndarray
+  labels: np.ndarray, predictions: np.ndarray, ids: np.ndarray, drawn: np.ndarray
 ) -> Spec:
   """Labels against predictions, and the mean label of predictions that are alike.
 
@@ -230,7 +230,9 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> Spec:
   }
 
 
-def robustness(levels: Sequence[float], groups: Mapping[str, Any], metric: str) -> Spec:
+def robustness(
+  levels: Sequence[float | int], groups: Mapping[str, Any], metric: str
+) -> Spec:
   """A metric by how bad the data is, a line a modality.
 
   Args:

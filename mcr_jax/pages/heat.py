@@ -66,13 +66,8 @@ def chart(sample: Dataset, found: Sequence[Map]) -> charts.Spec | None:
     transform=[
       # What has fewer layers stays at its last.
       {"filter": "datum.kind === kind && datum.layer === min(+layer, tops[kind])"},
-      {"flatten": ["w"], "as": ["weight"]},
-      {
-        "window": [{"op": "row_number", "as": "number"}],
-        "groupby": ["row"],
-        "frame": [None, 0],
-      },
-      {"calculate": "datum.number - 1", "as": "column"},
+      {"calculate": "sequence(length(datum.w))", "as": "c"},
+      {"flatten": ["w", "c"], "as": ["weight", "column"]},
       {"calculate": "rows[kind][datum.row]", "as": "reads"},
       {"calculate": "columns[kind][datum.column]", "as": "what"},
     ],

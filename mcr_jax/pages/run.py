@@ -225,7 +225,6 @@ def _shown(name: str) -> bool:
 
 def _predictions(found: Page) -> None:
   one = found.evaluation
-  together = None
   if one.predictions.shape[2:] == (1,) and one.labels.dtype.kind == "f":
     together = one.predictions.mean(0)[:, 0]
     labels = one.labels.reshape(-1)

@@ -64,7 +64,7 @@ def listed(found: Evaluation, dataset: Dataset | None) -> list[Sample]:
     Sample(
       id=str(found.ids[i]),
       words=said(str(found.ids[i])),
-      label=_label(found.labels[i], found),
+      label=_label(np.asarray(found.labels[i]), found),
       predicted=_predicted(together[i], task, found),
       error=float(wrong[i]),
     )
