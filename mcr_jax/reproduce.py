@@ -60,6 +60,8 @@ def _reproduce(request, workdir: Path, text: str) -> None:
   document.write(workdir)
   print(f"\n{(workdir / 'table.txt').read_text('utf-8')}")
   print(f"written to {workdir}: table.json, table.csv, table.tex, table.txt")
+  if left:
+    print(f"not done: {', '.join(left)}")
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -58,6 +58,8 @@ def work(
       if draws:
         for job in trained:
           search.search(job, folder, draws, verbose=verbose)
+          if not (place := folder / job.key / ORIGIN).is_file():
+            files.write_json(place, origin())
       else:
         train([job for job in trained if not job.after])
         train([job for job in trained if job.after and _has(folder, job.after)])
@@ -101,14 +103,24 @@ def _has(folder: Path, key: str) -> bool:
 def _train(
   jobs: Sequence[Job], *, folder: Path, verbose: bool, heading: Heading | None
 ) -> None:
+  def said(parts):
+    _sign(jobs, folder)
+    return heading(parts) if heading else ""
+
   for several, most in ((False, MOST), (True, 1)):
     points = [Point(j.key, {}, j.config) for j in jobs if j.in_folds == several]
     if points:
       sweeps.train_all(
-        points, folder, resume=True, most=most, verbose=verbose, heading=heading
+        points, folder, resume=True, most=most, verbose=verbose, heading=said
       )
+  _sign(jobs, folder)
+
+
+def _sign(jobs: Sequence[Job], folder: Path) -> None:
+  """Leaves in what is done by now which program did it; before, it is in the way."""
   for job in jobs:
-    if not (place := folder / job.key / ORIGIN).is_file():
+    place = folder / job.key / ORIGIN
+    if not place.is_file() and sweeps.is_done(Point(job.key, {}, job.config), folder):
       files.write_json(place, origin())
 
 
