@@ -47,8 +47,8 @@ NOTES = {
   "BBFN": "The paper tunes its language model; text is as the file has it here.",
   "SSL": "The paper tunes both of its encoders; the vectors are frozen here.",
   "QMF": "The quantum-inspired fusion, not the quality-aware one.",
-  "MIB": "Early and late variants were printed in different tables; MAE and "
-  "correlation of the released script leave out labels of 0.",
+  "MIB": "Early in Table 1, late in Table 2; the released script leaves labels of 0 "
+  "out of MAE.",
   "DialogueRNN": "The printed numbers were chosen by the test split.",
   "MM-DFN": "The printed numbers were chosen by the test split; fear and disgust have "
   "none of their own in its paper.",
@@ -58,7 +58,12 @@ OWN = ("mcr", "mult", "mia_net")
 
 
 def source(
-  name: str, corpus: str, *, data: str = "", unaligned: bool = False
+  name: str,
+  corpus: str,
+  *,
+  data: str = "",
+  unaligned: bool = False,
+  variant: str = "",
 ) -> Source:
   """What a system is trained as on a corpus.
 
@@ -67,18 +72,20 @@ def source(
     corpus: whose settings.
     data: the data set; that of the corpus where not given.
     unaligned: whether with the settings of unaligned sequences.
+    variant: of the system, as `configs/systems.py` names it, or "".
   """
   model = MODELS[name]
   if model in OWN:
     config = f"{model}_{corpus}" + ":unaligned" * unaligned
   else:
-    config = f"systems:{model},{corpus}" + ",unaligned" * unaligned
+    parts = (model, corpus, "unaligned" * unaligned, variant)
+    config = f"systems:{','.join(filter(None, parts))}"
   return Source(config, model, data or corpus)
 
 
-def row(name: str, corpus: str, *, data: str = "", unaligned: bool = False) -> Row:
-  """The row of a system on one corpus."""
-  found = source(name, corpus, data=data, unaligned=unaligned)
+def row(name: str, corpus: str, **more) -> Row:
+  """The row of a system on one corpus, see `source`."""
+  found = source(name, corpus, **more)
   return Row(name, {corpus: found}, note=NOTES.get(name, ""))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from mcr_jax import cli, reproduce
 from mcr_jax.errors import Interrupted, UserError
-from mcr_jax.papers import catalog, document, plan, search
+from mcr_jax.papers import catalog, cells, document, plan, search
 from mcr_jax.papers.definition import Column, Row, Section, Source, Table
 from mcr_jax.runs.trainer import Trainer
 
@@ -103,6 +103,14 @@ def test_ours_stand_beside_what_is_published(done):
     v["mean"] == min(x["mean"] for x in values) for v in values
   ]
   assert "16/8/16 samples, the paper's 1284/229/686" in " ".join(found["notes"])
+
+
+@pytest.mark.parametrize("better, best", [("higher", 3.0), ("lower", 2.0)])
+def test_the_best_goes_by_the_direction(better, best):
+  rows = [{"cells": {"x": {"mean": v, "best": False}}} for v in (2.0, None, 3.0)]
+  cells._mark_best(rows, {"id": "x", "better": better})
+  found = [row["cells"]["x"] for row in rows]
+  assert [cell["mean"] for cell in found if cell["best"]] == [best]
 
 
 def test_the_best_is_compared_with_ours_alone(done):
