@@ -2,11 +2,10 @@
 
 from mcr_jax.errors import choose
 from mcr_jax.papers import mcr, mia_net, mia_net_figures
-from mcr_jax.papers.definition import Table
+from mcr_jax.papers.definition import QUICK, Table
 
 EVERY = (*mcr.TABLES, *mia_net.TABLES, *mia_net_figures.TABLES)
 TABLES = {table.name: table for table in EVERY}
-QUICK = "quick"
 
 
 def find(text: str) -> tuple[Table, bool]:

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+QUICK = "quick"  # behind a table's name, and a variant of every config
+
 
 @dataclasses.dataclass(frozen=True)
 class Column:

@@ -10,11 +10,10 @@ from ml_collections import ConfigDict
 from mcr_jax import config as configs
 from mcr_jax import models
 from mcr_jax.errors import UserError, choose
-from mcr_jax.papers.definition import Source
+from mcr_jax.papers.definition import QUICK, Source
 from mcr_jax.runs import folds
 from mcr_jax.sweeps import points
 
-QUICK = "quick"
 # What a moment of training is spent on is compiling: with one bucket there is one
 # program, and layers that are scanned are compiled once.
 COMPILES = {"scan_layers": True, "remat": False}
