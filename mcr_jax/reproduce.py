@@ -59,9 +59,27 @@ def _reproduce(request, workdir: Path, text: str) -> None:
     return
   document.write(workdir)
   print(f"\n{(workdir / 'table.txt').read_text('utf-8')}")
-  print(f"written to {workdir}: table.json, table.csv, table.tex, table.txt")
+  written = ["table.json", "table.csv", "table.tex", "table.txt", *_page(workdir)]
+  print(f"written to {workdir}: {', '.join(written)}")
   if left:
     print(f"not done: {', '.join(left)}")
+  if name := made.document["figure"]:
+    print(f"python -m mcr_jax.draw {name} --workdir {workdir} draws it.")
+
+
+def _page(workdir: Path) -> list[str]:
+  """The name of the table's page, where the packages for pages are there."""
+  from mcr_jax import files
+  from mcr_jax.figures.samples import Choice
+  from mcr_jax.pages.build import page
+
+  try:
+    text = page([workdir], Choice())
+  except UserError as error:
+    print(f"no page: {error}")
+    return []
+  files.write(workdir / "report.html", text)
+  return ["report.html"]
 
 
 def _list(arguments: argparse.Namespace) -> None:
