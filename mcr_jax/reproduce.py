@@ -157,6 +157,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     help="run the rest where the data makes some rows impossible",
   )
   parser.add_argument(
+    "--resume",
+    action="store_true",
+    help="as without it: a table always goes on where it was stopped",
+  )
+  parser.add_argument(
     "--search",
     type=int,
     default=0,
