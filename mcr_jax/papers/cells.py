@@ -11,9 +11,6 @@ from mcr_jax.evaluators import paired
 from mcr_jax.papers import results
 from mcr_jax.papers.results import Result
 
-RESAMPLES = 2_000
-QUICK_RESAMPLES = 500
-
 
 def fill(document: Mapping[str, Any], workdir: Path) -> dict[str, Any]:
   """The document of a plan with everything that its runs have come to.
@@ -30,14 +27,13 @@ def fill(document: Mapping[str, Any], workdir: Path) -> dict[str, Any]:
     found[key] = results.read(workdir, run, runs.get(run["after"]))
   for key, result in found.items():
     runs[key] |= result.record | {"status": result.status}
-  resamples = QUICK_RESAMPLES if document["synthetic"] else RESAMPLES
   document["comparisons"] = []
   for number, section in enumerate(document["sections"]):
     for row in section["rows"]:
       _fill_row(row, document["columns"], found)
     for column in document["columns"]:
       _mark_best(section["rows"], column)
-    compared = _compare(section["rows"], document["columns"], found, resamples)
+    compared = _compare(section["rows"], document, found)
     document["comparisons"] += [{"section": number, **entry} for entry in compared]
   return files.finite(files.plain(document))
 
@@ -90,8 +86,9 @@ def _mark_best(rows: Sequence[dict], column: dict) -> None:
     cell["best"] = cell["mean"] == best
 
 
-def _compare(rows, columns, found: Mapping[str, Result], resamples) -> list[dict]:
+def _compare(rows, document: Mapping, found: Mapping[str, Result]) -> list[dict]:
   """Both tests of the best row of every column against each other one."""
+  columns, resamples = document["columns"], document["resamples"]
   drawn: dict[tuple[str, str], list[str]] = {}
   pairs = []
   for column in columns:

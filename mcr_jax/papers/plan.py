@@ -15,6 +15,8 @@ from mcr_jax.papers.jobs import Job, config_of, implemented
 
 FORMAT = 1
 RUNS = "runs"  # folder of all jobs
+# Draws of the paired bootstrap, on real and on synthetic data.
+RESAMPLES, QUICK_RESAMPLES = 2_000, 500
 SYNTHETIC = (
   "SYNTHETIC DATA shaped like {}: no number here says anything about a corpus."
 )
@@ -86,6 +88,7 @@ def make(request: Request, workdir: Path) -> Plan:
     "notes": [*table.notes, *planner.notes],
     "figure": table.figure,
     "settings": {"overrides": list(request.overrides), "search": request.search},
+    "resamples": QUICK_RESAMPLES if synthetic else RESAMPLES,
     "data": planner.data,
     "columns": [_column(column) for column in table.columns],
     "sections": sections,
