@@ -83,15 +83,30 @@ def confusion(sources: Sequence[Source], choice: Choice):
 
 
 def setting(sources: Sequence[Source], choice: Choice):
-  """Scores against the one number in which runs differ, such as layers or gamma."""
-  field, values = _varied(sources)
-  order = np.argsort(values, kind="stable")
-  found = [_evaluation(sources[i], choice).results for i in order]
-  names = _metrics(found[0], choice)
-  most = max(len(x.seeds) for x in found)
-  pad = lambda seeds: [*seeds, *[np.nan] * (most - len(seeds))]
-  scores = {name: [pad(x.metrics[name].seeds) for x in found] for name in names}
-  return visualize.depth(np.array(values)[order].tolist(), scores, xlabel=field)
+  """Scores against the one number in which runs differ, such as layers or gamma.
+
+  Of a table with several corpora, each has panels of its own.
+  """
+  corpora = list(dict.fromkeys(source.corpus for source in sources))
+  shown = SHOWN if len(corpora) == 1 else 2
+  fields, found = {}, {}
+  for corpus in corpora:
+    own = [source for source in sources if source.corpus == corpus]
+    field, values = _varied(own)
+    order = np.argsort(values, kind="stable")
+    results = [_evaluation(own[i], choice).results for i in order]
+    most = max(len(x.seeds) for x in results)
+    pad = lambda seeds, most=most: [*seeds, *[np.nan] * (most - len(seeds))]
+    fields[field, *np.array(values)[order].tolist()] = corpus
+    for name in _metrics(results[0], choice)[:shown]:
+      title = f"{name}, {corpus}" if len(corpora) > 1 else name
+      found[title] = [pad(x.metrics[name].seeds) for x in results]
+  if len(fields) > 1:
+    raise UserError(
+      f"The runs of {', '.join(corpora)} differ in other numbers; draw one alone."
+    )
+  ((field, *values),) = fields
+  return visualize.depth(values, found, xlabel=field)
 
 
 def scores(sources: Sequence[Source], choice: Choice):
@@ -125,6 +140,7 @@ PAPERS = {
   "mcr-figure3": "words",
   "mcr-figure4": "layers",
   "mcr-figure5": "alpha",
+  "mcr-figure6": "curves",
   "mcr-figure6a": "curves",
   "mcr-figure6b": "confusion",
   "mcr-figure7": "setting",

@@ -135,6 +135,21 @@ def test_a_setting_is_the_number_in_which_runs_differ(tmp_path):
     catalog.setting(found[:1], Choice())
 
 
+def test_every_corpus_of_a_table_has_panels_of_its_own(tmp_path):
+  found = []
+  for corpus in ("mosi", "mosei"):
+    own = sources([points(tmp_path / corpus, "num_layers", [1, 2])])
+    found += [Source(x.label, x.folder, corpus) for x in own]
+  axes = catalog.setting(found, Choice(metric="mae")).axes
+  assert [x.get_ylabel() for x in axes] == ["mae, mosi", "mae, mosei"]
+  other = Source(
+    "x", points(tmp_path / "other", "num_layers", [3, 4]) / "layers_1", "o"
+  )
+  more = Source("y", tmp_path / "other" / "layers_2", "o")
+  with pytest.raises(UserError, match="mosi, mosei, o"):
+    catalog.setting([*found, other, more], Choice(metric="mae"))
+
+
 def test_scores_and_curves_have_a_line_a_run(tmp_path):
   found = sources([points(tmp_path / "sweep", "width", [3, 1])])
   figure = catalog.scores(found, Choice(metric="mae"))
