@@ -11,6 +11,7 @@ from tests.pages import made
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs the extra dev")
 pytest.importorskip("vl_convert", reason="pages need the extra report")
+pytestmark = pytest.mark.slow
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
   "--headless=new",

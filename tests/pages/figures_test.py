@@ -185,6 +185,7 @@ def test_a_table_is_its_rows(tmp_path, workdir):
     sources([tmp_path / "t"])
 
 
+@pytest.mark.slow
 def test_a_word_is_drawn_as_it_is_in_png_and_svg(workdir, tmp_path, capsys):
   draw.main(["words", "--workdir", str(workdir), "--sample", f"{made.EVIL}3"])
   capsys.readouterr()
@@ -194,6 +195,7 @@ def test_a_word_is_drawn_as_it_is_in_png_and_svg(workdir, tmp_path, capsys):
   assert png.startswith(b"\x89PNG") and len(png) > 10_000
 
 
+@pytest.mark.slow
 def test_layers_and_alpha_are_those_of_the_model(workdir):
   (source,) = sources([workdir])
   figure = catalog.layers([source], Choice(sample=f"{made.EVIL}3", step="0"))
