@@ -61,6 +61,13 @@ SYSTEMS = {
     optim=dict(lr=1e-3),
     train=dict(epochs=60, batch_size=20, patience=10),
   ),
+  "bbfn": dict(
+    model=dict(attention_dropout=0.1, relu_dropout=0.1, residual_dropout=0.1),
+    optim=dict(lr=5e-4, clip=0.8),
+    train=dict(epochs=40, batch_size=24),
+    mosi=dict(loss=dict(name="l2")),
+    mosei=dict(loss=dict(name="l2")),
+  ),
   "cm_bert": dict(
     data=dict(modalities=("text", "audio")),
     model=dict(attention_dropout=0.3, hidden_dropout=0.1, dropout=0.1),

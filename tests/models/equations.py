@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tests.models.recurrent_cases import draw, make_batch, samples_of
@@ -13,6 +14,8 @@ close = functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10)
 
 def assert_equals(model, written, *, change=None, fixed=None, train=False):
   """All that a model makes of some samples in float64, and the gradient of all of it.
+
+  What is not real is NaN.
 
   Args:
     model: with every dropout rate 0.
@@ -28,6 +31,8 @@ def assert_equals(model, written, *, change=None, fixed=None, train=False):
   with jax.enable_x64(True):
     batch = make_batch(model, dtype=np.float64)
     batch = change(batch) if change else batch
+    nothing = lambda x, mask: jnp.where(mask[..., None], x, jnp.nan)
+    batch = batch.replace(x=jax.tree.map(nothing, batch.x, batch.mask))
     params = jax.tree.map(np.asarray, draw(model, batch)["params"])
     samples = samples_of(batch)
     if batch.label is not None:
