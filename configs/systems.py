@@ -212,6 +212,15 @@ SYSTEMS = {
     train=dict(epochs=100, batch_size=64, patience=8),
     unaligned=dict(model=dict(align="uniform")),
   ),
+  "routing": dict(
+    model=dict(concept_dropout=0.5),
+    optim=dict(lr=1e-4, weight_decay=1e-4, clip=1.0),
+    train=dict(epochs=20, batch_size=32),
+    **dict.fromkeys(
+      ("mosi", "mosei"), dict(loss=dict(weights=dict(task=0.0, levels=1.0)))
+    ),
+    unaligned=dict(model=dict(remat=True)),
+  ),
   # MMSA, which takes a step every four batches of 16. Text is frozen here, and all
   # modalities have one rate of dropout.
   "self_mm": dict(
