@@ -47,6 +47,8 @@ def _reproduce(request, workdir: Path, text: str) -> None:
   command = ["python", "-m", "mcr_jax.reproduce", *sys.argv[1:]]
   made.document["command"] = shlex.join(command)
   document.begin(made.document, workdir)
+  for line in filter(None, (_heading(made.document), made.document["synthetic"])):
+    print(line, flush=True)
   left = work.work(
     made.jobs,
     workdir,
@@ -65,6 +67,14 @@ def _reproduce(request, workdir: Path, text: str) -> None:
     print(f"not done: {', '.join(left)}")
   if name := made.document["figure"]:
     print(f"python -m mcr_jax.draw {name} --workdir {workdir} draws it.")
+
+
+def _heading(table: dict) -> str:
+  """What is about to be done, and what not."""
+  rows = [row for section in table["sections"] for row in section["rows"]]
+  lacking = {row["name"] for row in rows if row["status"] == "not implemented"}
+  lacking = f"; not implemented: {', '.join(sorted(lacking))}" if lacking else ""
+  return f"{table['paper']}, {table['source']}: {len(table['runs'])} runs{lacking}"
 
 
 def _page(workdir: Path) -> list[str]:
