@@ -39,6 +39,7 @@ def main(argv: list[str]) -> int | None:
 
 def _reproduce(request, workdir: Path, text: str) -> None:
   from mcr_jax.papers import document, estimate, plan, work
+  from mcr_jax.runs import progress
   from mcr_jax.sweeps import share as shares
 
   share = shares.parse(text)
@@ -49,12 +50,18 @@ def _reproduce(request, workdir: Path, text: str) -> None:
   document.begin(made.document, workdir)
   for line in filter(None, (_heading(made.document), made.document["synthetic"])):
     print(line, flush=True)
+  # What takes a moment needs no estimate of how long.
+  weights = {}
+  if not made.document["synthetic"]:
+    weights = estimate.of_jobs(made.jobs, request.search)
+    seconds = sum(weights.values()) / share.of
+    print(f"at most about {progress.duration(seconds)}, without compiling", flush=True)
   left = work.work(
     made.jobs,
     workdir,
     share,
     draws=request.search,
-    heading=estimate.heading({}),
+    heading=estimate.heading(weights),
   )
   if share != shares.WHOLE:
     print(f"\n{share.ending(left)}")

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from mcr_jax import flops
 from mcr_jax.contract import Spec
+from mcr_jax.papers.jobs import Job
 from mcr_jax.runs import inputs, progress
 from mcr_jax.sweeps.points import Point
 
@@ -122,6 +123,21 @@ def training(
   size = train.eval_batch_size or train.batch_size
   epoch += -(-samples["valid"] // size) * work.seconds(machine, size)
   return len(config.seeds) * train.epochs * epoch
+
+
+def of_jobs(jobs: Sequence[Job], draws: int = 0) -> dict[str, float]:
+  """Key -> seconds of the training of every job that trains, without compiling.
+
+  Args:
+    jobs: of a plan.
+    draws: of a search, each with one seed, before the training with all.
+  """
+  machine, found = measure(), {}
+  for job in (job for job in jobs if job.config is not None):
+    work = work_of(job.config, job.spec)
+    seconds = training(job.config, work, job.samples, machine)
+    found[job.key] = seconds * (1 + draws / len(job.config.seeds))
+  return found
 
 
 def heading(weights: Mapping[str, float]) -> Callable[[Sequence[Sequence[Point]]], str]:

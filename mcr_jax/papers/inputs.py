@@ -25,19 +25,17 @@ from mcr_jax.training.recipe import Recipe
 OF_BATCHES = ("buckets", "trim", "placement", "pipeline", "modality_dropout", "clip")
 
 
-def check(config: ConfigDict, columns: Sequence[Column]) -> None:
-  """Raises UserError where the data of a config cannot serve these columns.
+def check(config: ConfigDict, columns: Sequence[Column]) -> tuple[Spec, dict[str, int]]:
+  """The spec of a run, and how many samples of its model each split has.
 
-  It cannot be read, lacks a modality or a split, is too long for the model, or its
-  labels have none of the metrics.
+  Raises:
+    UserError: the data cannot serve these columns: it cannot be read, lacks a modality
+      or a split, is too long for the model, or its labels have none of the metrics.
   """
   dataset = _read(config)
-  spec = spec_of(
-    dataset,
-    Units.of(dataset, inputs.unit_of(config)),
-    dict(config.data.lengths),
-    config.evals.metrics,
-  )
+  units = Units.of(dataset, inputs.unit_of(config))
+  lengths = dict(config.data.lengths)
+  spec = spec_of(dataset, units, lengths, config.evals.metrics)
   check_fits(dataset, spec.lengths)
   known = metric_names(spec)
   if columns and not any(column.metric in known for column in columns):
@@ -47,6 +45,7 @@ def check(config: ConfigDict, columns: Sequence[Column]) -> None:
       f"which have no {wanted}"
     )
   Recipe.of(inputs.build_model(config, spec), config)
+  return spec, _sizes(config, dataset, units)
 
 
 def facts(config: ConfigDict) -> dict[str, Any]:
@@ -95,6 +94,15 @@ def metric_names(spec: Spec) -> set[str]:
 def forget() -> None:
   """Gives back the memory of what was read."""
   _cached.cache_clear()
+
+
+def _sizes(config: ConfigDict, dataset: Dataset, units: Units) -> dict[str, int]:
+  if dataset.splits is not None:
+    splits = units.splits(dataset).tolist()
+    return {split: splits.count(split) for split in SPLITS}
+  # Of all folds together: one tests, one validates.
+  parts, runs = config.data.folds, config.data.fold_repeats * len(units)
+  return {"train": (parts - 2) * runs, "valid": runs, "test": runs}
 
 
 def _read(config: ConfigDict) -> Dataset:

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
 from mcr_jax import models
+from mcr_jax.contract import Spec
 from mcr_jax.errors import UserError, choose
 from mcr_jax.papers.definition import QUICK, Source
 from mcr_jax.runs import folds
@@ -31,6 +32,8 @@ class Job:
     config: that is trained; None where nothing is.
     path: of the data, as `data.path` has it.
     after: key of the job whose weights it starts from or whose run it tests, or "".
+    spec: of the data.
+    samples: of the model in every split.
   """
 
   key: str
@@ -38,6 +41,8 @@ class Job:
   config: ConfigDict | None = None
   path: str = ""
   after: str = ""
+  spec: Spec | None = None
+  samples: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
   @property
   def in_folds(self) -> bool:

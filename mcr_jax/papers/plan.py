@@ -188,10 +188,11 @@ class _Planner:
     config = config_of(
       source, path, self.request.overrides, quick=self.quick, init_from=init_from
     )
-    inputs.check(config, columns)
+    spec, samples = inputs.check(config, columns)
     self._describe(source.data, config)
     same = self._by_config.get(configs.to_json(config))
-    return self.jobs[same] if same else Job(key, source, config, path, after)
+    own = Job(key, source, config, path, after, spec, samples)
+    return self.jobs[same] if same else own
 
   def _path(self, name: str) -> str:
     if self.quick:
