@@ -52,7 +52,7 @@ def _reproduce(request, workdir: Path, text: str) -> None:
     print(line, flush=True)
   # What takes a moment needs no estimate of how long.
   weights = {}
-  if not made.document["synthetic"]:
+  if request.data:
     weights = estimate.of_jobs(made.jobs, request.search)
     seconds = sum(weights.values()) / share.of
     print(f"at most about {progress.duration(seconds)}, without compiling", flush=True)

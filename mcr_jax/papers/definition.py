@@ -48,6 +48,7 @@ class Source:
     model: name of the model that must exist.
     data: which of the data sets it reads: a corpus, or with `-unaligned` behind it.
     overrides: by dotted path.
+    quick: further ones on synthetic data.
     sweep: shipped sweep, and after a slash the point whose overrides apply, or "".
     after: corpus of the source of the same row whose weights are the start.
     tests: corpus of the source of the same row that is tested here, nothing trained.
@@ -58,6 +59,7 @@ class Source:
   model: str = ""
   data: str = "mosi"
   overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  quick: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   sweep: str = ""
   after: str = ""
   tests: str = ""

@@ -78,7 +78,7 @@ def config_of(
   config = _load(source, quick=quick)
   changes = dict(source.overrides) | _of_sweep(source.sweep)
   if quick:
-    changes = _to_compile(config) | changes
+    changes = _to_compile(config) | changes | source.quick
   if quick and (names := changes.get("data.modalities")):
     changes["data.modalities"] = tuple(STAND_INS.get(name, name) for name in names)
   changes["data.path"] = path

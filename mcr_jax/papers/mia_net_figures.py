@@ -8,7 +8,9 @@ def fused(name: str) -> Source:
   """MIA-Net on MELD with another fusion in its place."""
   model = name.lower().replace("-", "_")
   own = {} if model == "mia_net" else {"model": {"name": model}}
-  return Source("mia_net_meld", model, "meld", own)
+  # With 1024 features, which are the default, CT's states take 4 GB a seed.
+  small = {"model.width": 32} if name in ("CIM", "MHA", "Transformer", "CT") else {}
+  return Source("mia_net_meld", model, "meld", own, small)
 
 
 TABLES = (

@@ -40,17 +40,17 @@ def text(document: Document) -> str:
 
 
 def remarks(document: Document) -> list[str]:
-  """A sentence for every row that has something to say."""
-  found = []
+  """What rows have to say, each thing once."""
+  found: dict[str, list[str]] = {}
   for section in document["sections"]:
     where = f" ({section['title']})" if section["title"] else ""
     for row in section["rows"]:
       said = [row["note"], row["reason"] and f"{row['reason']}."]
       if row["kind"] == "reconstruction":
         said.append("A reconstruction: its paper does not say all that a model needs.")
-      said = [*filter(None, said)]
-      found += [f"{row['name']}{where}: {' '.join(said)}"] if said else []
-  return list(dict.fromkeys(found))
+      for sentence in filter(None, said):
+        found.setdefault(sentence, []).append(f"{row['name']}{where}")
+  return [f"{', '.join(names)}: {sentence}" for sentence, names in found.items()]
 
 
 def csv(document: Document) -> str:
