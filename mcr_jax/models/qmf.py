@@ -20,6 +20,7 @@ of the word. Both are zero at first.
 Deviations: what a modality lacks at a word is the state (1, 0, ...) of weight 0, which
 leaves the product to the others; windows share their weights out among real words, and
 have one in their place: in the released code padding has a share, and a state of zeros.
+The product of 2 begins with 1 + i there, which doubles all probabilities; here with 1.
 An LSTM has one bias a gate. The last layer starts at zero. The first modality is text.
 """
 

@@ -7,10 +7,11 @@
 where classes are predicted. `params` are the model's, I features and J concepts:
 
     embed_<m>/kernel (1, D_m, d)
-    self/, cross/     an axis of transformers in front, then one of layers:
-      layers/{attention_norm, feed_norm}/{scale, bias}
-      layers/{project (d, 3 d), merge, hidden, output}/{kernel, bias}
-      norm/{scale, bias}                 without the axis of layers
+    self/, cross/                        an axis of transformers in front
+      last/{attention_norm, feed_norm}/{scale, bias}
+      last/{project (d, 3 d), merge, hidden, output}/{kernel, bias}
+      layers/...                         of those before, a second axis of layers
+      norm/{scale, bias}
     all/{kernel, bias}                   of the last feature
     <m>_<n>.../{kernel, bias}            of every feature, where the encoder is `mean`
     pose_kernel (I, d, P + 1), pose_bias (I, P + 1), votes (I, P, J, P)
@@ -137,8 +138,9 @@ def row(tree, at):
 
 
 def transformer(params, x, y, places, y_places, offset, heads):
-  for i in range(len(params["layers"]["project"]["bias"])):
-    layer = row(params["layers"], i)
+  before = params.get("layers")
+  count = len(before["project"]["bias"]) if before else 0
+  for layer in [*(row(before, i) for i in range(count)), params["last"]]:
     normed = layer_norm(layer["attention_norm"], x)
     key = normed if y is None else layer_norm(layer["attention_norm"], y)
     width = x.shape[1]

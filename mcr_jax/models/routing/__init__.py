@@ -7,7 +7,7 @@ EMNLP 2020. Features f_i are those of single modalities, of pairs and of all tog
 - A causal transformer a modality, and one for every ordered pair m <- n in which m
   reads n (transformers.py); of all of them the last step. f_m = m, f_mn is one
   direction of a pair, and f_all a linear map of the others, joined. With l, a, v these
-  are l, a, v, l <- a, a <- v, v <- l and [a <- l, l <- v, v <- a].
+  are l, a, v, l <- a, v <- l, a <- v and [l <- v, a <- l, v <- a].
 
 Concepts c_j are made of them, one a class:
 
@@ -26,7 +26,8 @@ rounded label. The authors train by it alone, which is `loss.weights.task=0`.
 
 Of the released code, whose first concepts do not know p (3 follows it): the number of
 self-attention layers has no effect there, a bias of the output is not used, and the
-predictions that it prints are sums of logits. None of these is repeated.
+predictions that it prints are sums of logits. None of these is repeated. Sequences of
+different lengths stop it, where it joins their results; here they are read.
 
 Deviations: padding is never attended to, and `last` is the last real step. Sinusoids
 alternate sine and cosine, and begin at step 0. A feature of a modality that misses has

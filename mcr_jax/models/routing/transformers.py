@@ -40,7 +40,9 @@ class Job(NamedTuple):
 
 
 class Transformers(nn.Module):
-  """As many as there are jobs; parameters have the axes (G, L) in front.
+  """As many as there are jobs; parameters have the axis G in front.
+
+  Those of all layers but the last one are stacked, (G, L - 1).
 
   Attributes:
     heads: of every attention.
@@ -59,11 +61,13 @@ class Transformers(nn.Module):
     """The last real step of every job; what it is without one, the caller replaces."""
     width = jobs[0].x.shape[-1]
     split_heads(width, self.heads)
-    draw = functools.partial(_draw, count=len(jobs), layers=self.layers, width=width)
-    layers = self.param("layers", lambda key: draw(key))
-    norm = self.param("norm", lambda key: _norm((len(jobs), width)))
-    cast = lambda x: x.astype(self.dtype) if self.dtype else x
-    layers, norm = jax.tree.map(cast, layers), jax.tree.map(cast, norm)
+    count, params = len(jobs), {}
+    if self.layers > 1:
+      front = (count, self.layers - 1)
+      params["layers"] = self.param("layers", _draw, front, width)
+    params["last"] = self.param("last", _draw, (count,), width)
+    params["norm"] = self.param("norm", lambda key: _norm((count, width)))
+    params = jax.tree.map(lambda x: x.astype(self.dtype) if self.dtype else x, params)
     shape = lambda job: (job.x.shape, job.y is None or job.y.shape, job.offset)
     groups: dict[Any, list[int]] = {}
     for i, job in enumerate(jobs):
@@ -75,7 +79,7 @@ class Transformers(nn.Module):
       own = lambda x, at=rows: x if len(at) == len(x) else jnp.stack([x[i] for i in at])
       arrays = [tuple(jobs[i][:4]) for i in rows]
       x, mask, y, y_mask = jax.tree.map(lambda *parts: jnp.stack(parts), *arrays)
-      states = jax.vmap(run)(jax.tree.map(own, (layers, norm)), x, mask, y, y_mask)
+      states = jax.vmap(run)(jax.tree.map(own, params), x, mask, y, y_mask)
       for i, state in zip(rows, states, strict=True):
         found[i] = state
     return found
@@ -86,10 +90,9 @@ def _norm(shape):
   return {"scale": make(1.0), "bias": make(0.0)}
 
 
-def _draw(key, *, count, layers, width):
-  """The parameters of all layers, as nested dicts."""
-  lecun = nn.initializers.lecun_normal(batch_axis=(0, 1))
-  front = (count, layers)
+def _draw(key, front, width):
+  """The parameters of a layer, as nested dicts with the axes `front` before them."""
+  lecun = nn.initializers.lecun_normal(batch_axis=range(len(front)))
 
   def dense(key, rows, columns):
     kernel = lecun(key, (*front, rows, columns), jnp.float32)
@@ -107,7 +110,7 @@ def _draw(key, *, count, layers, width):
 
 
 def _run(
-  params: tuple[Params, Params],
+  params: Params,
   x: Float[Array, "B Q D"],
   mask: Bool[Array, "B Q"],
   y: Float[Array, "B K D"] | None,
@@ -118,7 +121,6 @@ def _run(
   remat: bool,
 ) -> Float[Array, "B D"]:
   """One transformer."""
-  layers, norm = params
   layer = functools.partial(_layer, heads=heads, offset=offset)
   layer = jax.checkpoint(layer) if remat else layer
   source = None if y is None else standardize(y)
@@ -128,14 +130,13 @@ def _run(
   def step(x, params):
     return layer(params, x, source, source_mask, places), None
 
-  if len(layers["project"]["bias"]) > 1:
-    x, _ = jax.lax.scan(step, x, jax.tree.map(lambda p: p[:-1], layers))
-  params = jax.tree.map(lambda p: p[-1], layers)
+  if "layers" in params:
+    x, _ = jax.lax.scan(step, x, params["layers"])
   known = standardize(x) if source is None else source
   query = pooling.last(x, mask)[:, None]
   last = jnp.where(mask, places, -1).max(-1, keepdims=True)
-  z = layer(params, query, known, source_mask, last)
-  return _scaled(norm, standardize(z))[:, 0]
+  z = layer(params["last"], query, known, source_mask, last)
+  return _scaled(params["norm"], standardize(z))[:, 0]
 
 
 def _layer(
