@@ -134,6 +134,7 @@ def test_every_number_says_where_it_comes_from(done):
   assert found["command"].startswith("python -m mcr_jax.reproduce")
 
 
+@pytest.mark.slow
 def test_a_stopped_table_goes_on_and_is_the_same(done, tmp_path, monkeypatch):
   data, whole = done
   finish = Trainer.finish
@@ -154,6 +155,7 @@ def test_a_stopped_table_goes_on_and_is_the_same(done, tmp_path, monkeypatch):
   assert numbers(tmp_path / "t") == numbers(whole)
 
 
+@pytest.mark.slow
 def test_shares_divide_the_runs_and_a_last_call_merges(done, tmp_path, capsys):
   data, whole = done
   shutil.copytree(whole / "runs" / "aligned-mult", tmp_path / "t/runs/aligned-mult")
@@ -306,6 +308,7 @@ def test_a_disk_that_fills_leaves_nothing_half_written(done, tmp_path, monkeypat
   assert not [p for p in (tmp_path / "t").iterdir() if p.name.startswith(".table")]
 
 
+@pytest.mark.slow
 def test_a_search_has_the_same_draws_for_every_system(done, tmp_path):
   data, whole = done
   run(tmp_path / "t", data, "--search", "2", "--config.seeds=0,1")
@@ -318,6 +321,7 @@ def test_a_search_has_the_same_draws_for_every_system(done, tmp_path):
   assert "numbers are what" in document.check(tmp_path / "t")
 
 
+@pytest.mark.slow
 def test_a_run_is_tested_on_other_data_and_its_head_trained_there(tmp_path):
   net = dict(model="concat", overrides=SMALL | {"model.width": 3})
   first = Source("own:concat", data="mosi", **net)
