@@ -191,7 +191,8 @@ class Output:
     losses: name -> (B,) or (B, U) values, or () statistics of the rows that count;
       minimised with the weights of `Card.losses`. Made where train=True.
     auxiliary: modality or other name -> predictions of a head of its own. The trainer
-      applies the task loss to them, against `label_<name>` where the data has it.
+      applies the task loss to them, against `label_<name>` where the data has it, and
+      of a modality only where it is there.
     intermediates: what is worth drawing, in nested dicts; jit drops what nobody asks
       for. Attention maps are there where train=False.
   """

@@ -193,9 +193,8 @@ class Subject:
     def run(key, rates, variables, batch):
       model = self.model.clone(**dict(zip(self.rates, rates, strict=True)))
       state = [name for name in variables if name != "params"]
-      output, _ = model.apply(
-        variables, batch, train=train, rngs={"dropout": key}, mutable=state
-      )
+      rngs = {"dropout": key, "noise": key}
+      output, _ = model.apply(variables, batch, train=train, rngs=rngs, mutable=state)
       return output.predictions
 
     rates = [0.5] * len(self.rates)

@@ -25,7 +25,7 @@ from mcr_jax.ops import pooling
 from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.masking import keep
 
-ENCODERS = ("mean", "lstm", "conv", "transformer")
+ENCODERS = ("mean", "first", "lstm", "conv", "transformer")
 
 Vectors = dict[str, Float[Array, "B _"]]
 Present = dict[str, Bool[Array, "B"]]
@@ -35,11 +35,12 @@ class Encoder(nn.Module):
   """A sequence as one vector, which is zero where there are no real steps.
 
   Attributes:
-    how: `mean` of the real steps, as wide as they are and without parameters; `lstm`,
-      the last output; `conv`, ReLU convolutions along time and the largest value of
-      every feature; `transformer`, a convolution, positions and pre-norm layers, and
-      the mean of what they give.
-    width: of the vector, except the mean.
+    how: `mean` of the real steps, or the `first` step, which is CLS of some language
+      models, as wide as they are and without parameters; `lstm`, the last output;
+      `conv`, ReLU convolutions along time and the largest value of every feature;
+      `transformer`, a convolution, positions and pre-norm layers, and the mean of what
+      they give.
+    width: of the vector, except those without parameters.
     layers: of the three that have some.
     heads: of every attention.
     kernel: width of the convolutions.
@@ -66,6 +67,10 @@ class Encoder(nn.Module):
   def _mean(self, x, mask, train):
     del train
     return pooling.mean(x.astype(self.dtype) if self.dtype else x, mask)
+
+  def _first(self, x, mask, train):
+    del train
+    return keep(x.astype(self.dtype) if self.dtype else x, mask)[:, 0]
 
   def _lstm(self, x, mask, train):
     rnn = RNN(
@@ -119,7 +124,7 @@ class Fusion(contract.Model):
     doc="What makes a sequence a vector, see layers.utterance.",
   )
   encoder_width: int = field(
-    128, low=1, doc="Of the vector; a mean is as wide as the features are."
+    128, low=1, doc="Of the vector; a mean or a step is as wide as the features are."
   )
   encoder_layers: int = field(1, low=1, doc="Of an encoder.")
   encoder_dropout: Rate = rate("In an encoder.")
@@ -140,20 +145,35 @@ class Fusion(contract.Model):
     """The encoder of a modality."""
     return self.encoder
 
+  def encode(
+    self, modality: str, batch: Batch, *, train: bool
+  ) -> tuple[Float[Array, "B D"], Bool[Array, "B"]]:
+    """The vector of a modality, zero where it misses, and whether it is there."""
+    encoder = Encoder(
+      self.how(modality),
+      self.encoder_width,
+      self.encoder_layers,
+      dropout=self.encoder_dropout,
+      dtype=self.computation,
+      name=f"encoder_{modality}",
+    )
+    return encoder(batch.x[modality], batch.mask[modality], train=train)
+
+  def predict(self, features: Float[Array, "B F"], *, train: bool) -> Array:
+    """The predictions, from what `fuse` made."""
+    return output_layer(features, self.outputs, self.dropout, train)
+
+  @property
+  def computation(self) -> jnp.dtype | None:
+    """The type of the computation; None is that of the parameters."""
+    return jnp.dtype(self.dtype) if self.dtype else None
+
   @nn.compact
   def __call__(self, batch: Batch, *, train: bool = False) -> Output:
     vectors, present = {}, {}
     for m in self.modalities:
-      encoder = Encoder(
-        self.how(m),
-        self.encoder_width,
-        self.encoder_layers,
-        dropout=self.encoder_dropout,
-        dtype=jnp.dtype(self.dtype) if self.dtype else None,
-        name=f"encoder_{m}",
-      )
-      vectors[m], present[m] = encoder(batch.x[m], batch.mask[m], train=train)
+      vectors[m], present[m] = self.encode(m, batch, train=train)
     fused = self.fuse(vectors, present, batch, train=train)
-    predictions = output_layer(fused.features, self.outputs, self.dropout, train)
+    predictions = self.predict(fused.features, train=train)
     intermediates = {**fused.intermediates, "features": fused.features}
     return Output(predictions, fused.losses, fused.auxiliary, intermediates)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from mcr_jax.contract import Batch, Card, Model, Output
 from mcr_jax.errors import UserError, choose
@@ -81,15 +81,16 @@ def objective(
     # Rows that do not count may hold anything.
     return (jnp.where(batch.weight > 0, values, 0) * batch.weight).sum()
 
-  of_label = lambda predictions, label: summed(
-    task_loss(predictions, label, batch.weight)
-  )
-  parts = {"task": of_label(output.predictions, batch.label)}
+  parts = {"task": summed(task_loss(output.predictions, batch.label, batch.weight))}
   if output.auxiliary:
-    heads = [
-      of_label(predictions, batch.more.get(f"label_{name}", batch.label))
-      for name, predictions in output.auxiliary.items()
-    ]
+    heads = []
+    for name, predictions in output.auxiliary.items():
+      label = batch.more.get(f"label_{name}", batch.label)
+      values = task_loss(predictions, label, batch.weight)
+      # What the head of a missing modality says is nothing that it could learn from.
+      if name in batch.mask:
+        values = jnp.where(_present(batch, name), values, 0)
+      heads.append(summed(values))
     parts[card.auxiliary] = sum(heads)
   parts |= {name: summed(values) for name, values in output.losses.items()}
 
@@ -104,3 +105,9 @@ def objective(
       "no loss of its own."
     )
   return sum(share[name] * parts[name] for name in counted), parts
+
+
+def _present(batch: Batch, modality: str) -> Bool[Array, "*units"]:
+  """Whether a sample, or a turn, has a modality."""
+  mask = batch.mask[modality]
+  return mask if batch.weight.ndim == 2 else mask.any(-1)

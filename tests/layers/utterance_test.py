@@ -53,6 +53,8 @@ def written(how, params, x, mask):
     return 0.0
   if how == "mean":
     return x[mask].mean(0)
+  if how == "first":
+    return x[0] if mask[0] else 0.0
   if how == "lstm":
     return recurrent.rnn(params["lstm"], x[mask], layers=2)[1]
   if how == "conv":
@@ -125,7 +127,7 @@ def test_a_fusion_is_one_method(how):
   total = output.intermediates["features"]
   assert total.dtype == jnp.bfloat16 and total.shape == (
     4,
-    D if how == "mean" else WIDTH,
+    D if how in ("mean", "first") else WIDTH,
   )
   np.testing.assert_array_equal(total, output.intermediates["total"])
 

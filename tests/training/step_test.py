@@ -366,6 +366,19 @@ def test_a_head_learns_from_the_labels_of_its_modality():
   assert one["task"] == two["task"] and one["heads"] != two["heads"]
 
 
+def test_the_head_of_a_missing_modality_does_not_count():
+  batch = make_batch()
+  lacks = batch.mask["text"].at[0].set(False)
+  batch = batch.replace(mask={**batch.mask, "text": lacks})
+  state, update = begin(kind=Rich)
+  other = batch.replace(more={"label_text": batch.label.at[0].set(99.0)})
+  one, two = (update(state, b) for b in (batch, other))
+  assert_near(one.tally, two.tally)
+  assert_near(one.params, two.params)
+  there = batch.replace(mask={**batch.mask, "text": lacks.at[0].set(True)})
+  assert update(state, there).tally["losses"]["heads"] != one.tally["losses"]["heads"]
+
+
 def test_a_phase_trains_its_parameters_with_its_losses():
   phases = ({"epochs": 1, "trainable": ("text/.*",), "task": False},)
   groups = {"kind": Rich, "train": {"phases": phases, "epochs": 3}}
