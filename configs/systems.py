@@ -143,6 +143,29 @@ SYSTEMS = {
     optim=dict(lr=1e-3),
     train=dict(epochs=100, batch_size=64, patience=8),
   ),
+  "mib": dict(  # the rate is that of frozen text; theirs are 1e-5 and 2e-5
+    model=dict(
+      **dict(variant="complete", encoder="conv_transformer", encoder_layers=3),
+      **dict(attention_dropout=0.5, encoder_dropout=0.3, embed_dropout=0.2),
+    ),
+    optim=dict(lr=1e-3),
+    train=dict(epochs=50, batch_size=32),
+    early=dict(model=dict(variant="early")),
+    late=dict(model=dict(variant="late")),
+  ),
+  "misa": dict(
+    model=dict(encoder="lstm", dropout=0.5),
+    optim=dict(lr=1e-4, clip=1.0, clip_by="value"),
+    train=dict(epochs=500, batch_size=64, patience=6),
+    mosi=dict(loss=dict(name="l2")),
+    mosei=dict(loss=dict(name="l2"), train=dict(batch_size=16)),
+    mmsa=dict(  # found with BERT vectors as text, on MOSI
+      model=dict(dropout=0.2),
+      loss=dict(weights=dict(similarity=0.3, difference=0.1)),
+      optim=dict(clip=0.8),
+      train=dict(batch_size=16),
+    ),
+  ),
   "mm_dfn": dict(
     model=dict(width=100, graph_width=100, layers=32, dropout=0.4),
     loss=dict(focal_gamma=0.5, focal_detached=True),
@@ -206,6 +229,11 @@ SYSTEMS = {
     mosei=dict(train=dict(epochs=15, batch_size=32)),
     unaligned=dict(model=dict(align="uniform")),
   ),
+  "mmim": dict(
+    model=dict(encoder="lstm", encoder_width=16, dropout=0.1),
+    optim=dict(lr=1e-3, weight_decay=1e-4, clip=1.0),
+    train=dict(epochs=40, batch_size=32, patience=10),
+  ),
   "rmfn": dict(  # nothing is public
     model=dict(widths=dict(text=64, audio=16, vision=32), output_dropout=0.5),
     optim=dict(lr=1e-3),
@@ -246,6 +274,16 @@ SYSTEMS = {
       ),
       train=dict(epochs=100, batch_size=128, patience=8),
     ),
+  ),
+  "ssl_fusion": dict(  # the rate is ours, of a linear probe; their decay is linear
+    data=dict(modalities=("text", "audio")),
+    model=dict(dropout=0.1, attention_dropout=0.1),
+    optim=dict(
+      **dict(name="adamw", lr=1e-3, b2=0.98, weight_decay=0.1),
+      **dict(schedule="cosine", warmup_steps=165),
+    ),
+    train=dict(epochs=10, batch_size=8),
+    coattention=dict(model=dict(fusion="coattention")),
   ),
 }
 # No settings are public: those of MOSEI.

@@ -130,7 +130,12 @@ class Optim:
   weight_decay: float = field(
     0.0, low=0, sweep=True, doc="Of all parameters but biases and norms."
   )
-  clip: float = field(1.0, low=0, doc="Of the global gradient norm; 0 is off.")
+  clip: float = field(
+    1.0, low=0, doc="The largest norm of the gradient, or value in it; 0 is off."
+  )
+  clip_by: str = field(
+    "norm", choices=("norm", "value"), doc="What clip bounds: the global norm, or each."
+  )
   schedule: str = field(
     "constant", choices=("constant", "cosine", "plateau"), doc="Of the learning rate."
   )

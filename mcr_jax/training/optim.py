@@ -26,7 +26,8 @@ def transform(optim, weight_decay, undecayed: str) -> optax.GradientTransformati
     weight_decay: may be a traced scalar.
     undecayed: pattern of the parameters that it leaves alone, see `contract.Card`.
   """
-  clip = [optax.clip_by_global_norm(optim.clip)] * (optim.clip > 0)
+  clips = {"norm": optax.clip_by_global_norm, "value": optax.clip}
+  clip = [clips[optim.clip_by](optim.clip)] * (optim.clip > 0)
   adam = optax.scale_by_adam(optim.b1, optim.b2, optim.eps)
   if isinstance(weight_decay, int | float) and weight_decay == 0:
     return packed(optax.chain(*clip, adam))

@@ -233,8 +233,8 @@ def test_a_gradient_that_is_too_long_is_cut_to_the_clip():
   # So large an epsilon makes Adam's step the gradient itself.
   slow, batch = {"eps": 1e6, "lr": 1e6}, make_batch()
 
-  def change(clip):
-    state, update = begin(optim=slow | {"clip": clip})
+  def change(clip, by="norm"):
+    state, update = begin(optim=slow | {"clip": clip, "clip_by": by})
     return moved(state.params, update(state, batch).params)
 
   whole = change(0.0)
@@ -242,6 +242,9 @@ def test_a_gradient_that_is_too_long_is_cut_to_the_clip():
   near = {"rtol": 1e-3, "atol": 1e-5 * norm}
   assert_near(change(norm / 4), jax.tree.map(lambda x: x / 4, whole), **near)
   assert_near(change(norm * 2), whole, **near)
+  largest = max(np.abs(x).max() for x in jax.tree.leaves(whole))
+  cut = jax.tree.map(lambda x: np.clip(x, -largest / 4, largest / 4), whole)
+  assert_near(change(float(largest / 4), "value"), cut, **near)
 
 
 def test_training_the_head_moves_the_head_alone():
