@@ -65,6 +65,7 @@ def assert_equals(model, written, *, change=None, fixed=None, train=False):
       close(output.predictions[b], expected.reshape(model.outputs))
       assert set(losses) == set(output.losses)
       for name, value in losses.items():
-        close(output.losses[name][b], value, err_msg=name)
+        found = np.broadcast_to(output.losses[name], len(samples))
+        close(found[b], value, err_msg=name)
     assert_gradient(number, params, gradient)
     return output, [out for _, _, out in every]
