@@ -183,6 +183,15 @@ SYSTEMS = {
       train=dict(epochs=30, batch_size=32, patience=10),
     ),
   ),
+  "mctn": dict(
+    optim=dict(lr=1e-4),
+    train=dict(epochs=200, batch_size=32, patience=20),
+    **dict.fromkeys(
+      ("mosi", "mosei", "iemocap"),
+      dict(model=dict(order=("text", "vision", "audio"))),
+    ),
+    unaligned=dict(model=dict(align="ctc")),
+  ),
   "mfn": dict(  # MMSA, found with BERT vectors as text
     model=dict(
       memory=400,
@@ -233,6 +242,14 @@ SYSTEMS = {
     model=dict(encoder="lstm", encoder_width=16, dropout=0.1),
     optim=dict(lr=1e-3, weight_decay=1e-4, clip=1.0),
     train=dict(epochs=40, batch_size=32, patience=10),
+  ),
+  "raven": dict(
+    model=dict(input_dropout=0.2, shifted_dropout=0.2),
+    optim=dict(lr=1e-3),
+    train=dict(epochs=500, batch_size=20),
+    unaligned=dict(model=dict(align="ctc")),
+    # Behind `unaligned`: the frames of a word one by one, as the authors read them.
+    subword=dict(model=dict(align="none", subword="uniform")),
   ),
   "rmfn": dict(  # nothing is public
     model=dict(widths=dict(text=64, audio=16, vision=32), output_dropout=0.5),
