@@ -48,11 +48,15 @@ def compilations():
 
   handler, logger = Counter(), logging.getLogger("jax")
   logger.addHandler(handler)
+  # A program that ran in this process before may have silenced it.
+  level = logger.level
+  logger.setLevel(logging.WARNING)
   jax.config.update("jax_log_compiles", True)
   try:
     yield counts
   finally:
     jax.config.update("jax_log_compiles", False)
+    logger.setLevel(level)
     logger.removeHandler(handler)
 
 

@@ -79,6 +79,9 @@ def test_each_bucket_compiles_one_program_to_train_and_one_to_predict(file, tmp_
 
   handler, logger = Counter(), logging.getLogger("jax")
   logger.addHandler(handler)
+  # A program that ran in this process before may have silenced it.
+  level = logger.level
+  logger.setLevel(logging.WARNING)
   jax.config.update("jax_log_compiles", True)
   try:
     trainer = Trainer(config, tmp_path / "run", verbose=False)
@@ -103,6 +106,7 @@ def test_each_bucket_compiles_one_program_to_train_and_one_to_predict(file, tmp_
     assert sum(counts.values()) == before
   finally:
     jax.config.update("jax_log_compiles", False)
+    logger.setLevel(level)
     logger.removeHandler(handler)
 
 

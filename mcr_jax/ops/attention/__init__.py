@@ -53,6 +53,9 @@ def attend(
   if implementation not in IMPLEMENTATIONS:
     known = ", ".join(IMPLEMENTATIONS)
     raise UserError(f"attention implementation {implementation!r} is none of {known}.")
+  widest = max(query.shape[-1], value.shape[-1])
+  if implementation == "pallas" and widest > fused.MAX_FEATURES:
+    implementation = "auto"
   if implementation == "auto" and native.serves(query, key, value):
     batch, queries, heads, _ = query.shape
     dropped = dropout is not None
@@ -76,8 +79,6 @@ def _attend(query, key, value, mask, bias, scale, dropout, implementation):
   """What every query reads, where padding is zero already."""
   platform = jax.default_backend()
   batch, queries, heads, features = query.shape
-  if implementation == "pallas" and max(features, value.shape[-1]) > fused.MAX_FEATURES:
-    implementation = "auto"
   if implementation == "auto":
     dropped = dropout is not None
     implementation = choose(platform, batch, queries, key.shape[1], heads, dropped)
