@@ -192,6 +192,58 @@ SYSTEMS = {
     ),
     unaligned=dict(model=dict(align="ctc")),
   ),
+  # MMSA, found with BERT vectors as text. All modalities have one rate of dropout here.
+  "mfm": dict(
+    optim=dict(lr=1e-3),
+    train=dict(epochs=100, batch_size=64, patience=8),
+    mosi=dict(
+      model=dict(
+        **dict(widths=dict(text=128, audio=32, vision=128), memory=64),
+        **dict(attention_width=32, proposal_width=64),
+        **dict(retain_width=32, update_width=64),
+        **dict(label_code=80, codes=dict(text=64, audio=80, vision=80)),
+        **dict(label_factor=64, factors=dict(text=32, audio=16, vision=64)),
+        generation_weights=dict(text=0.5, audio=0.01, vision=0.5),
+        **dict(attention_dropout=0.7, update_dropout=0.5),
+        **dict(label_dropout=0.5, factor_dropout=0.5),
+      ),
+      loss=dict(weights=dict(mmd=100.0)),
+      optim=dict(weight_decay=1e-3),
+    ),
+    mosei=dict(
+      model=dict(
+        **dict(widths=dict(text=256, audio=32, vision=256), memory=64),
+        **dict(attention_width=128, proposal_width=32),
+        **dict(retain_width=64, update_width=128),
+        **dict(label_code=32, codes=dict(text=256, audio=80, vision=80)),
+        **dict(label_factor=16, factors=dict(text=32, audio=80, vision=32)),
+        generation_weights=dict(text=5.0, audio=2.0, vision=5.0),
+        **dict(attention_dropout=0.5, proposal_dropout=0.7),
+        **dict(retain_dropout=0.5, update_dropout=0.2),
+        **dict(label_dropout=0.2, factor_dropout=0.7, output_dropout=0.2),
+      ),
+      loss=dict(weights=dict(mmd=10.0)),
+      optim=dict(weight_decay=5e-4),
+    ),
+    unaligned=dict(model=dict(align="uniform")),
+    # What the authors logged on MOSI with GloVe words; the number of epochs is ours.
+    authors=dict(
+      model=dict(
+        **dict(widths=dict(text=88, audio=64, vision=48), memory=64),
+        **dict(attention_width=128, proposal_width=128),
+        **dict(retain_width=128, update_width=128),
+        **dict(label_code=32, codes=dict(text=32, audio=8, vision=80)),
+        **dict(label_factor=16, factors=dict(text=88, audio=8, vision=8)),
+        generation_weights=dict(text=1.0, audio=0.01, vision=0.5),
+        **dict(attention_dropout=0.5, proposal_dropout=0.5),
+        **dict(retain_dropout=0.5, update_dropout=0.5),
+        **dict(label_dropout=0.0, factor_dropout=0.2),
+      ),
+      loss=dict(weights=dict(mmd=1.0)),
+      optim=dict(weight_decay=0.0, schedule="plateau"),
+      train=dict(batch_size=32, patience=0),
+    ),
+  ),
   "mfn": dict(  # MMSA, found with BERT vectors as text
     model=dict(
       memory=400,
