@@ -356,7 +356,7 @@ SYSTEMS = {
   ),
 }
 # No settings are public: those of MOSEI.
-for name in ("mfn", "graph_mfn"):
+for name in ("mfn", "graph_mfn", "mfm"):
   SYSTEMS[name]["iemocap"] = SYSTEMS[name]["mosei"]
 GROUPS = ("data", "model", "loss", "optim", "train")
 
