@@ -49,6 +49,13 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     raise UserError(f"{path} cannot be read: {error}.") from None
 
 
+def others(path: str | os.PathLike) -> dict[str, int]:
+  """What a zip file holds beside arrays: name -> bytes."""
+  with zipfile.ZipFile(path) as archive:
+    files = (x for x in archive.infolist() if not x.is_dir())
+    return {x.filename: x.file_size for x in files if not x.filename.endswith(".npy")}
+
+
 def is_text(array: np.ndarray) -> bool:
   """Whether the strings of an array, if any, are made of characters that exist."""
   if array.dtype.kind != "U" or not array.dtype.itemsize:

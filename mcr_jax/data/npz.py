@@ -30,12 +30,21 @@ import numpy as np
 
 from mcr_jax.data import annotations, archive, columns, memory
 from mcr_jax.data.labels import NO_CLASS, as_task
+from mcr_jax.data.ledger import Entry, Ledger
 from mcr_jax.data.schema import Dataset, Modality, canonical, infer_task
 from mcr_jax.errors import UserError
 
 OWN_KEYS = ("id", "weight", "class_names", "label_names")
 OWN_PREFIXES = ("split", "label")
 PARTS = ("_mask", "_offsets")
+ALL_PARTS = (*PARTS, *annotations.PARTS)
+USES = {
+  "id": "ids",
+  "split": "splits",
+  "label": "labels",
+  "class_names": "names of the classes",
+  "label_names": "names of the labels",
+}
 
 
 def read(path: str | os.PathLike) -> Dataset:
@@ -67,7 +76,7 @@ def read(path: str | os.PathLike) -> Dataset:
       "'text' (N, D), or (N, T, D) with 'text_mask'."
     )
   used = {"id", "split", "label", "class_names", "label_names", *named, *keys}
-  used |= {key + part for key in keys for part in (*PARTS, *annotations.PARTS)}
+  used |= {key + part for key in keys for part in ALL_PARTS}
   extras = {k: x for k, x in arrays.items() if k not in used}
   classes, multitask = _class_names(path, arrays.get("class_names", ()))
   targets = np.asarray(arrays.get("label_names", ()), str)
@@ -78,8 +87,8 @@ def read(path: str | os.PathLike) -> Dataset:
     labels=arrays.get("label"),
     class_names=classes,
     source=str(path),
-    notes=tuple(note for k, x in extras.items() if (note := _unused(k, x))),
     extras=extras,
+    ledger=_ledger(path, arrays, modalities, named, extras),
     columns=named,
     task="multitask" if multitask else "",
     target_names=tuple(_strings(path, "label_names", targets)),
@@ -125,22 +134,50 @@ def _is_annotation(key, keys):
   return any(key.removesuffix(x) in keys for x in annotations.PARTS if key.endswith(x))
 
 
-def _unused(key, array):
-  """Why an array that somebody may take for features is none, or ""."""
+def _ledger(path, arrays, modalities, named, extras) -> tuple[Entry, ...]:
+  """What became of every array, and of what the file holds beside arrays."""
+  ledger = Ledger()
+  ledger.hold_all(arrays)
+  for key, use in USES.items():
+    ledger.use(key, use)
+  for key in arrays:
+    owner = next((key.removesuffix(x) for x in ALL_PARTS if key.endswith(x)), key)
+    if key in extras:
+      use, why = _kept(key, arrays[key], len(arrays["id"]))
+      ledger.use(key, use) if use else ledger.leave(key, why)
+    elif canonical(key) in modalities:
+      ledger.use(key, f"the modality {canonical(key)}")
+    elif canonical(owner) in modalities:
+      ledger.use(key, f"of the modality {canonical(owner)}")
+    elif key in named:
+      ledger.use(key, f"the column {key}")
+  for name, count in archive.others(path).items():
+    ledger.hold(name, count, "bytes")
+    ledger.leave(name, "an .npz file is of .npy arrays")
+  return ledger.entries()
+
+
+def _kept(key, array, count) -> tuple[str, str]:
+  """What an array serves that is neither features nor a column, or why nothing."""
   if key in annotations.KEPT:
-    return ""
-  if key.startswith(OWN_PREFIXES):
-    if array.ndim < 2 or array.dtype.kind not in "fiu":
-      return ""
-    own = next(prefix for prefix in OWN_PREFIXES if key.startswith(prefix))
-    why = f"an array whose name begins with {own!r} is a choice for data.{own}"
-  elif key in OWN_KEYS:
-    why = "the name is taken"
-  elif array.dtype.kind in "US":
-    why = "features are numbers"
+    return "kept for drawings and pages", ""
+  own = next((prefix for prefix in OWN_PREFIXES if key.startswith(prefix)), None)
+  if key.endswith("_names"):
+    return f"names of {key.removesuffix('_names')}", ""
+  if own and (array.ndim < 2 or array.dtype.kind not in "fiu"):
+    return f"a choice for data.{own}", ""
+  if own:
+    return "", f"an array whose name begins with {own!r} is a choice for data.{own}"
+  if key in OWN_KEYS:
+    return "", "the name is taken"
+  shape = " x ".join(map(str, array.shape)) or "one value"
+  if array.dtype.kind in "US":
+    why = f"{shape} texts, and features are numbers"
+  elif array.ndim < 2:
+    why = f"{shape}, and features have 2 or 3 dimensions: a number a sample is (N, 1)"
   else:
-    why = "features have 2 or 3 dimensions; one number a sample is (N, 1)"
-  return f"{key!r} {array.shape} is not used as a modality: {why}."
+    why = f"{shape}, and features have 2 or 3 dimensions"
+  return "", why + "; data.fold_by may name it" * (len(array) == count)
 
 
 def _class_names(path, names) -> tuple[tuple, bool]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from mcr_jax.data import annotations
+from mcr_jax.data import annotations, ledger
 from mcr_jax.data.batches import resident_bytes
 from mcr_jax.data.checks import validate
 from mcr_jax.data.columns import describe
@@ -86,6 +86,7 @@ def write(
   given_splits, dataset = dataset.splits, readable(dataset)
   sections = [
     [f"{dataset.source or path}: {len(dataset):,} samples", *_notes(dataset)],
+    _ledger(dataset),
     _splits(dataset) if given_splits is dataset.splits else [f"Splits: {OF_NO_USE}"],
     lines(dataset)
     if given_labels is None or dataset.labels is not None
@@ -108,7 +109,12 @@ def _printable(line):
 
 
 def _notes(dataset):
-  return [f"  {note}" for note in dataset.notes]
+  return [f"  {x}" for x in dataset.notes if not x.startswith(ledger.NOT_USED)]
+
+
+def _ledger(dataset):
+  lines = ledger.table(dataset.ledger)
+  return ["What the file holds, and what became of it:", *lines] if lines else []
 
 
 def _splits(dataset):

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from mcr_jax.data import ledger
+from mcr_jax.data.ledger import Entry
+
 SPLITS = ("train", "valid", "test")
 ALIASES = {
   "language": "text",
@@ -272,6 +275,7 @@ class Dataset:
     target_names: of K labels a sample; () where the file has none.
     label_mask: (N,) bool, False on utterances without a label that stay as context of
       their dialogue; None is all True.
+    ledger: what became of every entry of the file; see `mcr_jax.data.ledger`.
   """
 
   ids: np.ndarray
@@ -286,6 +290,7 @@ class Dataset:
   task: str = ""
   target_names: tuple[str, ...] = ()
   label_mask: np.ndarray | None = None
+  ledger: tuple[Entry, ...] = ()
 
   def __post_init__(self):
     if self.labels is None:
@@ -299,6 +304,11 @@ class Dataset:
   def noted(self, *notes: str) -> "Dataset":
     """The same with further notes."""
     return dataclasses.replace(self, notes=self.notes + notes)
+
+  def leaving(self, *entries: Entry) -> "Dataset":
+    """The same with further entries of the ledger that were not used, and notes."""
+    changed = dataclasses.replace(self, ledger=self.ledger + entries)
+    return changed.noted(*ledger.notes(entries))
 
   def relabelled(
     self,

@@ -7,6 +7,7 @@ import pytest
 
 from mcr_jax.data import npz
 from mcr_jax.data.checks import validate
+from mcr_jax.data.ledger import unused
 from mcr_jax.data.load import digest
 from mcr_jax.errors import UserError
 
@@ -85,23 +86,33 @@ def test_writing_and_reading_gives_the_same_data_set(file, tmp_path):
 @pytest.mark.parametrize(
   ("key", "array", "why"),
   [
-    ("pitch", np.arange(4.0), "have 2 or 3 dimensions; one number a sample is"),
+    ("pitch", np.arange(4.0), "have 2 or 3 dimensions: a number a sample is"),
     ("weight", np.ones((4, 3)), "the name is taken"),
     ("label_face", np.ones((4, 3)), "begins with 'label' is a choice for data.label"),
     ("splits", np.ones((4, 3)), "begins with 'split' is a choice for data.split"),
     ("words", np.array(list("abcd")), "features are numbers"),
   ],
 )
-def test_what_looks_like_features_and_is_not_read_is_noted(file, key, array, why):
+def test_what_looks_like_features_and_is_not_read_is_named(file, key, array, why):
   dataset = npz.read(file(**{key: array}))
-  (note,) = dataset.notes
-  assert note.startswith(f"{key!r} {array.shape} is not used as a modality: ")
-  assert why in note and key not in dataset.modalities
+  (entry,) = unused(dataset.ledger)
+  assert (entry.name, entry.count) == (key, 4) and why in entry.why
+  assert key not in dataset.modalities
 
 
 def test_further_labels_and_splits_are_no_surprise(file):
   more = {"label_T": np.arange(4), "label_T_names": np.array(list("abcd"))}
-  assert not npz.read(file(**more, split_5=np.array(["train"] * 4))).notes
+  found = npz.read(file(**more, split_5=np.array(["train"] * 4))).ledger
+  assert not unused(found)
+  assert {x.name: x.use for x in found}["split_5"] == "a choice for data.split"
+
+
+def test_what_is_no_array_is_named(file):
+  path = file()
+  with zipfile.ZipFile(path, "a") as archive:
+    archive.writestr("README.txt", b"twelve bytes")
+  (entry,) = unused(npz.read(path).ledger)
+  assert (entry.name, entry.count, entry.unit) == ("README.txt", 12, "bytes")
 
 
 def test_equal_data_sets_make_equal_files(file, tmp_path):

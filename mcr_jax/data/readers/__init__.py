@@ -5,7 +5,8 @@ A format is a module here, found by being here, with
 - `FORMAT`: what a file of it is, in words;
 - `OPTIONS`: the keywords of its `read` that a user may choose;
 - `matches(source)`: whether a `Source` is of this format, by what it contains;
-- `read(source, **options)`: the data set, its labels not yet checked.
+- `read(source, **options)`: the data set, its labels not yet checked, with what became
+  of every entry of the file (`mcr_jax.data.ledger`).
 
 Of several that match the first counts, by name. Nothing that a file says is run.
 """
@@ -21,7 +22,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from mcr_jax.data import memory
+from mcr_jax.data import ledger, memory
 from mcr_jax.data.readers import feature_file
 from mcr_jax.data.readers.common.source import Source
 from mcr_jax.data.readers.common.values import describe
@@ -78,10 +79,11 @@ def read(
         f"{dataset.source}: refused: a modality named {name[:80]!r}; right are letters "
         "and digits, and inside '_', '.', '+', '-' and blanks."
       )
-  if module is feature_file:
-    return dataset  # nothing was guessed
-  notes = (f"It is {module.FORMAT}.", *dataset.notes)
-  return dataclasses.replace(dataset, notes=notes)
+  # Of this library's own file nothing was guessed.
+  guessed = () if module is feature_file else (f"It is {module.FORMAT}.",)
+  entries = (*dataset.ledger, *source.left)
+  notes = (*guessed, *dataset.notes, *ledger.notes(entries))
+  return dataclasses.replace(dataset, notes=notes, ledger=entries)
 
 
 def _source(path) -> Source:

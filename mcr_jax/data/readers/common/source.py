@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import pathlib
 
+from mcr_jax.data.ledger import Entry
 from mcr_jax.data.readers.common import unpickle
 from mcr_jax.errors import UserError
 
@@ -20,9 +21,11 @@ class Source:
 
   Attributes:
     paths: one file or folder, or several files.
+    left: what is in them that no format ever reads, such as bytes behind the end.
   """
 
   paths: tuple[pathlib.Path, ...]
+  left: list[Entry] = dataclasses.field(default_factory=list)
 
   def __str__(self) -> str:
     return ", ".join(map(str, self.paths))
