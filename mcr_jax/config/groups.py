@@ -46,6 +46,21 @@ class Data:
   features: Mapping[str, str] = field(
     {}, modalities=True, doc="MERBench: the feature folder of each modality."
   )
+  parts: Mapping[str, str] = field(
+    {}, doc="Split -> what the file calls it, such as `data.parts.test=test2`."
+  )
+  ids: str = field(
+    "unique",
+    choices=("unique", "by_split"),
+    doc="Whether ids are unique, or within a split only.",
+  )
+  unlabelled: str = field(
+    "error",
+    choices=("error", "drop", "keep"),
+    doc="What becomes of samples without a label; kept ones have weight 0.",
+  )
+  decimal: str = field(".", choices=(".", ","), doc="Of tables: the decimal sign.")
+  encoding: str = field("", doc="Of tables that are not UTF-8, such as `gbk`.")
   nonfinite: str = field(
     "error", choices=("error", "zero"), doc="What becomes of NaN and inf in features."
   )

@@ -50,6 +50,15 @@ def main(argv: list[str]) -> int:
       help="of MERBench folders: which features to use",
     )
     command.add_argument(
+      "--part",
+      action="append",
+      default=[],
+      metavar="SPLIT=NAME",
+      help="what the file calls its train, valid or test split",
+    )
+    command.add_argument("--decimal", help="of tables: the decimal sign, . or ,")
+    command.add_argument("--encoding", help="of tables that are not UTF-8")
+    command.add_argument(
       "--memory-gb",
       type=float,
       metavar="GB",
@@ -60,9 +69,8 @@ def main(argv: list[str]) -> int:
     else:
       command.add_argument("out", type=pathlib.Path, metavar="OUT.npz")
   arguments = parser.parse_args(argv)
-  pairs = dict(x.partition("=")[::2] for x in arguments.feature)
-  if not all(pairs.values()):
-    raise UserError(f"--feature={arguments.feature} must be MODALITY=FOLDER.")
+  pairs = _pairs("--feature", arguments.feature, "MODALITY=FOLDER")
+  parts = _pairs("--part", arguments.part, "SPLIT=NAME")
   _check_output(arguments)
   most = arguments.memory_gb
   if most is not None and not 0 < most < math.inf:
@@ -71,6 +79,9 @@ def main(argv: list[str]) -> int:
     arguments.file,
     align=arguments.align,
     features=pairs or None,
+    parts=parts,
+    decimal=arguments.decimal,
+    encoding=arguments.encoding,
     limit=None if most is None else most * 1e9,
   )
   if arguments.command == "convert":
@@ -82,6 +93,9 @@ def main(argv: list[str]) -> int:
     return 0
   given = {"align": arguments.align} if arguments.align else {}
   given |= {f"features.{name}": folder for name, folder in pairs.items()}
+  given |= {f"parts.{split}": name for split, name in parts.items()}
+  stated = {"decimal": arguments.decimal, "encoding": arguments.encoding}
+  given |= {name: value for name, value in stated.items() if value}
   lines = report.write(
     dataset,
     str(arguments.file),
@@ -95,6 +109,13 @@ def main(argv: list[str]) -> int:
   encoding = sys.stdout.encoding or "utf-8"
   sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
   return 0
+
+
+def _pairs(flag: str, given: list[str], right: str) -> dict[str, str]:
+  pairs = dict(x.partition("=")[::2] for x in given)
+  if not all(pairs.values()):
+    raise UserError(f"{flag}={given} must be {right}.")
+  return pairs
 
 
 def _check_output(arguments: argparse.Namespace) -> None:

@@ -8,7 +8,10 @@ from mcr_jax.errors import UserError
 
 
 def validate(
-  dataset: Dataset, need_labels: bool = True, splits: tuple[str, ...] | None = SPLITS
+  dataset: Dataset,
+  need_labels: bool = True,
+  splits: tuple[str, ...] | None = SPLITS,
+  unlabelled: str = "error",
 ) -> Dataset:
   """Checks a data set, with labels in their final types.
 
@@ -16,6 +19,7 @@ def validate(
     need_labels: for training and evaluation; for prediction, labels and splits may be
       absent or useless.
     splits: those that must have samples; None where the data set needs no splits.
+    unlabelled: what becomes of samples without a label, see `unlabelled.settle`.
   Raises:
     UserError: the first thing that is wrong, with its value and what is right.
   """
@@ -36,7 +40,7 @@ def validate(
   if splits is not None:
     _check_splits(dataset, splits)
   _check_unique(dataset)
-  dataset = labels.check(dataset)
+  dataset = labels.check(dataset, unlabelled)
   _check_labelled(dataset, splits or ())
   return dataset
 
@@ -106,9 +110,11 @@ def _check_splits(dataset, required):
     )
   known = np.isin(splits, SPLITS)
   if not known.all():
+    name = str(splits[(~known).argmax()])
     raise UserError(
-      f"{source}: 'split' of sample {str(dataset.ids[(~known).argmax()])!r} is "
-      f"{str(splits[(~known).argmax()])!r}; right are {', '.join(SPLITS)}."
+      f"{source}: 'split' of sample {str(dataset.ids[(~known).argmax()])!r}, and of "
+      f"{(splits == name).sum():,} in all, is {name!r}; right are {', '.join(SPLITS)}. "
+      f"data.parts.test={name} takes it for the test split, and leaves others out."
     )
   counts = {split: int((splits == split).sum()) for split in SPLITS}
   for split in required:
@@ -128,7 +134,9 @@ def _check_unique(dataset):
     order = np.argsort(dataset.ids, kind="stable")
     same = dataset.ids[order][1:] == dataset.ids[order][:-1]
     first, second = order[:-1][same][0], order[1:][same][0]
-    where = f"at positions {first} and {second}"
+    where, way = f"at positions {first} and {second}", ""
+    if _unique_by_split(dataset):
+      way = " They differ within every split: data.ids=by_split joins both."
     if dataset.splits is not None and dataset.splits[first] != dataset.splits[second]:
       where = (
         f"in both {str(dataset.splits[first])!r} and {str(dataset.splits[second])!r}"
@@ -136,5 +144,13 @@ def _check_unique(dataset):
     raise UserError(
       f"{dataset.source}: {same.sum()} of {len(dataset)} ids repeat an earlier "
       f"one, such as {str(dataset.ids[first])!r} {where}. Every sample has an id of "
-      "its own, in one split."
+      f"its own, in one split.{way}"
     )
+
+
+def _unique_by_split(dataset) -> bool:
+  """Whether no id is twice in the same split."""
+  if dataset.splits is None or dataset.splits.shape != dataset.ids.shape:
+    return False
+  pairs = set(zip(dataset.splits.tolist(), dataset.ids.tolist(), strict=True))
+  return len(pairs) == len(dataset)

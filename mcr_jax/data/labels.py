@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mcr_jax.data import classes, unlabelled
 from mcr_jax.data.schema import TASKS, Dataset
+from mcr_jax.data.unlabelled import NO_CLASS
 from mcr_jax.errors import UserError, choose
 
-# In files: the class of an utterance that has none. Of a number it is NaN.
-NO_CLASS = -1
 WANTED = {
   "multiclass": "whole numbers (N,) from 0",
   "binary": "zeros and ones (N, K)",
@@ -45,11 +45,12 @@ def as_task(dataset: Dataset, task: str) -> Dataset:
   return _named(changed) if task == "multitask" else _flat_names(changed)
 
 
-def check(dataset: Dataset) -> Dataset:
+def check(dataset: Dataset, policy: str = "error") -> Dataset:
   """The data set with labels (N,) or (N, K), after all checks.
 
-  Utterances of dialogues may lack a label: NaN, or -1 of classes. They are False in
-  `label_mask` and have the label 0; anywhere else they are a mistake.
+  Args:
+    dataset: with labels of any kind; NaN, or -1 of classes, says that there is none.
+    policy: what becomes of samples without a label, see `unlabelled.settle`.
   """
   labels, source = np.asarray(dataset.labels), dataset.source
   count = len(dataset)
@@ -66,23 +67,13 @@ def check(dataset: Dataset) -> Dataset:
       "class numbers from 0, with the names in 'class_names'."
     )
   dataset = as_task(dataclasses.replace(dataset, labels=labels), dataset.task)
-  labels = np.asarray(dataset.labels)
-  missing = _absent(dataset, labels, dataset.task)
-  if missing.all():
-    raise UserError(f"{source}: no sample has a label.")
-  if missing.any():
-    labels = np.where(missing.reshape(-1, *[1] * (labels.ndim - 1)), 0, labels)
-    if dataset.label_mask is None:
-      dataset = dataset.noted(
-        f"{missing.sum():,} of {count:,} utterances have no label: they are context of "
-        "their dialogue."
-      )
-  dataset = dataclasses.replace(
-    dataset, labels=labels, label_mask=~missing if missing.any() else None
-  )
+  dataset = unlabelled.settle(dataset, policy)
+  if not dataset.class_names:
+    dataset = classes.named(dataset)
   _check_target_names(dataset)
   checks = _check_numbers if dataset.task == "regression" else _check_classes
-  return dataclasses.replace(dataset, labels=checks(dataset, labels))
+  labels = checks(dataset, np.asarray(dataset.labels))
+  return dataclasses.replace(dataset, labels=labels)
 
 
 def usable(dataset: Dataset) -> Dataset:
@@ -112,7 +103,7 @@ def _as_numbers(dataset, labels):
 def _as_classes(dataset, labels, task):
   """Labels of whole numbers as integers, `NO_CLASS` where a number is not there."""
   flat = labels.reshape(len(labels), -1)
-  missing = _absent(dataset, labels, task)
+  missing = unlabelled.absent(labels) | ~dataset.labelled
   known = flat[~missing]
   shaped = labels.ndim == (1 if task == "multiclass" else 2)
   whole = shaped and known.min(initial=0) >= 0 and (known == np.round(known)).all()
@@ -123,9 +114,9 @@ def _as_classes(dataset, labels, task):
       f"{dataset.source} are {labels.dtype} of shape {labels.shape}, from {low} to "
       f"{high}: {dataset.task}."
     )
-  classes = np.full(flat.shape, NO_CLASS, np.int64)
-  classes[~missing] = known
-  return classes.reshape(labels.shape)
+  whole = np.full(flat.shape, NO_CLASS, np.int64)
+  whole[~missing] = known
+  return whole.reshape(labels.shape)
 
 
 def _named(dataset):
@@ -136,9 +127,8 @@ def _named(dataset):
     dataset = dataclasses.replace(dataset, target_names=dataset.target_names or names)
     names = ()
   if not names and labels.ndim == 2:
-    most = labels.max(0, initial=1) + 1
-    names = tuple(tuple(map(str, range(n))) for n in most)
-  return dataclasses.replace(dataset, class_names=names)
+    labels, names = classes.of_targets(labels)
+  return dataclasses.replace(dataset, labels=labels, class_names=names)
 
 
 def _flat_names(dataset):
@@ -148,18 +138,6 @@ def _flat_names(dataset):
   if dataset.task == "binary":
     names = names or dataset.target_names
   return dataclasses.replace(dataset, class_names=names)
-
-
-def _absent(dataset, labels, task) -> np.ndarray:
-  """(N,) which utterances lack a label and are there for the sake of a dialogue."""
-  known = dataset.labelled
-  if "dialogue_id" not in dataset.columns:
-    return ~known
-  flat = labels.reshape(len(labels), -1)
-  absent = np.isnan(flat) if flat.dtype.kind == "f" else np.zeros(flat.shape, bool)
-  if task != "regression":
-    absent |= flat == NO_CLASS
-  return ~known | absent.all(1)
 
 
 def _check_numbers(dataset, labels) -> np.ndarray:

@@ -9,6 +9,7 @@ something that it does not know.
 import collections
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 
 SHOWN = 5
 LONGEST = 60
@@ -56,7 +57,12 @@ class Ledger:
     self._parts: list[Entry] = []
 
   def hold(
-    self, name: str, count: int = 1, unit: str = "entries", *, place: str = ""
+    self,
+    name: str,
+    count: Integral | int = 1,
+    unit: str = "entries",
+    *,
+    place: str = "",
   ) -> None:
     """Says that a file has something, such as an array of `count` samples.
 
@@ -88,7 +94,7 @@ class Ledger:
   def part(
     self,
     name: str,
-    count: int,
+    count: Integral | int,
     why: str,
     unit: str = "entries",
     items: Iterable[object] = (),
@@ -123,7 +129,11 @@ class Ledger:
 
 
 def left(
-  name: str, count: int, why: str, unit: str = "entries", items: Iterable[object] = ()
+  name: str,
+  count: Integral | int,
+  why: str,
+  unit: str = "entries",
+  items: Iterable[object] = (),
 ) -> Entry:
   """The entry of something that was not used."""
   some = tuple(shown(x) for _, x in zip(range(SHOWN), items, strict=False))

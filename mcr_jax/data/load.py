@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mcr_jax.data import folds, readers, synthetic
+from mcr_jax.data import classes, folds, ledger, readers, synthetic
 from mcr_jax.data.checks import validate
 from mcr_jax.data.labels import as_task
 from mcr_jax.data.schema import SPLITS, Dataset, Modality, canonical, chunks
@@ -37,6 +37,10 @@ def load(
       task: see `labels.as_task`;
       modalities: names in order; () means all, in the order of the file;
       label, split: arrays of the file to use instead of its own;
+      parts: train, valid or test -> what the file calls the split to take for it;
+      decimal, encoding: of tables, see `readers.manifest`;
+      ids: "by_split" where they differ within a split only;
+      unlabelled: what becomes of samples without a label, see `unlabelled.settle`;
       nonfinite: "error", or "zero" to replace NaN and inf in features;
       lengths: modality -> longest sequence;
       overlong: "error", or "truncate" to cut longer sequences at the end;
@@ -54,14 +58,21 @@ def load(
   # A run that goes to other files keeps what it chose in its own, where they have it.
   own = for_training and bool(splits)
   dataset = _choose_arrays(_open(config, own), config, for_training)
+  if config.get("ids", "unique") == "by_split":
+    dataset = ids_by_split(dataset)
   dataset = _of_task(dataset, config.get("task", "auto"), for_training)
   dataset = _choose_modalities(dataset, config.get("modalities", ()), widths or {})
   divided = own and config.get("folds", 0)
   if divided:
     dataset = dataclasses.replace(dataset, splits=None)
-  dataset = validate(dataset, for_training, None if divided else splits)
+  policy = config.get("unlabelled", "error")
+  dataset = validate(dataset, for_training, None if divided else splits, policy)
+  if for_training:
+    dataset = _with_features(dataset, () if divided else splits)
   if divided and (number := config.get("fold", -1)) >= 0:
     dataset = folds.split(dataset, config)[number]
+  if for_training:
+    dataset = dataset.noted(*classes.notes(dataset))
   dataset = impute_nonfinite(dataset, config.get("nonfinite", "error"))
   return _limit(dataset, config.get("lengths", {}), config.get("overlong", "error"))
 
@@ -144,11 +155,42 @@ def _open(config, own):
       f"data.path={path!r} must be that of a feature file, or 'synthetic' for the "
       "synthetic data."
     )
-  options = {name: config.get(name) or None for name in ("align", "features")}
-  if not own and isinstance(path, str | os.PathLike):
-    takes = readers.recognise(path).OPTIONS
-    options = {name: value for name, value in options.items() if name in takes}
-  return readers.read(path, **options)
+  given = lambda *names: {name: config.get(name) or None for name in names}
+  stated, chosen = given("decimal", "encoding"), given("align", "features")
+  if own:
+    return readers.read(path, parts=config.get("parts"), optional=stated, **chosen)
+  return readers.read(path, optional=stated | chosen)
+
+
+def ids_by_split(dataset: Dataset) -> Dataset:
+  """Ids that begin with the split, and so do the names of dialogues and videos."""
+  if dataset.splits is None or dataset.splits.shape != (len(dataset),):
+    return dataset
+  both = lambda names: np.array(
+    [f"{a}/{b}" for a, b in zip(dataset.splits, names, strict=True)], dtype=str
+  )
+  columns = {
+    name: dataclasses.replace(x, values=both(x.values))
+    if x.role in ("dialogue", "video")
+    else x
+    for name, x in dataset.columns.items()
+  }
+  return dataclasses.replace(dataset, ids=both(dataset.ids), columns=columns)
+
+
+def _with_features(dataset, splits):
+  """Without the samples that lack every modality; turns of a dialogue keep theirs."""
+  nothing = ~np.logical_or.reduce([x.present for x in dataset.modalities.values()])
+  if not nothing.any() or "dialogue_id" in dataset.columns:
+    return dataset
+  names = dataset.ids[nothing].tolist()
+  why = "they have no features at all, so nothing is learned or scored of them"
+  left = ledger.left("samples", nothing.sum(), why, "samples", names)
+  dataset = dataset.select(np.flatnonzero(~nothing)).leaving(left)
+  for split in splits:
+    if not dataset.labelled[dataset.indices(split)].any():
+      raise UserError(f"{dataset.source}: no sample of {split!r} has any features.")
+  return dataset
 
 
 def _synthetic(config):

@@ -1,6 +1,7 @@
 """The feature file: arrays in an .npz, without pickles.
 
-`id` (N,), `split` (N,), `label` (N,) or (N, K), and per modality one of
+`id` (N,), `split` (N,), `label` (N,) or (N, K) of numbers, or (N,) of names of classes,
+and per modality one of
 
 - vectors `<m>` (N, D), with `<m>_mask` (N,) where some are missing;
 - padded sequences `<m>` (N, T, D) with `<m>_mask` (N, T), True on real steps;
@@ -28,7 +29,7 @@ import os
 
 import numpy as np
 
-from mcr_jax.data import annotations, archive, columns, memory
+from mcr_jax.data import annotations, archive, columns, memory, parts, words
 from mcr_jax.data.labels import NO_CLASS, as_task
 from mcr_jax.data.ledger import Entry, Ledger
 from mcr_jax.data.schema import Dataset, Modality, canonical, infer_task
@@ -80,15 +81,18 @@ def read(path: str | os.PathLike) -> Dataset:
   extras = {k: x for k, x in arrays.items() if k not in used}
   classes, multitask = _class_names(path, arrays.get("class_names", ()))
   targets = np.asarray(arrays.get("label_names", ()), str)
+  labels, classes, absent = _text_labels(path, ids, arrays.get("label"), classes)
   return Dataset(
     ids=ids,
     modalities=modalities,
-    splits=_strings(path, "split", arrays["split"]) if "split" in arrays else None,
-    labels=arrays.get("label"),
+    splits=parts.named(_strings(path, "split", arrays["split"]))
+    if "split" in arrays
+    else None,
+    labels=labels,
     class_names=classes,
     source=str(path),
     extras=extras,
-    ledger=_ledger(path, arrays, modalities, named, extras),
+    ledger=(*_ledger(path, arrays, modalities, named, extras), *absent),
     columns=named,
     task="multitask" if multitask else "",
     target_names=tuple(_strings(path, "label_names", targets)),
@@ -187,6 +191,24 @@ def _class_names(path, names) -> tuple[tuple, bool]:
     return tuple(_strings(path, "class_names", names.astype(str))), False
   rows = [_strings(path, "class_names", row).tolist() for row in names]
   return tuple(tuple(x for x in row if x) for row in rows), True
+
+
+def _text_labels(path, ids, labels, names):
+  """Labels as numbers, the names of classes, and entries of what is no label.
+
+  Text is the names of classes, or numbers that became text.
+  """
+  if labels is None or labels.dtype.kind not in "US" or labels.shape != ids.shape:
+    return labels, names, ()
+  place = lambda i: f"sample {str(ids[i])!r}"
+  found = words.labels(
+    _strings(path, "label", labels).tolist(), place, f"{path}: 'label'"
+  )
+  entries = found.entries("label")
+  if not names or not set(found.names) <= set(names):
+    return found.values, found.names or names, entries
+  place_of = np.array([*map(names.index, found.names), NO_CLASS])
+  return place_of[found.values], names, entries
 
 
 def _labels(dataset) -> np.ndarray:

@@ -29,7 +29,8 @@ ALIASES = {
 
 def canonical(name: str) -> str:
   """The name that mcr_jax uses for a modality: text, vision, audio, or `name`."""
-  return ALIASES.get(name.lower(), name)
+  lower = name.lower()
+  return lower if lower in ALIASES.values() else ALIASES.get(lower, name)
 
 
 def chunks(values: np.ndarray, size: int = 1 << 24) -> Iterator[slice]:

@@ -252,12 +252,12 @@ CONTENT = {
   "no label": (dict(label=None), "has no 'label', which training and evaluation need"),
   "no split": (dict(split=None), "has no 'split'"),
   "label count": (dict(label=np.zeros(3)), r"'label' has shape \(3,\); for 4 samples"),
-  "label strings": (dict(label=np.array(list("abcd"))), "'label' is of type <U1"),
+  "label list": (dict(label=np.zeros((4, 1, 1))), r"'label' has shape "),
   "label NaN": (
     dict(label=np.array([0, np.nan, 1, np.inf])),
-    "2 of 4 labels are not finite, the first of sample 'b'",
+    r"1 of 4 samples have no label \(1 in train\), the first is that of sample .b.",
   ),
-  "negative class": (dict(label=np.array([0, -1, 1, 1])), "holds the class -1"),
+  "negative class": (dict(label=np.array([0, -1, 1, 1])), "1 of 4 labels are -1"),
   "class without name": (
     dict(label=np.array([0, 1, 2, 1]), class_names=np.array(["sad", "glad"])),
     r"holds the class 2, but the 2 'class_names' \(sad, glad\) allow 0 to 1",
@@ -279,8 +279,8 @@ CONTENT = {
     "3 'class_names' for 2 labels a sample",
   ),
   "unknown split": (
-    dict(split=np.array(["train", "train", "dev", "test"])),
-    "'split' of sample 'c' is 'dev'; right are train, valid, test",
+    dict(split=np.array(["train", "train", "tset", "test"])),
+    "'split' of sample 'c', and of 1 in all, is 'tset'; right are train, valid, test",
   ),
   "split count": (dict(split=np.array(["train"])), r"'split' has shape \(1,\)"),
   "empty split": (

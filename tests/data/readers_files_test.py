@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mcr_jax.data import readers
+from mcr_jax.data.ledger import unused
 from mcr_jax.errors import UserError
 from tests.data import writers
 from tests.data.readers_pickles_test import assert_equal, ids
@@ -169,7 +170,9 @@ def test_sequences_are_sliced_by_segment(tmp_path):
   np.testing.assert_array_equal(dataset.modalities["text"].values, text[:10])
   np.testing.assert_array_equal(dataset.modalities["vision"].lengths, [15, 15])
   np.testing.assert_array_equal(dataset.modalities["vision"].values, vision[:30])
-  assert "'words' holds words" in " ".join(dataset.notes)
+  left = {x.name: (x.count, x.unit) for x in unused(dataset.ledger)}
+  assert left["words"] == (1, "entries")
+  assert left["text"] == (10, "steps") and left["vision"] == (30, "steps")
 
 
 def test_alignment_pools_the_frames_of_each_word(tmp_path):

@@ -18,11 +18,12 @@ import os
 import pathlib
 import pkgutil
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from mcr_jax.data import ledger, memory
+from mcr_jax.data import parts as part_names
 from mcr_jax.data.readers import feature_file
 from mcr_jax.data.readers.common.source import Source
 from mcr_jax.data.readers.common.values import describe
@@ -54,6 +55,8 @@ def read(
   path: str | os.PathLike | Sequence[str | os.PathLike],
   *,
   limit: float | int | None = None,
+  parts: Mapping[str, str] | None = None,
+  optional: Mapping[str, Any] | None = None,
   **options: Any,
 ) -> Dataset:
   """A data set of any known format, its labels not yet checked.
@@ -61,6 +64,8 @@ def read(
   Args:
     path: a file, a folder, or several files where the format has several.
     limit: bytes of memory to take at most; by default what is free.
+    parts: `train`, `valid` or `test` -> what the file calls the split to take for it.
+    optional: as `options`, where the format has them.
     **options: of the format, such as `align` of .csd files; None is not chosen.
   Raises:
     UserError: the file is of no known format, damaged, holds more than data, or does
@@ -72,7 +77,11 @@ def read(
     module = _recognise(source)
     for name, value in options.items():
       _check_option(source, module, name, value)
+    given = dict(optional or {}) | ({"parts": dict(parts)} if parts else {})
+    options |= {k: x for k, x in given.items() if k in module.OPTIONS and x is not None}
     dataset = _guarded(source, module.read, source, **options)
+    if parts and "parts" not in module.OPTIONS:
+      dataset = part_names.take(dataset, parts)
   for name in dataset.modalities:
     if not NAME.fullmatch(name):
       raise UserError(

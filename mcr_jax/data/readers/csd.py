@@ -6,15 +6,16 @@ entry where there are no labels. The splits are in none of these files: a `split
 beside them with columns `id` (of a sample or a video) and `split` gives them.
 """
 
-import csv
 import re
 
 import numpy as np
 
+from mcr_jax.data import parts
 from mcr_jax.data.columns import by_video
-from mcr_jax.data.readers.common import sequences, values
+from mcr_jax.data.ledger import Ledger
+from mcr_jax.data.readers.common import sequences, table, values
 from mcr_jax.data.readers.common.source import Source
-from mcr_jax.data.schema import SPLITS, Dataset, Modality, canonical
+from mcr_jax.data.schema import Dataset, Modality, canonical
 from mcr_jax.errors import UserError
 
 FORMAT = "CMU-MultimodalSDK .csd files"
@@ -31,6 +32,7 @@ SEGMENT = re.compile(r"(.*)\[(\d+)\]")
 # Neighbours in time touch, and with rounding overlap by some microseconds.
 TOUCH = 1e-4
 # Segments that overlap copy their steps: more than this is no segmentation.
+SPLITS_FILE = "splits.csv"
 FREE_BYTES, MAX_COPIES = 64 << 20, 4
 
 Entry = tuple[np.ndarray, np.ndarray]
@@ -48,22 +50,28 @@ def read(source: Source, align: str | None = None) -> Dataset:
     source: of this format.
     align: the modality whose intervals become the steps of all.
   """
-  files, source = list(filter(_is_hdf5, source.files)), str(source)
-  found, notes = _load(files)
+  ledger = Ledger()
+  files = list(filter(_is_hdf5, source.files))
+  for path in source.files:
+    if path not in files and path.name != SPLITS_FILE:
+      ledger.hold(path.name, path.stat().st_size, "bytes")
+      ledger.leave(path.name, "it is no .csd file")
+  source = str(source)
+  found, notes = _load(files, ledger)
   labels = found.pop("label", None)
   if not found:
     raise UserError(f"{source} holds no features, only labels or words.")
-  samples = _segments(labels) if labels else _entries(found)
+  samples = _segments(labels, ledger) if labels else _entries(found)
   if align is not None and canonical(align) not in found:
     raise UserError(f"{source}: align={align!r}; there are {', '.join(found)}.")
-  modalities = _modalities(found, samples, align, source)
+  modalities = _modalities(found, samples, align, source, ledger)
   if align:
     notes.append(
       f"The intervals of {canonical(align)} are the steps; others are means."
     )
   ids = values.strings([key for key, _, _ in samples], source)
   main, extras = _labels(labels, samples, source) if labels else (None, {})
-  splits = _splits(ids, files[0].parent / "splits.csv")
+  splits = _splits(ids, files[0].parent / SPLITS_FILE, ledger)
   if splits is None:
     notes.append("The files name no splits; splits.csv (id, split) beside them does.")
   return Dataset(
@@ -75,6 +83,7 @@ def read(source: Source, align: str | None = None) -> Dataset:
     notes=tuple(notes),
     extras=extras,
     columns=_columns(samples) if labels else {},
+    ledger=ledger.entries(),
   )
 
 
@@ -85,7 +94,7 @@ def _is_hdf5(path) -> bool:
     return file.read(len(MAGIC)) == MAGIC
 
 
-def _load(files) -> tuple[dict[str, dict[str, Entry]], list[str]]:
+def _load(files, ledger) -> tuple[dict[str, dict[str, Entry]], list[str]]:
   """Kind -> entries, of all files."""
   try:
     from mcr_jax.data.readers.common import hdf5  # h5py, which only these files need
@@ -100,18 +109,31 @@ def _load(files) -> tuple[dict[str, dict[str, Entry]], list[str]]:
           keys = [repr(key)[:40] for key in file.keys(file.root)[:8]]
           raise UserError(f"{path} is HDF5 with {', '.join(keys)}, but no <root>/data.")
         shown = root.encode("utf-8", "replace").decode()[:60]
+        for beside in file.keys(group):
+          if beside != "data":
+            ledger.hold(beside, place=shown)
+            if beside == "metadata":
+              ledger.use(beside, "what the file says of itself, which nothing needs")
         entries = _read_entries(file, file.group(group, "data"))
         numeric = all(x.dtype.kind in "biuf" for x, _ in entries.values())
         kind = _kind(root if root in ("words", "labels") else f"{root} {path.stem}")
+        ledger.hold(shown, len(entries), place=path.name)
         if not numeric:
-          notes.append(f"{shown!r} holds words, which need vectors: it is not used.")
+          ledger.leave(shown, "words, which need vectors", place=path.name)
         elif not entries:
-          notes.append(f"{shown!r} is empty.")
+          ledger.leave(shown, "it is empty", place=path.name)
         else:
+          if kind == "label" and kind in found:
+            raise UserError(
+              f"{path}: {shown!r} holds labels, and so does another of these files: "
+              "give a list of the files to take, with one of labels."
+            )
           kind = kind if kind and kind not in found else shown
           if kind in found:
             raise UserError(f"{path}: two files are both {kind!r}.")
           found[kind] = entries
+          use = "labels" if kind == "label" else f"the modality {kind}"
+          ledger.use(shown, use, place=path.name)
           notes.append(f"{kind}: {shown!r}, {len(entries)} entries.")
   order = [*(k for k in values.MODALITIES if k in found)]
   return {k: found[k] for k in [*order, *(k for k in found if k not in order)]}, notes
@@ -139,14 +161,16 @@ def _read_entries(file, data) -> dict[str, Entry]:
   return entries
 
 
-def _segments(labels) -> list[tuple[str, str, np.ndarray | None]]:
+def _segments(labels, ledger) -> list[tuple[str, str, np.ndarray | None]]:
   """(id, video, interval) of every sample, as the labels cut the videos."""
-  samples = []
+  samples, behind = [], 0
   for key, (_, intervals) in labels.items():
     if match := SEGMENT.fullmatch(key):
+      behind += max(0, len(intervals) - 1)
       samples.append((key, match[1], intervals[0] if len(intervals) else None))
     else:
       samples += [(f"{key}[{k}]", key, cut) for k, cut in enumerate(intervals)]
+  ledger.part("labels", behind, "a segment has one label, the first", "rows")
   return samples
 
 
@@ -167,29 +191,32 @@ def _overlap(intervals: np.ndarray, cut: np.ndarray) -> slice | np.ndarray:
   return rows
 
 
-def _taken(entries, sample) -> Entry | None:
-  """The steps of one sample: its own entry, or its part of the video's."""
+def _taken(entries, sample) -> tuple[Entry | None, str, slice | np.ndarray]:
+  """The steps of one sample, its own entry or a part of the video's, and which."""
   key, video, cut = sample
   if key in entries:
-    return entries[key]
+    return entries[key], key, slice(None)
   if video not in entries or cut is None:
-    return None
+    return None, video, slice(0)
   features, intervals = entries[video]
   rows = _overlap(intervals, cut)
-  return features[rows], intervals[rows]
+  return (features[rows], intervals[rows]), video, rows
 
 
-def _modalities(found, samples, align, source) -> dict[str, Modality]:
+def _modalities(found, samples, align, source, ledger) -> dict[str, Modality]:
   steps = None
   if align:
-    steps = [_taken(found[canonical(align)], sample) for sample in samples]
+    steps = [_taken(found[canonical(align)], sample)[0] for sample in samples]
   modalities = {}
   for name, entries in found.items():
     room = FREE_BYTES + MAX_COPIES * sum(x.nbytes for x, _ in entries.values())
     rows, masks = [], []
+    used = {key: np.zeros(len(x), bool) for key, (x, _) in entries.items()}
     for index, sample in enumerate(samples):
-      taken = _taken(entries, sample)
+      taken, key, own = _taken(entries, sample)
       mask = True
+      if taken is not None:
+        used[key][own] = True
       if taken is not None and align and name != canonical(align):
         taken, mask = _pooled(taken, steps[index])
       room -= 0 if taken is None else taken[0].size * 4
@@ -198,7 +225,16 @@ def _modalities(found, samples, align, source) -> dict[str, Modality]:
       rows.append(None if taken is None else taken[0])
       masks.append(mask)
     modalities[name] = sequences.from_list(name, rows, source, masks=masks)
+    _tell(name, used, ledger)
   return modalities
+
+
+def _tell(name, used, ledger):
+  """Entries and steps of a modality that are of no sample."""
+  never = [key for key, steps in used.items() if not steps.any()]
+  ledger.part(name, len(never), "no label cuts them into segments", items=never)
+  steps = sum(int((~x).sum()) for x in used.values() if x.any())
+  ledger.part(name, steps, "they lie outside of all segments", "steps")
 
 
 def _pooled(taken, steps) -> tuple[Entry | None, np.ndarray | bool]:
@@ -239,20 +275,28 @@ def _columns(samples):
   return by_video(names, np.array(starts))
 
 
-def _splits(ids, path) -> np.ndarray | None:
+def _splits(ids, path, ledger) -> np.ndarray | None:
   if not path.is_file():
     return None
-  try:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-      table = {row.get("id"): row.get("split") or "" for row in csv.DictReader(file)}
-  except (csv.Error, UnicodeDecodeError) as error:
-    raise UserError(f"{path} is no table: {error}") from None
-  table = {key: values.SPLIT_NAMES.get(x, x) for key, x in table.items()}
-  result = []
-  for key in ids:
+  columns = {k.lower(): x for k, x in table.read(path).columns.items()}
+  if not {"id", "split"} <= set(columns):
+    raise UserError(f"{path} has the columns {', '.join(columns)}; right: id, split.")
+  splits = dict(zip(columns["id"], parts.named(columns["split"]), strict=True))
+  ledger.hold(path.name, len(splits), "rows")
+  ledger.use(path.name, "splits")
+  result, used, without = [], set(), []
+  for key in map(str, ids):
     match = SEGMENT.fullmatch(key)
-    split = table.get(str(key)) or table.get(match[1] if match else "")
-    if split not in SPLITS:
-      raise UserError(f"{path}: {str(key)!r} is in split {split!r}, not in {SPLITS}.")
-    result.append(split)
+    name = key if key in splits else match[1] if match else key
+    result.append(str(splits.get(name, "")))
+    used.add(name)
+    if not result[-1]:
+      without.append(key)
+  if without:
+    raise UserError(
+      f"{path}: {len(without):,} of {len(ids):,} samples are in no split, the first is "
+      f"{without[0]!r}."
+    )
+  beside = [x for x in splits if x not in used]
+  ledger.part(path.name, len(beside), "no sample is of these names", "rows", beside)
   return np.array(result)

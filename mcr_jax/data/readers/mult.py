@@ -3,18 +3,17 @@
 Sentiment is (N, 1, 1); IEMOCAP's emotions are (N, 4, 2), "no" or "yes" of each.
 """
 
-import numpy as np
+from collections.abc import Mapping
 
 from mcr_jax.data.columns import videos
+from mcr_jax.data.ledger import Ledger
 from mcr_jax.data.readers import mmsa
-from mcr_jax.data.readers.common import splits, values
+from mcr_jax.data.readers.common import label_arrays, splits, values
 from mcr_jax.data.readers.common.source import Source
 from mcr_jax.data.schema import Dataset
-from mcr_jax.errors import UserError
 
-EMOTIONS = ("neutral", "happy", "sad", "angry")
 FORMAT = "a MulT pickle"
-OPTIONS = ()
+OPTIONS = ("parts",)
 
 
 def matches(source: Source) -> bool:
@@ -26,41 +25,28 @@ def matches(source: Source) -> bool:
   return any(values.by_name(entry) and "labels" in entry for entry in entries)
 
 
-def read(source: Source) -> Dataset:
-  """The data set; IEMOCAP's labels become (N, 4) of 0 and 1."""
-  content, source = source.content, str(source)
-  found = splits.parts(content, source)
-  modalities, notes = splits.modalities(found, source)
-  ids, more = splits.ids(found, source)
-  labels, names = _labels(splits.column(found, "labels", source), source)
+def read(source: Source, parts: Mapping[str, str] | None = None) -> Dataset:
+  """The data set; IEMOCAP's labels become (N, 4) of 0 and 1.
+
+  Args:
+    source: of this format.
+    parts: split -> the file's name of what to take for it.
+  """
+  content, source, ledger = source.content, str(source), Ledger()
+  found = splits.parts(content, source, ledger, parts)
+  modalities, notes = splits.modalities(found, source, ledger)
+  ids, more = splits.ids(found, source, ledger)
+  raw, known = splits.column(found, "labels", source, ledger)
+  labels, names = label_arrays.reshaped(raw, source)
+  ledger.use("labels", "labels")
   return Dataset(
     ids=ids,
     modalities=modalities,
     splits=splits.split_names(found),
-    labels=labels,
+    labels=label_arrays.marked(labels, known),
     class_names=names,
     source=source,
     notes=(*notes, *more),
     columns=videos(ids),
+    ledger=ledger.entries(),
   )
-
-
-def _labels(labels, source):
-  if labels is None:
-    return None, ()
-  if labels.ndim == 3 and labels.shape[2] == 2:
-    if not ((labels == 0) | (labels == 1)).all() or (labels.sum(2) != 1).any():
-      raise UserError(
-        f"{source}: 'labels' of shape {labels.shape} must be [1, 0] for no and [0, 1] "
-        "for yes, for every emotion."
-      )
-    names = EMOTIONS if labels.shape[1] == len(EMOTIONS) else ()
-    return labels[:, :, 1].astype(np.int64), names
-  wide = int(np.prod(labels.shape[1:]))
-  if labels.ndim > 3 or wide < 1 or wide not in labels.shape[1:] + (1,):
-    raise UserError(
-      f"{source}: 'labels' has shape {labels.shape}; right are (N, 1, 1) and (N, 4, 2)."
-    )
-  labels = labels.reshape((len(labels),) if wide == 1 else (len(labels), wide))
-  whole = labels.dtype.kind in "biu"
-  return labels.astype(np.int64 if whole else np.float32), ()

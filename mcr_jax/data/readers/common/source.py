@@ -1,18 +1,17 @@
 """What a reader is asked about: a file, a folder, or several files."""
 
-import csv
 import dataclasses
 import functools
 import pathlib
 
 from mcr_jax.data.ledger import Entry
-from mcr_jax.data.readers.common import unpickle
+from mcr_jax.data.readers.common import table, unpickle
 from mcr_jax.errors import UserError
 
 # Of protocols 0 and 1, which have no mark of their own.
 OLD_PICKLE = tuple(b"(c]}lIKMJLGFSUVXT)NP")
 ZIP = b"PK\3\4"
-START = 512
+START = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +67,6 @@ class Source:
     """What a pickle holds, by the restricted unpickler; None of all other files."""
     start = self.start
     # As a pickle of protocol 0 begins, so may a table, and so does a zip file.
-    old = start and start[0] in OLD_PICKLE and not (start[:4] == ZIP or is_table(start))
+    other = start[:4] == ZIP or table.is_manifest(start)
+    old = start and start[0] in OLD_PICKLE and not other
     return unpickle.load(self.path) if start[:1] == b"\x80" or old else None
-
-
-def is_table(start: bytes) -> bool:
-  """Whether a file begins with a table's column names, `id` among them."""
-  try:
-    line = start.decode("utf-8-sig", "ignore").splitlines()[0]
-    return "id" in next(csv.reader([line]), []) and "," in line
-  except (IndexError, csv.Error):
-    return False

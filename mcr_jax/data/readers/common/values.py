@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from mcr_jax.data import memory
 from mcr_jax.data.schema import canonical
 from mcr_jax.errors import UserError
 
@@ -15,7 +16,6 @@ LISTED_NUMBERS = 1 << 25
 SHARED_BYTES = 64 << 20
 LONGEST_NAME = 200
 MODALITIES = ("text", "vision", "audio")
-SPLIT_NAMES = {"val": "valid", "dev": "valid", "validation": "valid"}
 
 
 def numbers(value, what: str) -> np.ndarray:
@@ -36,6 +36,31 @@ def numbers(value, what: str) -> np.ndarray:
   if value.dtype.kind not in "biuf":
     raise UserError(f"{what} is of type {value.dtype}; it must hold numbers.")
   return value
+
+
+def listed(value, what: str) -> np.ndarray | list[np.ndarray]:
+  """A file's features: one array, or where samples differ in length an array of each.
+
+  Args:
+    value: an array, a list, or an object array; of arrays or lists (T_i, D).
+    what: its name, for the message.
+  """
+  if isinstance(value, np.ndarray) and value.dtype == object and value.ndim == 1:
+    value = value.tolist()
+  several = isinstance(value, (list, tuple))
+  if not several or not all(isinstance(x, (np.ndarray, list, tuple)) for x in value):
+    return numbers(value, what)
+  # The same item twice is one array, so that repeats are seen as such.
+  distinct = {id(x): x for x in value}
+  lists = [x for x in distinct.values() if not isinstance(x, np.ndarray)]
+  _count(lists, what, LISTED_NUMBERS, 6)
+  arrays = {key: numbers(x, what) for key, x in distinct.items()}
+  found = [arrays[id(x)] for x in value]
+  if len({x.shape for x in found}) != 1:
+    return found
+  refuse_repeats(found, what)
+  memory.take(sum(x.nbytes for x in found), what)
+  return np.stack(found)
 
 
 def _count(value, what, left, depth) -> int:
@@ -118,15 +143,23 @@ def integers(values: np.ndarray, what: str) -> np.ndarray:
   return whole
 
 
-def by_name(mapping: dict) -> dict[str, object]:
-  """The modalities of a dict under the names that mcr_jax uses, in its order."""
+def keys_by_name(mapping: dict) -> dict[str, str]:
+  """Modality -> the key of a dict that holds it, in the order of mcr_jax."""
   found = {}
-  for key, value in mapping.items():
+  for key in mapping:
     if isinstance(key, str) and canonical(key) in MODALITIES:
       if canonical(key) in found:
-        raise UserError(f"two entries are both the {canonical(key)} modality.")
-      found[canonical(key)] = value
-  return {key: found[key] for key in MODALITIES if key in found}
+        raise UserError(
+          f"two entries are both the {canonical(key)} modality: "
+          f"{found[canonical(key)]!r}, {key!r}."
+        )
+      found[canonical(key)] = key
+  return {name: found[name] for name in MODALITIES if name in found}
+
+
+def by_name(mapping: dict) -> dict[str, object]:
+  """The modalities of a dict under the names that mcr_jax uses, in its order."""
+  return {name: mapping[key] for name, key in keys_by_name(mapping).items()}
 
 
 def describe(content) -> str:
