@@ -72,6 +72,53 @@ def _has_gaps(found, count) -> bool:
   return 2 * len(found) <= count and not np.array_equal(found, np.arange(len(found)))
 
 
+def as_named(dataset: Dataset, names: tuple) -> Dataset | None:
+  """The data set with its classes numbered as those of `names`, found by name.
+
+  Args:
+    dataset: of a classification.
+    names: of the classes that are known, a tuple a label of a multi-task one.
+  Returns:
+    None where a sample is of none of these.
+  """
+  several = dataset.task == "multitask"
+  own = dataset.class_names or (() if several else _own_names(dataset, names))
+  if own == names:
+    return dataclasses.replace(dataset, class_names=names)
+  pairs = list(zip(own, names, strict=False)) if several else [(own, names)]
+  if several and len(own) != len(names):
+    return None
+  flat = dataset.labels.reshape(len(dataset), -1)[dataset.labelled]
+  tables = []
+  for (mine, theirs), column in zip(pairs, flat.T, strict=True):
+    if any(mine[i] not in theirs for i in np.unique(column)):
+      return None
+    tables.append(np.array([theirs.index(x) if x in theirs else 0 for x in mine]))
+
+  def moved(labels, known):
+    flat = labels.reshape(len(labels), -1)
+    columns = [table[np.where(known, flat[:, i], 0)] for i, table in enumerate(tables)]
+    return np.stack(columns, 1).reshape(labels.shape).astype(labels.dtype)
+
+  columns = {
+    name: dataclasses.replace(x, values=moved(x.values, x.known))
+    if x.role == "modality_label" and x.values.shape == dataset.labels.shape
+    else x
+    for name, x in dataset.columns.items()
+  }
+  labels = moved(dataset.labels, dataset.labelled)
+  return dataclasses.replace(dataset, labels=labels, class_names=names, columns=columns)
+
+
+def _own_names(dataset, names) -> tuple[str, ...]:
+  """Of unnamed classes: their numbers, or where others have words these, in order."""
+  count = int(dataset.labels.max(initial=0)) + 1
+  numbers = tuple(map(str, range(count)))
+  if all(x.isdecimal() for x in names):
+    return numbers
+  return names if count <= len(names) else numbers
+
+
 def untrained(dataset: Dataset) -> dict[str, dict[str, int]]:
   """Class -> split -> samples, of the classes that no training sample has."""
   if dataset.splits is None or dataset.task not in ("multiclass", "multitask"):

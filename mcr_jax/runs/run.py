@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from mcr_jax import config as configs
 from mcr_jax import evaluators
 from mcr_jax.contract import Batch, Spec, flatten
-from mcr_jax.data import batches, load
+from mcr_jax.data import batches, classes, load
 from mcr_jax.data.checks import validate
 from mcr_jax.data.labels import as_task
 from mcr_jax.data.load import check_fits, digest, impute_nonfinite
@@ -154,12 +154,19 @@ class Run:
   def _with_its_labels(self, dataset: Dataset) -> Dataset:
     dataset = as_task(dataset, self.spec.task)
     known, found = self.spec.class_names, dataset.class_names
-    if known and found and known != found:
+    if self.spec.task == "multiclass" and not known:
+      known = tuple(map(str, range(self.spec.outputs[0])))
+    if known and self.spec.task in ("multiclass", "multitask"):
+      dataset = classes.as_named(dataset, known)
+    elif known and found and known != found:
+      dataset = None
+    if dataset is None:
       # A name, or those of one of several labels.
-      theirs, own = (", ".join(map(str, names)) for names in (found, known))
+      theirs = ", ".join(map(str, found)) or "0 and above"
+      own = ", ".join(map(str, known))
       raise UserError(
-        f"{dataset.source} has the classes {theirs}; the run {self.workdir} was "
-        f"trained on {own}, in this order."
+        f"The data has the classes {theirs}; the run {self.workdir} was trained on "
+        f"{own}, and knows no others."
       )
     known, found = self.spec.target_names, dataset.target_names
     if known and found and known != found:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mcr_jax.data import Dataset, load, npz, synthetic
+from mcr_jax.data.ledger import unused
 from mcr_jax.data.load import check_fits, digest, lengths_of
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.errors import UserError
@@ -293,9 +294,12 @@ def test_real_words_load_with_their_lengths(real_data, tmp_path):
   assert isinstance(dataset, Dataset)
   assert {s: len(dataset.indices(s)) for s in ("train", "valid", "test")} == {
     "train": 1284,
-    "valid": 229,
+    "valid": 228,
     "test": 686,
   }
+  # One clip of the validation has no word at all.
+  (left,) = unused(dataset.ledger)
+  assert (left.name, left.count) == ("samples", 1)
   assert lengths_of(dataset) == {"text": 114}
 
 
