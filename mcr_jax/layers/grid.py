@@ -21,6 +21,7 @@ from mcr_jax.contract import Batch
 from mcr_jax.errors import UserError
 from mcr_jax.field import field
 from mcr_jax.layers.align import LOGITS, CTCAligner
+from mcr_jax.layers.precision import Precision
 from mcr_jax.ops import alignment
 
 ALIGNMENTS = ("none", "uniform", "ctc")
@@ -49,7 +50,7 @@ class Grid(NamedTuple):
     return jnp.stack([*self.mask.values()]).any(0)
 
 
-class Aligned(contract.Model):
+class Aligned(contract.Model, Precision, kw_only=True):
   """The base of models that read all modalities on the steps of the first one."""
 
   align: str = field(
@@ -71,16 +72,6 @@ class Aligned(contract.Model):
   align_normalize: bool = field(
     True, doc="Whether a step reads a mean of the others by ctc, or a sum."
   )
-  dtype: str = field(
-    "",
-    choices=contract.DTYPES,
-    doc="Of the computation, such as bfloat16; that of the parameters where empty.",
-  )
-
-  @property
-  def computation(self) -> jnp.dtype | None:
-    """The type of the computation; None is that of the parameters."""
-    return jnp.dtype(self.dtype) if self.dtype else None
 
   def on_one_grid(self, batch: Batch, *, train: bool) -> Grid:
     """The batch on one grid; may hold submodules `align_<m>`, so call it once.

@@ -3,11 +3,9 @@
 import dataclasses
 from typing import Any, TypeVar
 
-import jax.numpy as jnp
-
-from mcr_jax.contract import DTYPES
 from mcr_jax.field import field, rate
 from mcr_jax.layers.dropout import Rate
+from mcr_jax.layers.precision import Precision
 from mcr_jax.layers.transformer import EncoderLayer, FeedForward, MultiHeadAttention
 from mcr_jax.ops.attention import IMPLEMENTATIONS
 
@@ -15,7 +13,7 @@ S = TypeVar("S", bound="TransformerSettings")
 
 
 @dataclasses.dataclass(kw_only=True)
-class TransformerSettings:
+class TransformerSettings(Precision):
   """Fields that a model extends, and hands to its layers as one value.
 
   class Model(contract.Model, TransformerSettings):
@@ -31,19 +29,11 @@ class TransformerSettings:
   attention: str = field(
     "auto", choices=IMPLEMENTATIONS, doc="Implementation; the results are the same."
   )
-  dtype: str = field(
-    "", choices=DTYPES, doc="Of the computation; that of the parameters where empty."
-  )
 
   @classmethod
   def of(cls: type[S], model: Any) -> S:
     """The values of these fields in a model that extends them."""
     return cls(**{f.name: getattr(model, f.name) for f in dataclasses.fields(cls)})
-
-  @property
-  def computation(self) -> jnp.dtype | None:
-    """The type of the computation; None is that of the parameters."""
-    return jnp.dtype(self.dtype) if self.dtype else None
 
   def feed_forward(self) -> FeedForward:
     """The submodule `feed_forward` of the module that calls this."""

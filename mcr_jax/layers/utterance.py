@@ -19,6 +19,7 @@ from mcr_jax.field import field, rate
 from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.layers.embed import TemporalEmbedding, convolve
 from mcr_jax.layers.output import output_layer
+from mcr_jax.layers.precision import Precision
 from mcr_jax.layers.recurrent import RNN
 from mcr_jax.layers.transformer import EncoderLayer, LayerNorm
 from mcr_jax.ops import pooling
@@ -115,7 +116,7 @@ class Fused(NamedTuple):
   intermediates: Mapping = {}
 
 
-class Fusion(contract.Model):
+class Fusion(contract.Model, Precision, kw_only=True):
   """The base of models that fuse a vector a modality; they have `fuse` to write."""
 
   encoder: str = field(
@@ -129,11 +130,6 @@ class Fusion(contract.Model):
   encoder_layers: int = field(1, low=1, doc="Of an encoder.")
   encoder_dropout: Rate = rate("In an encoder.")
   dropout: Rate = rate("Before the last layer, and inside of what fuses.")
-  dtype: str = field(
-    "",
-    choices=contract.DTYPES,
-    doc="Of the computation, such as bfloat16; that of the parameters where empty.",
-  )
 
   def fuse(
     self, vectors: Vectors, present: Present, batch: Batch, *, train: bool
@@ -162,11 +158,6 @@ class Fusion(contract.Model):
   def predict(self, features: Float[Array, "B F"], *, train: bool) -> Array:
     """The predictions, from what `fuse` made."""
     return output_layer(features, self.outputs, self.dropout, train)
-
-  @property
-  def computation(self) -> jnp.dtype | None:
-    """The type of the computation; None is that of the parameters."""
-    return jnp.dtype(self.dtype) if self.dtype else None
 
   @nn.compact
   def __call__(self, batch: Batch, *, train: bool = False) -> Output:

@@ -19,11 +19,12 @@ from mcr_jax.contract import Batch, Card, Output
 from mcr_jax.field import field, rate
 from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.layers.output import output_layer
+from mcr_jax.layers.precision import Precision
 from mcr_jax.layers.recurrent import RNN
 from mcr_jax.ops.masking import keep
 
 
-class Model(contract.Model):
+class Model(contract.Model, Precision, kw_only=True):
   """A bidirectional LSTM over the turns of a dialogue."""
 
   card = Card(
@@ -39,15 +40,10 @@ class Model(contract.Model):
   hidden: int = field(500, low=1, doc="Of the layer behind it.")
   context_dropout: Rate = rate("Of what the LSTM reads and of what it says.")
   dropout: Rate = rate("Before the last layer.")
-  dtype: str = field(
-    "",
-    choices=contract.DTYPES,
-    doc="Of the computation, such as bfloat16; that of the parameters where empty.",
-  )
 
   @nn.compact
   def __call__(self, batch: Batch, *, train: bool = False) -> Output:
-    dtype = jnp.dtype(self.dtype) if self.dtype else None
+    dtype = self.computation
     drop = lambda x, name: Dropout(self.context_dropout, name=name)(x, train=train)
     turns = [keep(batch.x[m], batch.mask[m]) for m in self.modalities]
     x = drop(jnp.concatenate(turns, -1), "dropout_turns")

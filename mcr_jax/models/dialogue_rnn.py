@@ -37,13 +37,14 @@ from mcr_jax.contract import Batch, Card, Output
 from mcr_jax.field import field, rate
 from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.layers.output import output_layer
+from mcr_jax.layers.precision import Precision
 from mcr_jax.layers.recurrent import weights
 from mcr_jax.ops import history
 from mcr_jax.ops.masking import keep, masked_softmax
 from mcr_jax.ops.recurrence import gru, join_gru
 
 
-class Model(contract.Model):
+class Model(contract.Model, Precision, kw_only=True):
   """DialogueRNN in both directions, with attention over what they say."""
 
   card = Card(
@@ -64,15 +65,10 @@ class Model(contract.Model):
   state_dropout: Rate = rate("Of the states g, q and e as they are computed.")
   context_dropout: Rate = rate("Of e before it is attended to.")
   dropout: Rate = rate("Before the last layer.")
-  dtype: str = field(
-    "",
-    choices=contract.DTYPES,
-    doc="Of the computation, such as bfloat16; that of the parameters where empty.",
-  )
 
   @nn.compact
   def __call__(self, batch: Batch, *, train: bool = False) -> Output:
-    dtype = jnp.dtype(self.dtype) if self.dtype else None
+    dtype = self.computation
     real, speaker = batch.more["turn"], batch.more["speaker"]
     u = jnp.concatenate([keep(batch.x[m], batch.mask[m]) for m in self.modalities], -1)
     says, attention = [], {}

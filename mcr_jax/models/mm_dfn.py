@@ -41,6 +41,7 @@ from mcr_jax.contract import Batch, Card, Output
 from mcr_jax.field import field, rate
 from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.layers.output import output_layer
+from mcr_jax.layers.precision import Precision
 from mcr_jax.layers.recurrent import RNN, weights
 from mcr_jax.ops import dropout, recurrence
 from mcr_jax.ops.broadcast import broadcast_left
@@ -51,7 +52,7 @@ from mcr_jax.ops.masking import keep
 ALMOST_ONE = 0.99999
 
 
-class Model(contract.Model):
+class Model(contract.Model, Precision, kw_only=True):
   """MM-DFN on the vectors of the turns of a dialogue."""
 
   card = Card(
@@ -76,15 +77,10 @@ class Model(contract.Model):
   layers: int = field(32, low=0, doc="K of step 5.")
   alpha: float = field(0.2, low=0, high=1, doc="The share of H0 in step 5.")
   dropout: Rate = rate("Everywhere.")
-  dtype: str = field(
-    "",
-    choices=contract.DTYPES,
-    doc="Of the computation, such as bfloat16; that of the parameters where empty.",
-  )
 
   @nn.compact
   def __call__(self, batch: Batch, *, train: bool = False) -> Output:
-    dtype = jnp.dtype(self.dtype) if self.dtype else None
+    dtype = self.computation
     names = self.modalities
     here = jnp.stack([batch.mask[m] & batch.more["turn"] for m in names], 1)
     x = self._turns(batch, here, dtype, train)

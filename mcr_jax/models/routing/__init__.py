@@ -48,6 +48,7 @@ from mcr_jax.errors import choose
 from mcr_jax.field import field, rate
 from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.layers.embed import TemporalEmbedding
+from mcr_jax.layers.precision import Precision
 from mcr_jax.layers.stack import recomputes
 from mcr_jax.models.routing.transformers import Job, Transformers
 from mcr_jax.ops import pooling
@@ -55,7 +56,7 @@ from mcr_jax.ops import pooling
 ENCODERS = ("auto", "transformer", "mean")
 
 
-class Model(contract.Model):
+class Model(contract.Model, Precision, kw_only=True):
   """Features of modalities and their interactions, routed to concepts."""
 
   card = Card(
@@ -84,16 +85,6 @@ class Model(contract.Model):
     False,
     doc="Recompute layers in the backward pass, of batches where that saves much.",
   )
-  dtype: str = field(
-    "",
-    choices=contract.DTYPES,
-    doc="Of the computation, such as bfloat16; that of the parameters where empty.",
-  )
-
-  @property
-  def computation(self) -> jnp.dtype | None:
-    """The type of the computation; None is that of the parameters."""
-    return jnp.dtype(self.dtype) if self.dtype else None
 
   @nn.compact
   def __call__(self, batch: Batch, *, train: bool = False) -> Output:
