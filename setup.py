@@ -170,6 +170,7 @@ setup(
     "docs": DOCS,
     "dev": DEV,
     "cuda": ["jax[cuda13]>=0.10"],  # NVIDIA GPUs
+    "cuda12": ["jax[cuda12]>=0.10"],  # the same with drivers before 580
     "tpu": ["jax[tpu]>=0.10"],  # Google TPUs
   },
 )

@@ -152,12 +152,16 @@ def output_file(path: str | os.PathLike) -> Path:
   return path
 
 
-def prepare(cache_dir: str = "") -> None:
+def prepare(cache_dir: str = "", coordinator: str | None = None) -> None:
   """Sets what only a program may: allocator, garbage, logs and the compilation cache.
+
+  Joins the other processes of a run of several, and says on stderr where the machine
+  has an accelerator that JAX leaves alone.
 
   Args:
     cache_dir: of compiled programs; without it the user's JAX_COMPILATION_CACHE_DIR,
       else mcr_jax in the user's cache folder.
+    coordinator: see `hosts.distributed.join`.
   """
   allocator.keep_freed_memory()
   import jax  # after the allocator: its threads make arenas
@@ -178,6 +182,11 @@ def prepare(cache_dir: str = "") -> None:
     jax.config.update(
       "jax_compilation_cache_dir", cache_dir or str(Path(home) / "mcr_jax")
     )
+  from mcr_jax.hosts import accelerators, distributed
+
+  distributed.join(coordinator)
+  if line := accelerators.unused():
+    print(f"mcr_jax: {line}", file=sys.stderr, flush=True)
 
 
 class _Parser(argparse.ArgumentParser):

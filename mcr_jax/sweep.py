@@ -25,12 +25,10 @@ def main(argv: list[str]) -> None:
   from mcr_jax import config as configs
 
   config = configs.load(arguments.config, arguments.overrides)
-  cli.prepare(config.train.cache_dir)
-  from mcr_jax.hosts import distributed
+  cli.prepare(config.train.cache_dir, arguments.coordinator)
   from mcr_jax.sweeps import points, run, share
 
   sweep = points.load(arguments.sweep)
-  distributed.join(arguments.coordinator)
   run.sweep(
     config,
     sweep,

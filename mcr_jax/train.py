@@ -25,11 +25,9 @@ def main(argv: list[str]) -> None:
   from mcr_jax import config as configs
 
   config = configs.load(arguments.config, arguments.overrides)
-  cli.prepare(config.train.cache_dir)
-  from mcr_jax.hosts import distributed
+  cli.prepare(config.train.cache_dir, arguments.coordinator)
   from mcr_jax.runs.fit import fit
 
-  distributed.join(arguments.coordinator)
   fit(
     config,
     arguments.workdir,
