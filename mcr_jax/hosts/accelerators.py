@@ -38,10 +38,8 @@ class Found:
 
 def find(root: Path = Path("/")) -> Found | None:
   """The accelerator of this machine, or None; `root` is where its files are."""
-  devices = [*root.glob("dev/nvidia[0-9]*")]
-  if (
-    devices or [*root.glob("proc/driver/nvidia/gpus/*")] or _smi("-L").startswith("GPU")
-  ):
+  usable = bool([*root.glob("dev/nvidia[0-9]*")]) or _smi("-L").startswith("GPU")
+  if usable or [*root.glob("proc/driver/nvidia/gpus/*")]:
     old = 0 < _driver(root) < CUDA13_DRIVER
     extra, own = ("cuda12", "cuda12") if old else ("cuda13", "cuda")
     plugins = ("jax-cuda12-plugin", "jax-cuda13-plugin")
