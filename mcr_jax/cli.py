@@ -135,6 +135,41 @@ def parse(
   return arguments
 
 
+def reading_arguments(parser: argparse.ArgumentParser) -> None:
+  """Flags of programs that read other data than their run; see `runs.reading`."""
+  parser.add_argument(
+    "--overlong",
+    choices=("error", "truncate"),
+    help="what becomes of sequences longer than those of the training (as the run "
+    "has it; where the model reads any length, nothing)",
+  )
+  parser.add_argument(
+    "--nonfinite",
+    choices=("error", "zero"),
+    help="what becomes of NaN and inf in features (as the run has it)",
+  )
+  parser.add_argument(
+    "--skip-bad",
+    action="store_true",
+    help="leave out samples that would be refused, and name them",
+  )
+
+
+def check_reading(arguments: argparse.Namespace) -> None:
+  """Raises UserError where something is said of other data, and none is given."""
+  given = [
+    f"--{name.replace('_', '-')}"
+    for name in ("overlong", "nonfinite", "skip_bad")
+    if getattr(arguments, name)
+  ]
+  given += [override.partition("=")[0] for override in arguments.overrides]
+  if given and arguments.input is None:
+    raise UserError(
+      f"{given[0]} is for other data, which --input names: the run's own is read as it "
+      "was trained."
+    )
+
+
 def output_file(path: str | os.PathLike) -> Path:
   """Where a program will write in the end: its folder is made, and it is tried now.
 

@@ -114,6 +114,10 @@ class Spec:
     """How many classes each label of a multi-task classification has; else ()."""
     return tuple(map(len, self.class_names)) if self.task == "multitask" else ()
 
+  def with_lengths(self, lengths: Mapping[str, int]) -> "Spec":
+    """The same with room for other numbers of steps, modalities in their order."""
+    return dataclasses.replace(self, lengths={**self.lengths, **lengths})
+
   def to_json(self) -> dict[str, Any]:
     """As plain values for run.json."""
     values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

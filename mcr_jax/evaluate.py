@@ -1,6 +1,7 @@
 """`python -m mcr_jax.evaluate`: the metrics of a trained run on a split."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from mcr_jax import cli
@@ -18,6 +19,7 @@ def main(argv: list[str]) -> None:
     flags=("workdir",),
     required=("workdir",),
     extra=_arguments,
+    overrides=True,
     examples=[
       "python -m mcr_jax.evaluate --workdir runs/mosi",
       "python -m mcr_jax.evaluate --workdir runs/mosi --split valid --json",
@@ -27,15 +29,22 @@ def main(argv: list[str]) -> None:
   cli.prepare()
   from mcr_jax import evaluators
   from mcr_jax.runs import folds
+  from mcr_jax.runs.reading import Reading
   from mcr_jax.runs.run import load_run
 
   workdir = Path(arguments.workdir)
+  cli.check_reading(arguments)
   if folds.there(workdir) and arguments.input is None:
     found = folds.evaluate(workdir, arguments.split, checkpoint=arguments.checkpoint)
     _show(arguments, found.results, folds.table(found, arguments.split))
     return
   run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
-  results = run.evaluate(arguments.split, arguments.input)
+  reading, source = Reading.of(arguments, run.config), arguments.input
+  if source is not None:
+    source = run.read(source, labels=True, reading=reading)
+    for note in source.notes:
+      print(f"note: {note}", file=sys.stderr)
+  results = run.evaluate(arguments.split, source)
   _show(arguments, results, evaluators.table(results, arguments.split))
 
 
@@ -66,6 +75,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     choices=("best", "last"),
     help="(best); of the last, the files are eval/last_SPLIT.*",
   )
+  cli.reading_arguments(parser)
   parser.add_argument("--json", action="store_true", help="print JSON, no table")
 
 

@@ -36,12 +36,15 @@ def main(argv: list[str]) -> None:
     flags=("workdir",),
     required=("workdir",),
     extra=_arguments,
+    overrides=True,
     examples=[
       "python -m mcr_jax.predict --workdir runs/mosi --input clips.npz",
       "python -m mcr_jax.predict --workdir runs/mosi --input clips.npz"
       " --output clips.jsonl",
       "python -m mcr_jax.predict --workdir runs/mosi --input clips.npz"
       " --checkpoint last",
+      "python -m mcr_jax.predict --workdir runs/mosi --input long.npz"
+      " --overlong truncate",
     ],
   )
   if not arguments.input:
@@ -51,10 +54,11 @@ def main(argv: list[str]) -> None:
     if Path(arguments.output).resolve() == Path(arguments.input).resolve():
       raise UserError(f"--output {arguments.output} would replace the --input.")
   cli.prepare()
+  from mcr_jax.runs.reading import Reading
   from mcr_jax.runs.run import load_run
 
   run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
-  dataset = run.read(arguments.input)
+  dataset = run.read(arguments.input, reading=Reading.of(arguments, run.config))
   for note in dataset.notes:
     print(f"note: {note}", file=sys.stderr)
   if arguments.output is None:
@@ -104,6 +108,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--checkpoint", default="best", choices=("best", "last"), help="(best)"
   )
+  cli.reading_arguments(parser)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ takes away too: samples, steps and noise are drawn once.
 
 import argparse
 import dataclasses
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -121,6 +122,7 @@ def study(
   levels: Sequence[float | int] = LEVELS,
   metrics: Sequence[str] = (),
   seed: int = 0,
+  source=None,
 ) -> Study:
   """Every metric at every level, for each modality and for all together.
 
@@ -131,13 +133,15 @@ def study(
     levels: of the disturbance.
     metrics: by name; one that suits the task where not given.
     seed: of the disturbance.
+    source: another data set than the run's own, see `Run.read`.
   """
   _check(kind, levels)
   if seed < 0:
     raise UserError(f"seed={seed}; seeds are 0 or more.")
   levels = sorted({float(level) for level in levels})
-  whole = run.read(None, labels=True)
-  scale = _scale(run, whole)
+  whole = run.read(source, labels=True)
+  normalized = run.config.data.normalize
+  scale = _scale(run, run.read() if source is not None and not normalized else whole)
   dataset = whole.select(whole.indices(split))
   if not len(dataset):
     raise UserError(f"{whole.source} has no sample in the split {split!r}.")
@@ -209,7 +213,8 @@ def figure(results: Study) -> "matplotlib.figure.Figure":
 def main(argv: list[str]) -> None:
   """Studies a run; leaves eval/robustness_<kind>_<split>.json.
 
-  Of the last checkpoint it is robustness_<kind>_last_<split>.json.
+  Of the last checkpoint it is robustness_<kind>_last_<split>.json; of other data there
+  is none.
   """
   arguments = cli.parse(
     argv,
@@ -217,32 +222,44 @@ def main(argv: list[str]) -> None:
     flags=("workdir",),
     required=("workdir",),
     extra=_arguments,
+    overrides=True,
     examples=[
       "python -m mcr_jax.robustness --workdir runs/mosi",
       "python -m mcr_jax.robustness --workdir runs/mosi --plot drop.png",
       "python -m mcr_jax.robustness --workdir runs/mosi --kind noise --levels 0 1 2 4",
     ],
   )
+  cli.check_reading(arguments)
   if arguments.plot:
     visualize.check_name(arguments.plot)
     cli.output_file(arguments.plot)
   cli.prepare()
+  from mcr_jax.runs.reading import Reading
   from mcr_jax.runs.run import load_run
 
+  run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+  source = arguments.input
+  if source is not None:
+    reading = Reading.of(arguments, run.config)
+    source = run.read(source, labels=True, reading=reading)
+    for note in source.notes:
+      print(f"note: {note}", file=sys.stderr)
   results = study(
-    load_run(arguments.workdir, checkpoint=arguments.checkpoint),
+    run,
     split=arguments.split,
     kind=arguments.kind,
     levels=arguments.levels,
     metrics=arguments.metric,
     seed=arguments.seed,
+    source=source,
   )
-  stem = evaluators.stem(arguments.split, results.checkpoint)
-  name = f"robustness_{arguments.kind}_{stem}.json"
-  path = Path(arguments.workdir) / "eval" / name
-  files.write_json(path, results, indent=1)
   print(table(results))
-  print(f"\nwritten to {path}")
+  if source is None:
+    stem = evaluators.stem(arguments.split, results.checkpoint)
+    name = f"robustness_{arguments.kind}_{stem}.json"
+    path = Path(arguments.workdir) / "eval" / name
+    files.write_json(path, results, indent=1)
+    print(f"\nwritten to {path}")
   if arguments.plot:
     figure(results).savefig(arguments.plot)
     print(f"drawn in {arguments.plot}")
@@ -302,6 +319,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--checkpoint", default="best", choices=("best", "last"), help="(best)"
   )
+  parser.add_argument(
+    "--input",
+    metavar="FILE",
+    help="another data set with the same features and labels; leaves no file",
+  )
+  cli.reading_arguments(parser)
   parser.add_argument("--plot", metavar="OUT.png", help="draw the first metric")
 
 

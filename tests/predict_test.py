@@ -48,6 +48,18 @@ def read(run, clips):
   return [json.loads(line) for line in lines(run, run.read(clips))]
 
 
+def test_a_longer_clip_is_read_whole_and_does_not_change_the_others(trained):
+  run = trained("regression")
+  longer = tiny.dataset(longest={**tiny.LONGEST, "audio": 23}, labels=None, splits=None)
+  long = longer.modalities["audio"].lengths > tiny.LONGEST["audio"]
+  found = run.predict(longer)
+  alone = run.predict(longer.select(np.flatnonzero(~long)))
+  np.testing.assert_array_equal(found[:, ~long], alone)
+  audio = longer.modalities["audio"].shortened(np.full(len(longer), 17))
+  cut = dataclasses.replace(longer, modalities={**longer.modalities, "audio": audio})
+  assert long.any() and (found != run.predict(cut))[:, long].all()
+
+
 def test_a_regression_gives_numbers(trained, clips):
   run = trained("regression")
   found, predictions = read(run, clips), run.predict(clips)

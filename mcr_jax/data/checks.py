@@ -135,7 +135,7 @@ def _check_unique(dataset):
     same = dataset.ids[order][1:] == dataset.ids[order][:-1]
     first, second = order[:-1][same][0], order[1:][same][0]
     where, way = f"at positions {first} and {second}", ""
-    if _unique_by_split(dataset):
+    if repeated_across_splits(dataset):
       way = " They differ within every split: data.ids=by_split joins both."
     if dataset.splits is not None and dataset.splits[first] != dataset.splits[second]:
       where = (
@@ -148,9 +148,9 @@ def _check_unique(dataset):
     )
 
 
-def _unique_by_split(dataset) -> bool:
-  """Whether no id is twice in the same split."""
+def repeated_across_splits(dataset: Dataset) -> bool:
+  """Whether ids repeat, but none is twice in the same split."""
   if dataset.splits is None or dataset.splits.shape != dataset.ids.shape:
     return False
   pairs = set(zip(dataset.splits.tolist(), dataset.ids.tolist(), strict=True))
-  return len(pairs) == len(dataset)
+  return len(pairs) == len(dataset) > len(np.unique(dataset.ids))

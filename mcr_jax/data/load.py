@@ -2,14 +2,13 @@
 
 import dataclasses
 import hashlib
-import mmap
 import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from mcr_jax.data import classes, folds, ledger, readers, synthetic
+from mcr_jax.data import checks, classes, folds, policies, readers, synthetic
 from mcr_jax.data.checks import validate
 from mcr_jax.data.labels import as_task
 from mcr_jax.data.schema import SPLITS, Dataset, Modality, canonical, chunks
@@ -60,6 +59,10 @@ def load(
   dataset = _choose_arrays(_open(config, own), config, for_training)
   if config.get("ids", "unique") == "by_split":
     dataset = ids_by_split(dataset)
+  elif not own and checks.repeated_across_splits(dataset):
+    dataset = ids_by_split(dataset).noted(
+      "Ids are unique within a split only: they begin with their split here."
+    )
   dataset = _of_task(dataset, config.get("task", "auto"), for_training)
   dataset = _choose_modalities(dataset, config.get("modalities", ()), widths or {})
   divided = own and config.get("folds", 0)
@@ -68,31 +71,20 @@ def load(
   policy = config.get("unlabelled", "error")
   dataset = validate(dataset, for_training, None if divided else splits, policy)
   if for_training:
-    dataset = _with_features(dataset, () if divided else splits)
+    dataset = policies.with_features(dataset, () if divided else splits)
   if divided and (number := config.get("fold", -1)) >= 0:
     dataset = folds.split(dataset, config)[number]
   if for_training:
     dataset = dataset.noted(*classes.notes(dataset))
-  dataset = impute_nonfinite(dataset, config.get("nonfinite", "error"))
-  return _limit(dataset, config.get("lengths", {}), config.get("overlong", "error"))
+  dataset = policies.impute_nonfinite(dataset, config.get("nonfinite", "error"))
+  lengths, overlong = dict(config.get("lengths", {})), config.get("overlong", "error")
+  return policies.limit(dataset, lengths, overlong)
 
 
 def lengths_of(dataset: Dataset) -> dict[str, int]:
   """The longest sequence of every modality, at least 1."""
   longest = lambda modality: int(modality.lengths.max(initial=1))
   return {name: longest(modality) for name, modality in dataset.modalities.items()}
-
-
-def check_fits(dataset: Dataset, lengths: Mapping[str, int]) -> None:
-  """Raises a UserError where a sequence is longer than a model was built for."""
-  for name, length in lengths.items():
-    found = dataset.modalities[name].lengths
-    if found.max(initial=0) > length:
-      raise UserError(
-        f"{dataset.source}: the {name} of sample {str(dataset.ids[found.argmax()])!r} "
-        f"has {found.max()} steps; the longest allowed is {length}. "
-        "data.overlong='truncate' cuts the ends."
-      )
 
 
 def digest(dataset: Dataset, columns: Collection[str] = ()) -> str:
@@ -159,7 +151,7 @@ def _open(config, own):
   stated, chosen = given("decimal", "encoding"), given("align", "features")
   if own:
     return readers.read(path, parts=config.get("parts"), optional=stated, **chosen)
-  return readers.read(path, optional=stated | chosen)
+  return readers.read(path, parts=config.get("parts"), optional=stated | chosen)
 
 
 def ids_by_split(dataset: Dataset) -> Dataset:
@@ -176,21 +168,6 @@ def ids_by_split(dataset: Dataset) -> Dataset:
     for name, x in dataset.columns.items()
   }
   return dataclasses.replace(dataset, ids=both(dataset.ids), columns=columns)
-
-
-def _with_features(dataset, splits):
-  """Without the samples that lack every modality; turns of a dialogue keep theirs."""
-  nothing = ~np.logical_or.reduce([x.present for x in dataset.modalities.values()])
-  if not nothing.any() or "dialogue_id" in dataset.columns:
-    return dataset
-  names = dataset.ids[nothing].tolist()
-  why = "they have no features at all, so nothing is learned or scored of them"
-  left = ledger.left("samples", nothing.sum(), why, "samples", names)
-  dataset = dataset.select(np.flatnonzero(~nothing)).leaving(left)
-  for split in splits:
-    if not dataset.labelled[dataset.indices(split)].any():
-      raise UserError(f"{dataset.source}: no sample of {split!r} has any features.")
-  return dataset
 
 
 def _synthetic(config):
@@ -249,79 +226,4 @@ def _choose_modalities(dataset, names, widths):
   if len(set(names)) < len(names):
     raise UserError(f"data.modalities names one twice: {', '.join(names)}.")
   modalities = {name: known[name] for name in names}
-  return dataclasses.replace(dataset, modalities=modalities).noted(*notes)
-
-
-def impute_nonfinite(dataset: Dataset, policy: str) -> Dataset:
-  """Replaces features that are not finite by 0, or refuses them, by `nonfinite`."""
-  choose(policy, ("error", "zero"), "data.nonfinite")
-  modalities, notes = {}, []
-  for name, modality in dataset.modalities.items():
-    bad_steps, columns, count = _nonfinite(modality)
-    if count:
-      sample = np.searchsorted(modality.offsets, bad_steps[0], side="right") - 1
-      places = ", ".join(map(str, columns[:8])) + (", ..." if columns[8:].size else "")
-      found = (
-        f"{name} holds {count} values that are not finite, in {len(bad_steps)} steps, "
-        f"in columns {places}, first in sample {str(dataset.ids[sample])!r}"
-      )
-      if policy == "error":
-        raise UserError(
-          f"{dataset.source}: {found}. data.nonfinite='zero' replaces them by 0."
-        )
-      notes.append(f"{found}: replaced by 0.")
-      modality = _zeroed(modality, bad_steps)
-    modalities[name] = modality
-  return dataclasses.replace(dataset, modalities=modalities).noted(*notes)
-
-
-def _nonfinite(modality):
-  """Steps and columns with non-finite values that are real, and how many values."""
-  steps, columns, count = [], np.zeros(modality.width, bool), 0
-  for rows in chunks(modality.values):
-    bad = ~np.isfinite(modality.values[rows])
-    if bad.any():
-      bad &= modality.mask[rows][:, None]
-      steps.append(rows.start + np.flatnonzero(bad.any(1)))
-      columns |= bad.any(0)
-      count += int(bad.sum())
-  steps = np.concatenate(steps) if steps else np.zeros(0, np.int64)
-  return steps, np.flatnonzero(columns), count
-
-
-def _zeroed(modality, steps):
-  old = modality.values
-  if isinstance(getattr(old, "base", None), mmap.mmap):
-    # Private pages: only those with a change take memory, and the file stays as it is.
-    new = np.memmap(old.filename, old.dtype, "c", offset=old.offset, shape=old.shape)
-  else:
-    new = old.copy()
-  rows = new[steps]
-  new[steps] = np.where(np.isfinite(rows), rows, 0)
-  return dataclasses.replace(modality, values=new)
-
-
-def _limit(dataset, lengths, policy):
-  choose(policy, ("error", "truncate"), "data.overlong")
-  lengths = {canonical(name): int(length) for name, length in dict(lengths).items()}
-  for name, length in lengths.items():
-    if name not in dataset.modalities or length < 1:
-      raise UserError(
-        f"data.lengths.{name}={length}: right are lengths of at least 1 of "
-        f"{', '.join(dataset.modalities)}."
-      )
-  if policy == "error":
-    check_fits(dataset, lengths)
-    return dataset
-  modalities, notes = dict(dataset.modalities), []
-  for name, length in lengths.items():
-    modality = modalities[name]
-    over = np.maximum(modality.lengths - length, 0)
-    if over.any():
-      limits = np.full(len(dataset), length)
-      modalities[name] = modality.shortened(limits).trimmed()
-      notes.append(
-        f"{name}: {np.count_nonzero(over)} of {len(over)} samples were cut to {length} "
-        f"steps, {over.sum()} of {len(modality.mask)} steps dropped."
-      )
   return dataclasses.replace(dataset, modalities=modalities).noted(*notes)

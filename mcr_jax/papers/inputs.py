@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from mcr_jax import config as configs
 from mcr_jax import files, metrics
 from mcr_jax.contract import Spec
-from mcr_jax.data.load import check_fits
+from mcr_jax.data.policies import check_fits
 from mcr_jax.data.schema import SPLITS, Dataset
 from mcr_jax.data.units import Units
 from mcr_jax.errors import UserError

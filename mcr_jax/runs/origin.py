@@ -8,8 +8,9 @@ from ml_collections import ConfigDict
 
 from mcr_jax.config.old import FORMAT
 from mcr_jax.contract import Spec
-from mcr_jax.data.load import check_fits, digest
+from mcr_jax.data.load import digest
 from mcr_jax.data.normalize import Normalizer
+from mcr_jax.data.policies import check_fits
 from mcr_jax.data.schema import Dataset
 from mcr_jax.data.units import Units
 from mcr_jax.errors import UserError

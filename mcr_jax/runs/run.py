@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,23 @@ from ml_collections import ConfigDict
 from mcr_jax import config as configs
 from mcr_jax import evaluators
 from mcr_jax.contract import Batch, Spec, flatten
-from mcr_jax.data import batches, classes, load
-from mcr_jax.data.checks import validate
-from mcr_jax.data.labels import as_task
-from mcr_jax.data.load import check_fits, digest, impute_nonfinite
+from mcr_jax.data import batches, policies
+from mcr_jax.data.load import digest
 from mcr_jax.data.normalize import Normalizer
 from mcr_jax.data.schema import Dataset
 from mcr_jax.data.units import Units
 from mcr_jax.errors import UserError
 from mcr_jax.hosts import mesh as meshes
-from mcr_jax.runs import inputs, workspace
+from mcr_jax.runs import inputs, shapes, workspace
+from mcr_jax.runs import reading as readings
 from mcr_jax.runs.checkpoint import Checkpoints
+from mcr_jax.runs.reading import Reading
 from mcr_jax.training.programs import Programs
 from mcr_jax.training.recipe import Recipe
 from mcr_jax.training.samples import Samples
 
 KINDS = ("best", "last")
+AS_TRAINED = Reading()
 
 
 def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
@@ -71,7 +72,7 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
   params = configs.parameters(tree["params"], config, facts)
   variables = (params, tree.get("stats", {}))
   seeds = tuple(facts["seeds"])
-  _check_model(variables, config, spec, seeds, workdir)
+  shapes.check(variables, config, spec, seeds, workdir)
   return Run(
     workdir,
     config,
@@ -108,83 +109,99 @@ class Run:
   checkpoint: str = "best"
   digest: str = ""
 
-  def read(self, source: Any = None, *, labels: bool = False) -> Dataset:
+  def read(
+    self, source: Any = None, *, labels: bool = False, reading: Reading = AS_TRAINED
+  ) -> Dataset:
     """A data set as this run expects it.
 
     Args:
       source: None for the data of the run itself, a path, or a `Dataset`.
       labels: whether labels and splits are needed.
+      reading: how other data is read, where not as the run's own.
     Raises:
-      UserError: other features or labels, sequences longer than the model was built
-        for, or data of the run that is no longer what it was trained on.
+      UserError: other features or labels, sequences longer than the model can read
+        under the policy, or data of the run that is no longer what it was trained on.
     """
-    if isinstance(source, Dataset):
-      numbers = self.spec.task == "regression"
-      dataset = as_task(source, "regression") if numbers else source
-      dataset = impute_nonfinite(
-        validate(dataset, labels, ()), self.config.data.nonfinite
-      )
-    elif source is None:
-      dataset = inputs.read_data(self.config)
-      own = digest(dataset, inputs.columns_of(self.config))
-      if self.digest not in ("", own):
-        raise UserError(
-          f"{dataset.source} has changed since {self.workdir} was trained on it. To "
-          "use it all the same, give it as another data set (--input)."
-        )
-    else:
-      group = configs.plain(self.config.data) | {"path": os.fspath(source)}
-      group["modalities"] = tuple(self.spec.lengths)
-      dataset = load(group, for_training=labels, splits=(), widths=self.spec.widths)
     if source is not None:
-      dataset = inputs.as_samples(dataset, self.spec.unit)
+      return readings.other_data(
+        source, self, self._tied, labels=labels, reading=reading
+      )
+    if reading:
+      raise UserError(
+        "The run's own data is read as it was trained; --overlong, --nonfinite, "
+        "--skip-bad and --config.data are for other data, which --input names."
+      )
+    dataset = inputs.read_data(self.config)
+    own = digest(dataset, inputs.columns_of(self.config))
+    if self.digest not in ("", own):
+      raise UserError(
+        f"{dataset.source} has changed since {self.workdir} was trained on it. To "
+        "use it all the same, give it as another data set (--input)."
+      )
     self.check_features(dataset)
-    check_fits(dataset, self.spec.lengths)
-    return self._with_its_labels(dataset) if labels else dataset
+    policies.check_fits(dataset, self.spec.lengths)
+    if not labels:
+      return dataset
+    return readings.with_labels(dataset, self.spec, self.workdir)
+
+  def _with_room(self, dataset: Dataset) -> "Run":
+    """The same run for sequences of any length, as far as its parameters are."""
+    longer = readings.longer(dataset, self.spec)
+    if not longer:
+      return self
+    spec = self.spec.with_lengths(longer)
+    return self._roomier.setdefault(spec, dataclasses.replace(self, spec=spec))
+
+  def _tied(self, longer: Mapping[str, int]) -> tuple[str, ...]:
+    """Those modalities of more steps that the parameters cannot read."""
+    names = tuple(longer)
+    if names not in self._ties:
+      self._ties[names] = shapes.tied(self.config, self.spec, longer)
+    return self._ties[names]
+
+  @functools.cached_property
+  def _ties(self) -> dict[tuple, tuple]:
+    return {}
+
+  @functools.cached_property
+  def _roomier(self) -> dict[Spec, "Run"]:
+    return {}
 
   def check_features(self, dataset: Dataset) -> None:
     """Raises UserError where modalities or widths are not those of the training."""
-    widths = {m: x.width for m, x in dataset.modalities.items()}
-    if widths != dict(self.spec.widths):
-      raise UserError(
-        f"{dataset.source} has features {widths}; the run {self.workdir} was trained "
-        f"on {dict(self.spec.widths)}."
-      )
+    readings.check_features(dataset, self.spec, self.workdir)
 
-  def _with_its_labels(self, dataset: Dataset) -> Dataset:
-    dataset = as_task(dataset, self.spec.task)
-    known, found = self.spec.class_names, dataset.class_names
-    if self.spec.task == "multiclass" and not known:
-      known = tuple(map(str, range(self.spec.outputs[0])))
-    if known and self.spec.task in ("multiclass", "multitask"):
-      dataset = classes.as_named(dataset, known)
-    elif known and found and known != found:
-      dataset = None
-    if dataset is None:
-      # A name, or those of one of several labels.
-      theirs = ", ".join(map(str, found)) or "0 and above"
-      own = ", ".join(map(str, known))
-      raise UserError(
-        f"The data has the classes {theirs}; the run {self.workdir} was trained on "
-        f"{own}, and knows no others."
-      )
-    known, found = self.spec.target_names, dataset.target_names
-    if known and found and known != found:
-      raise UserError(
-        f"{dataset.source} has the targets {', '.join(found)}; the run {self.workdir} "
-        f"was trained on {', '.join(known)}, in this order."
-      )
-    return dataset
-
-  def predict(self, source: Any = None, *, batch_size: int = 0) -> np.ndarray:
+  def predict(
+    self, source: Any = None, *, batch_size: int = 0, reading: Reading = AS_TRAINED
+  ) -> np.ndarray:
     """The predictions of every seed, (S, N, *outputs), in the order of the samples.
 
     Args:
       source: see `read`.
       batch_size: that of the evaluation where 0.
+      reading: see `read`.
     """
     # Splits play no part: they may cut a dialogue where nothing is learned or scored.
-    dataset = dataclasses.replace(self.read(source), splits=None)
+    dataset = self.read(source, reading=reading)
+    dataset = dataclasses.replace(dataset, splits=None)
+    longer = [
+      dataset.modalities[m].lengths > self.spec.lengths[m]
+      for m in readings.longer(dataset, self.spec)
+    ]
+    if not longer:
+      return self._predict(dataset, batch_size)
+    # Apart, so that what is predicted of a sample does not depend on longer ones.
+    parts = [np.flatnonzero(x) for x in (~np.any(longer, 0), np.any(longer, 0))]
+    found = None
+    for rows in filter(len, parts):
+      part = dataset.select(rows)
+      values = self._with_room(part)._predict(part, batch_size)
+      if found is None:
+        found = np.zeros((len(values), len(dataset), *values.shape[2:]), values.dtype)
+      found[:, rows] = values
+    return found
+
+  def _predict(self, dataset: Dataset, batch_size: int) -> np.ndarray:
     samples = self._samples(dataset, batch_size)
     plan = samples.in_order(np.arange(len(samples.bucket)))
     program = self._programs.predict
@@ -215,6 +232,8 @@ class Run:
   def outputs(self, source: Any = None, *, samples: int = 1) -> dict[str, np.ndarray]:
     """Every intermediate of the first samples by name, each with a seed axis."""
     dataset = self.read(source)
+    if (run := self._with_room(dataset)) is not self:
+      return run.outputs(dataset, samples=samples)
     whole = self._samples(dataset, samples)
     rows = np.arange(min(samples, len(whole.bucket)))
     bounds = dataclasses.replace(whole, buckets=whole.buckets[-1:], bucket=0 * rows)
@@ -229,7 +248,12 @@ class Run:
     return jax.tree.map(np.asarray, program(*self.variables, batch))
 
   def evaluate(
-    self, split: str = "test", source: Any = None, *, write: bool = True
+    self,
+    split: str = "test",
+    source: Any = None,
+    *,
+    write: bool = True,
+    reading: Reading = AS_TRAINED,
   ) -> evaluators.Results:
     """The metrics of one split, mean and deviation over the seeds.
 
@@ -239,8 +263,9 @@ class Run:
       write: whether to leave the files in `eval/` of the workdir, those of the last
         checkpoint as `last_<split>`; never for another data set, whose results are not
         the run's.
+      reading: see `read`.
     """
-    dataset = self.read(source, labels=True)
+    dataset = self.read(source, labels=True, reading=reading)
     rows = dataset.indices(split)
     if dataset.label_mask is not None:
       rows = rows[dataset.label_mask[rows]]
@@ -273,35 +298,3 @@ class Run:
     # Kept, so that a second call with the same shapes compiles nothing.
     model = inputs.build_model(self.config, self.spec)
     return Programs(Recipe.of(model, self.config), meshes.make(1, 1))
-
-
-def _check_model(variables, config, spec, seeds, workdir) -> None:
-  """Raises UserError where the variables are not those of the config's model."""
-  wanted = _shapes_of_model(config, spec)
-  wanted = {path: (len(seeds), *size) for path, size in wanted.items()}
-  found = _shapes(variables)
-  differing = [
-    f"{path}: {found.get(path, 'absent')} saved, {wanted.get(path, 'absent')} expected"
-    for path in sorted({*wanted, *found})
-    if wanted.get(path) != found.get(path)
-  ]
-  if differing:
-    more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
-    raise UserError(
-      f"{workdir} has a checkpoint of another model: {'; '.join(differing[:3])}{more}."
-    )
-
-
-def _shapes_of_model(config: ConfigDict, spec: Spec) -> dict[str, tuple[int, ...]]:
-  """The shape of every variable of one seed of a run, by path."""
-  model = inputs.build_model(config, spec)
-  init = lambda batch: model.init(jax.random.key(0), batch, train=False)
-  variables = jax.eval_shape(init, spec.example())
-  params = variables.pop("params")
-  return _shapes((params, variables))
-
-
-def _shapes(variables) -> dict[str, tuple[int, ...]]:
-  """The shape of every array of (params, other collections), by path."""
-  leaves = jax.tree_util.tree_leaves_with_path(variables)
-  return {jax.tree_util.keystr(path[1:]): leaf.shape for path, leaf in leaves}

@@ -11,8 +11,9 @@ import pytest
 
 from mcr_jax.data import Dataset, load, npz, synthetic
 from mcr_jax.data.ledger import unused
-from mcr_jax.data.load import check_fits, digest, lengths_of
+from mcr_jax.data.load import digest, lengths_of
 from mcr_jax.data.normalize import Normalizer
+from mcr_jax.data.policies import check_fits
 from mcr_jax.errors import UserError
 
 SAMPLES = (32, 16, 16)
@@ -171,7 +172,8 @@ def test_longer_sequences_are_cut_where_the_config_says_so(file, dataset):
   over = np.maximum(old.lengths - 20, 0)
   assert cut.notes == (
     f"audio: {(over > 0).sum()} of 64 samples were cut to 20 steps, {over.sum()} of "
-    f"{old.lengths.sum()} steps dropped.",
+    f"{old.lengths.sum()} steps dropped "
+    f"({', '.join(dataset.ids[over > 0][:5])}, ...).",
   )
   assert (
     cut.modalities["text"].lengths.sum() == dataset.modalities["text"].lengths.sum()
