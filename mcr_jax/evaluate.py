@@ -29,6 +29,7 @@ def main(argv: list[str]) -> None:
   cli.prepare()
   from mcr_jax import evaluators
   from mcr_jax.runs import folds
+  from mcr_jax.runs.progress import Waiting
   from mcr_jax.runs.reading import Reading
   from mcr_jax.runs.run import load_run
 
@@ -44,7 +45,8 @@ def main(argv: list[str]) -> None:
     source = run.read(source, labels=True, reading=reading)
     for note in source.notes:
       print(f"note: {note}", file=sys.stderr)
-  results = run.evaluate(arguments.split, source)
+  with Waiting(lambda line: print(line, file=sys.stderr, flush=True)):
+    results = run.evaluate(arguments.split, source)
   _show(arguments, results, evaluators.table(results, arguments.split))
 
 

@@ -54,6 +54,7 @@ def main(argv: list[str]) -> None:
     if Path(arguments.output).resolve() == Path(arguments.input).resolve():
       raise UserError(f"--output {arguments.output} would replace the --input.")
   cli.prepare()
+  from mcr_jax.runs.progress import Waiting
   from mcr_jax.runs.reading import Reading
   from mcr_jax.runs.run import load_run
 
@@ -61,15 +62,16 @@ def main(argv: list[str]) -> None:
   dataset = run.read(arguments.input, reading=Reading.of(arguments, run.config))
   for note in dataset.notes:
     print(f"note: {note}", file=sys.stderr)
+  with Waiting(lambda line: print(line, file=sys.stderr, flush=True)):
+    found = list(lines(run, dataset))
   if arguments.output is None:
-    for line in lines(run, dataset):
-      print(line)
+    print(*found, sep="\n")
     return
   with (
     files.replacing(arguments.output) as draft,
     open(draft, "w", encoding="utf-8") as file,
   ):
-    file.writelines(f"{line}\n" for line in lines(run, dataset))
+    file.writelines(f"{line}\n" for line in found)
 
 
 def _plain(spec, values: np.ndarray):

@@ -5,6 +5,7 @@ field that nobody knows, a value of another type and a value that makes no sense
 each one clear error. Plain dicts serve wherever a config does.
 """
 
+from mcr_jax.config.checks import epochs_are_fixed
 from mcr_jax.config.completion import complete, default
 from mcr_jax.config.loading import for_model, load
 from mcr_jax.config.old import check_unfinished, parameters, saved
@@ -16,6 +17,7 @@ __all__ = [
   "complete",
   "default",
   "difference",
+  "epochs_are_fixed",
   "flatten",
   "for_model",
   "from_json",

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from mcr_jax.config.groups import Phase
 from mcr_jax.config.plain import flatten
 from mcr_jax.errors import UserError
@@ -34,6 +36,17 @@ def validate(config: Mapping[str, Any], domains: Mapping[str, Domain]) -> None:
   _folds(config["data"], len(config["seeds"]))
   _multipliers(config["optim"]["multipliers"])
   _phases(config["train"])
+
+
+def epochs_are_fixed(config: Mapping | ConfigDict) -> str:
+  """Why training cannot go on beyond the epochs of a config, or ""."""
+  train, optim = config["train"], config["optim"]
+  if optim["schedule"] == "cosine":
+    return "optim.schedule=cosine divides the rate among all of them"
+  phases = sum(phase["epochs"] for phase in train["phases"])
+  if phases == train["epochs"]:
+    return f"train.phases take all {phases} of them"
+  return ""
 
 
 def _seeds(seeds: tuple) -> None:

@@ -42,8 +42,18 @@ def table(results: Results, split: str) -> str:
 def notes(results: Results, split: str) -> list[str]:
   """How to read the numbers, one sentence each."""
   lines = list(results.notes)
-  if results.checkpoint == "best":
-    line = "Each seed's epoch was chosen on the validation split"
+  chosen = [seed for seed in results.seeds if seed not in results.unchosen]
+  if results.checkpoint == "best" and results.unchosen:
+    whose = f" of seed {', '.join(map(str, results.unchosen))}" * bool(chosen)
+    lines.append(
+      f"No epoch{whose} was chosen on the validation split: the score that chooses was "
+      "undefined in all, and the last is kept."
+    )
+  if results.checkpoint == "best" and chosen:
+    whose = f" of seed {', '.join(map(str, chosen))}" * bool(results.unchosen)
+    line = f"The epoch{whose} was chosen on the validation split"
+    if not results.unchosen:
+      line = "Each seed's epoch was chosen on the validation split"
     lines.append(
       f"{line}, which this is: these numbers flatter."
       if split == "valid"

@@ -47,6 +47,8 @@ class Results:
     confusion: (C, C) counts summed over the seeds, true classes in rows, or None.
     notes: sentences, such as what the confusion matrix leaves out.
     checkpoint: that was scored, `best` or `last`.
+    unchosen: seeds whose epoch the validation split did not choose, since the score
+      that chooses was undefined in every one.
   """
 
   scheme: str
@@ -58,6 +60,7 @@ class Results:
   confusion: tuple[tuple[int, ...], ...] | None = None
   notes: tuple[str, ...] = ()
   checkpoint: str = "best"
+  unchosen: tuple[int, ...] = ()
 
   def to_json(self) -> dict[str, Any]:
     """As plain values, for a file; NaN stays NaN."""
@@ -66,6 +69,8 @@ class Results:
     # What a file of an ordinary evaluation does not say.
     if self.checkpoint == "best":
       del fields["checkpoint"]
+    if not self.unchosen:
+      del fields["unchosen"]
     if not self.target_names:
       del fields["target_names"]
     return fields
@@ -91,6 +96,7 @@ class Results:
       confusion=_frozen(values.get("confusion")),
       notes=_frozen(values.get("notes", ())),
       checkpoint=values.get("checkpoint", "best"),
+      unchosen=_frozen(values.get("unchosen", ())),
     )
 
 
@@ -103,6 +109,7 @@ def summarise(
   *,
   target_names: Sequence[str] = (),
   checkpoint: str = "best",
+  unchosen: Sequence[int] = (),
 ) -> Results:
   """The results of all seeds of a run on one split.
 
@@ -114,6 +121,7 @@ def summarise(
     seeds: their numbers; 0, 1, ... where not given.
     target_names: see `Results`.
     checkpoint: that made the predictions.
+    unchosen: see `Results`.
   """
   predictions, labels = np.asarray(predictions), np.asarray(labels)
   seeds = tuple(int(seed) for seed in seeds) or tuple(range(len(predictions)))
@@ -143,6 +151,7 @@ def summarise(
     confusion=_frozen(sum(tables).tolist()) if len(tables) == len(seeds) else None,
     notes=tuple(f"Confusion matrix: {note}; they are left out." for note in left_out),
     checkpoint=checkpoint,
+    unchosen=tuple(unchosen),
   )
 
 

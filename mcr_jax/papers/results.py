@@ -78,6 +78,7 @@ def _scored(found: evaluators.Evaluation) -> evaluators.Evaluation:
     old.seeds,
     target_names=old.target_names,
     checkpoint=old.checkpoint,
+    unchosen=old.unchosen,
   )
   return dataclasses.replace(found, results=results)
 

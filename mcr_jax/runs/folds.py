@@ -232,7 +232,8 @@ def _begin(config: ConfigDict, workdir: Path, dataset: Dataset, count: int) -> N
   if (workdir / "config.json").is_file():
     facts = workspace.facts(workdir)
     facts["resumed"] = [*facts.get("resumed", []), describe()]
-    writer.write_facts(facts)
+    writer.write_facts(facts | {"finished": False})
+    writer.write_text("config.json", configs.to_json(config))
     return
   data = {"source": dataset.source, "notes": list(dataset.notes)}
   data["digest"] = digest(dataset, inputs.columns_of(config))
@@ -286,12 +287,24 @@ def _pool(
     seeds,
     target_names=spec.target_names,
     checkpoint=runs[0].results.checkpoint,
+    unchosen=_unchosen(runs, folds, seeds),
   )
   split = name.removeprefix("last_")
   if jax.process_index() == 0:
     evaluators.write(workdir, split, results, ids, labels, predictions)
   distributed.wait("the folds are pooled")
   return Folds(workdir, results, tuple(run.results for run in runs))
+
+
+def _unchosen(runs, folds: int, seeds: Sequence[int]) -> list[int]:
+  """The pooled seeds whose epoch validation did not choose in some fold."""
+  by_repeat = [runs[i : i + folds] for i in range(0, len(runs), folds)]
+  lost = [
+    any(seed in run.results.unchosen for run in repeat)
+    for repeat in by_repeat
+    for seed in repeat[0].results.seeds
+  ]
+  return [seed for seed, no in zip(seeds, lost, strict=True) if no]
 
 
 def _repeat(

@@ -1,7 +1,11 @@
 """How far a run is and how long it still takes: a bar, or words where none can be."""
 
 import sys
+import threading
 import time
+from collections.abc import Callable
+
+SILENCE = 5.0  # seconds after which a program says what it does
 
 
 class Progress:
@@ -78,6 +82,31 @@ class Progress:
     if self._bar is not None:
       self._bar.close()
       self._bar = None
+
+
+class Waiting:
+  """Says once what a program is at, where nothing has been heard for some seconds."""
+
+  def __init__(self, say: Callable[[str], None], text: str = "compiling ..."):
+    """Starts nothing yet.
+
+    Args:
+      say: prints a line; called from a thread.
+      text: the line.
+    """
+    self._timer = threading.Timer(SILENCE, say, (text,))
+    self._timer.daemon = True
+
+  def __enter__(self) -> "Waiting":
+    self._timer.start()
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.over()
+
+  def over(self) -> None:
+    """Something was heard, or nothing more is to be."""
+    self._timer.cancel()
 
 
 def duration(seconds: int | float) -> str:

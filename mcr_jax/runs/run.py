@@ -82,6 +82,7 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
     seeds,
     checkpoint,
     facts["data"]["digest"],
+    tuple(facts.get("chosen", ())),
   )
 
 
@@ -98,6 +99,7 @@ class Run:
     seeds: their numbers.
     checkpoint: which checkpoint the variables are.
     digest: of the data that it was trained on.
+    chosen: (S,) whether the validation split chose the epoch of a seed; () is all.
   """
 
   workdir: Path
@@ -108,6 +110,7 @@ class Run:
   seeds: tuple[int, ...]
   checkpoint: str = "best"
   digest: str = ""
+  chosen: tuple[bool, ...] = ()
 
   def read(
     self, source: Any = None, *, labels: bool = False, reading: Reading = AS_TRAINED
@@ -283,6 +286,7 @@ class Run:
 
   def summarise(self, labels: np.ndarray, predictions: np.ndarray):
     """The results of predictions (S, N, *outputs) against labels (N, ...)."""
+    unchosen = [i for i, chosen in enumerate(self.chosen) if not chosen]
     return evaluators.summarise(
       self.spec.scheme,
       predictions,
@@ -291,6 +295,7 @@ class Run:
       self.seeds,
       target_names=self.spec.target_names,
       checkpoint=self.checkpoint,
+      unchosen=[seed for i, seed in enumerate(self.seeds) if i in unchosen],
     )
 
   @functools.cached_property

@@ -21,12 +21,13 @@ from mcr_jax.hosts import mesh as meshes
 from mcr_jax.hosts.signals import Signals
 from mcr_jax.runs import inputs
 from mcr_jax.runs import origin as origins
+from mcr_jax.runs import verdict as verdicts
 from mcr_jax.runs.build import loop_of
 from mcr_jax.runs.checkpoint import Checkpoints
-from mcr_jax.runs.progress import Progress
+from mcr_jax.runs.progress import Progress, Waiting
 from mcr_jax.runs.run import Run
 from mcr_jax.runs.shared import Shared
-from mcr_jax.runs.writer import Writer, describe
+from mcr_jax.runs.writer import Writer, describe, read
 from mcr_jax.training.loop import Called, Epoch
 from mcr_jax.training.programs import Programs
 
@@ -118,8 +119,10 @@ class Trainer:
     with (
       self.signals,
       Progress(loop.total, done=loop.done, enabled=shown) as self.progress,
+      Waiting(self._say) as clock,
     ):
       for event in loop.events():
+        clock.over()
         if isinstance(event, Called):
           self._after_call(event)
         else:
@@ -138,6 +141,7 @@ class Trainer:
       best,
       self.seeds,
       digest=self.facts["data"]["digest"],
+      chosen=self.chosen,
     )
     with self.signals:
       self._save()
@@ -146,11 +150,27 @@ class Trainer:
         (number,) = distributed.largest(self.signals.number or 0)
         if number:
           self._stop(number, "Only evaluations are missing")
+    verdict = self._verdict()
     ending = {"native_fallbacks": dict(native.fallbacks), "finished": True}
+    ending |= {"chosen": self.chosen, "verdict": verdict}
     self.writer.write_facts(self.facts | ending)
     self.writer.close()
+    if verdict:
+      self._say("\n" + "\n".join(verdict))
     distributed.wait("the files of the run are whole")
     return run
+
+  @property
+  def chosen(self) -> tuple[bool, ...]:
+    """(S,) whether validation chose the epoch that is kept of a seed."""
+    return tuple((~np.isnan(self.loop.selection["value"])).tolist())
+
+  def _verdict(self) -> list[str]:
+    """What the curves say; only the process that writes them knows."""
+    if jax.process_index() or not self.writer.metrics.is_file():
+      return []
+    entries = read(self.writer.metrics)
+    return verdicts.sentences(entries, self.config, self.seeds)
 
   def _after_call(self, event: Called) -> None:
     loop = self.loop
@@ -248,7 +268,14 @@ class Trainer:
       self.loop.restore(restored.tree, **restored.meta)
     self.writer.truncate_after(self.loop.epoch - 1)
     self.facts["resumed"] = [*self.facts.get("resumed", []), describe()]
-    self.writer.write_facts(self.facts)
+    # Finished before, if more epochs are asked for now: then the config is another.
+    self.writer.write_facts(self.facts | {"finished": False})
+    self.writer.write_text("config.json", configs.to_json(self.config))
+    if not self.loop.selection["active"].any():
+      self._say(
+        f"every seed had stopped early (train.patience={self.config.train.patience}): "
+        "more epochs change nothing"
+      )
     where = f"epoch {self.loop.epoch}, step {self.loop.position} of {self.loop.steps}"
     self._say(f"going on at {where}")
 

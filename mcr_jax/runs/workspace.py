@@ -78,13 +78,26 @@ def status(
     raise UserError(f"{saved} cannot be read ({error}).") from error
   changes = configs.difference(before, config)
   changes = [line for line in changes if not line.startswith(MUTABLE_ON_RESUME)]
-  if changes:
+  if longer := _longer(changes, before, config):
+    configs.check_unfinished(workdir, known)
+    if why := configs.epochs_are_fixed(before):
+      raise UserError(
+        f"{workdir} holds a run of {before.train.epochs} epochs, and {why}: more of "
+        "them are another run. Choose another --workdir, and to start from the weights "
+        f"of this one set --config.train.init_from={workdir}."
+      )
+  elif changes:
     raise UserError(
       f"{workdir} holds a run with another config ({'; '.join(changes)}): choose "
       "another --workdir, or set the fields back."
     )
-  if known.get("finished"):
+  if known.get("finished") and not longer:
     return "finished"
+  if not resume and longer:
+    raise UserError(
+      f"{workdir} holds a run of {before.train.epochs} epochs: go on with it to "
+      f"{config.train.epochs} by --resume, or choose another --workdir."
+    )
   if not resume:
     raise UserError(
       f"{workdir} holds an unfinished run of this config: go on with --resume, or "
@@ -158,6 +171,12 @@ def facts(workdir: Path) -> dict[str, Any]:
   if seal != files.digest_of(found):
     raise UserError(f"{path} was changed or is damaged: it is not what the run wrote.")
   return found
+
+
+def _longer(changes: list[str], before: ConfigDict, config: ConfigDict) -> bool:
+  """Whether a config differs from the one before in asking for more epochs only."""
+  only = bool(changes) and all(line.startswith("train.epochs:") for line in changes)
+  return only and config.train.epochs > before.train.epochs
 
 
 def _check_writable(workdir: Path) -> None:

@@ -200,6 +200,7 @@ def _part(point, members, trainer, run, entries, evaluations, workdir) -> None:
     config=point.config,
     variables=_cut(run.variables, members),
     seeds=tuple(point.config.seeds),
+    chosen=run.chosen[members],
   )
   trainer.normalizer.save(_made(folder) / "normalization.npz")
   with writer.Writer(folder, own.seeds) as files:
@@ -215,6 +216,7 @@ def _describe(folder: Path, point: Point, trainer: Group, *, finished: bool) -> 
   files = writer.Writer(folder)
   others = [other.name for other in trainer.members if other is not point]
   more = {"seeds": list(point.config.seeds), "together": others, "finished": finished}
+  more |= {"chosen": trainer.chosen[trainer.members[point]]}
   files.write_facts(trainer.facts | more)
   files.write_text("config.json", configs.to_json(point.config))
 

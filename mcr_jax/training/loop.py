@@ -181,7 +181,7 @@ class Loop:
     scores, reasons = self.validation(found)
     if self.recipe.phases[phase].task:
       active = self.selection["active"]
-      self.selection, improved = selections.observe(
+      self.selection, kept = selections.observe(
         self.selection,
         scores[self.validation.monitor],
         self.epoch,
@@ -190,7 +190,7 @@ class Loop:
       )
       if phase + 1 < len(self.recipe.phases):
         self.selection["active"] = active  # what comes after this phase must train
-      self.best = self.programs.keep_best(self.best, variables, improved)
+      self.best = self.programs.keep_best(self.best, variables, kept)
     name = lambda values: {f"valid/{name}": value for name, value in values.items()}
     return name(scores), name(reasons)
 

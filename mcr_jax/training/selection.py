@@ -23,10 +23,11 @@ def start(seeds: int) -> Selection:
 def observe(
   selection: Selection, values: np.ndarray, epoch: int, higher: bool, config
 ) -> tuple[Selection, np.ndarray]:
-  """The selection after an epoch, and which seeds improved (S,).
+  """The selection after an epoch, and of which seeds (S,) this epoch is kept.
 
-  A value that is NaN (a metric that is undefined) is no improvement, except that the
-  first epoch is kept whatever it was. Seeds that stopped do not change.
+  A value that is NaN (a metric that is undefined) is no improvement. Until there is
+  another, the latest epoch is kept: nothing speaks for an earlier one. Seeds that
+  stopped do not change.
 
   Args:
     selection: before the epoch.
@@ -39,6 +40,7 @@ def observe(
   better = values > best if higher else values < best
   first = (selection["epoch"] == 0) | (np.isnan(best) & ~np.isnan(values))
   improved = active & (better | first)
+  kept = improved | (active & np.isnan(best) & np.isnan(values))
   waited = np.where(improved, 0, selection["waited"] + active)
   plateau = np.where(improved, 0, selection["plateau"] + active)
   lr_scale = selection["lr_scale"]
@@ -49,13 +51,13 @@ def observe(
   if config.train.patience:
     active = active & (waited < config.train.patience)
   return {
-    "value": np.where(improved, values, best),
-    "epoch": np.where(improved, epoch, selection["epoch"]).astype(np.int32),
+    "value": np.where(kept, values, best),
+    "epoch": np.where(kept, epoch, selection["epoch"]).astype(np.int32),
     "waited": waited.astype(np.int32),
     "plateau": plateau.astype(np.int32),
     "lr_scale": lr_scale.astype(np.float32),
     "active": active,
-  }, improved
+  }, kept
 
 
 def in_next_phase(selection: Selection) -> Selection:

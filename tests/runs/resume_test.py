@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mcr_jax import load_run
-from mcr_jax.config import complete, to_json
+from mcr_jax.config import complete, override, to_json
 from mcr_jax.config.old import FORMAT
 from mcr_jax.errors import DamagedCheckpoint, Interrupted, UserError
 from mcr_jax.runs import workspace
@@ -84,6 +84,17 @@ def test_a_run_stopped_by_a_signal_resumes_bit_for_bit(
     fit(config, tmp_path / "run", verbose=False)
   fit(config, tmp_path / "run", resume=True, verbose=False)
   assert_same(tmp_path / "run", whole)
+
+
+def test_a_finished_run_goes_on_to_more_epochs_as_if_it_had_had_them(
+  config, whole, tmp_path
+):
+  fewer = override(config, ["--config.train.epochs=2"])
+  fit(fewer, tmp_path / "run", verbose=False)
+  fit(config, tmp_path / "run", resume=True, verbose=False)
+  assert_same(tmp_path / "run", whole)
+  assert load_run(tmp_path / "run").config.train.epochs == config.train.epochs
+  assert workspace.facts(tmp_path / "run")["finished"]
 
 
 def test_every_signal_has_its_exit_code(config, tmp_path, monkeypatch):

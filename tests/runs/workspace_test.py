@@ -75,6 +75,42 @@ def test_another_config_is_answered_with_the_difference(workdir, config):
   assert "seeds: (1, 3) -> (7,)" in str(error.value)
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_more_epochs_are_a_resume_where_nothing_else_depends_on_their_number(
+  workdir, config, finished
+):
+  begin(workdir, config, finished=finished)
+  more = configs.override(config, [f"--config.train.epochs={config.train.epochs + 3}"])
+  assert workspace.status(workdir, more, True) == "resume"
+  with pytest.raises(UserError, match=f"{config.train.epochs} epochs.*--resume"):
+    workspace.status(workdir, more, False)
+  fewer = configs.override(config, ["--config.train.epochs=1"])
+  with pytest.raises(UserError, match="train.epochs: .* -> 1"):
+    workspace.status(workdir, fewer, True)
+  other = configs.override(more, ["--config.optim.lr=0.5"])
+  with pytest.raises(UserError, match="optim.lr"):
+    workspace.status(workdir, other, True)
+
+
+@pytest.mark.parametrize(
+  "fixed",
+  [
+    {"optim": {"schedule": "cosine"}},
+    {"train": {"epochs": 3, "phases": ({"epochs": 3},)}},
+  ],
+)
+def test_more_epochs_of_a_schedule_over_all_of_them_are_another_run(
+  workdir, config, fixed
+):
+  config = configs.complete(
+    configs.plain(config) | {k: configs.plain(config)[k] | v for k, v in fixed.items()}
+  )
+  begin(workdir, config, finished=True)
+  more = configs.override(config, ["--config.train.epochs=50"])
+  with pytest.raises(UserError, match=f"--config.train.init_from={workdir}"):
+    workspace.status(workdir, more, True)
+
+
 def test_where_a_run_computes_may_change(workdir, config):
   begin(workdir, config, finished=False)
   moved = configs.override(

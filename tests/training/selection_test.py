@@ -37,8 +37,15 @@ def test_every_seed_keeps_its_own_best_epoch(file):
 
 def test_an_undefined_value_is_kept_only_until_a_defined_one(file):
   after, _ = follow(file, [[NAN, 2], [NAN, NAN], [5, 1], [NAN, 3]])
-  assert [x["epoch"].tolist() for x in after] == [[1, 1], [1, 1], [3, 3], [3, 3]]
+  assert [x["epoch"].tolist() for x in after] == [[1, 1], [2, 1], [3, 3], [3, 3]]
   assert after[-1]["value"].tolist() == [5, 1]
+
+
+def test_where_no_value_is_defined_the_last_epoch_is_kept_and_patience_runs(file):
+  after, kept = follow(file, 5 * [[NAN]], train={"patience": 3})
+  assert [x["epoch"].item() for x in after] == [1, 2, 3, 4, 4]
+  assert [x["active"].item() for x in after] == [True, True, True, False, False]
+  assert kept == [[True], [True], [True], [True], [False]]
 
 
 def test_a_seed_stops_after_its_patience_and_stays_as_it_was(file):
