@@ -282,6 +282,15 @@ SYSTEMS = {
       train=dict(epochs=50, batch_size=128, patience=0),
     ),
   ),
+  "mtag": dict(  # MOSI has its authors' settings
+    model=dict(embed_dropout=0.1, attention_dropout=0.1),
+    optim=dict(
+      **dict(name="adamw", lr=1e-3, weight_decay=1e-2),
+      **dict(schedule="plateau", plateau_factor=0.5, plateau_patience=10),
+    ),
+    train=dict(epochs=15, batch_size=32),
+    **dict.fromkeys(("mosi", "mosei"), dict(loss=dict(name="huber"))),
+  ),
   "qmf": dict(
     model=dict(input_dropout=0.2, dropout=0.2),
     # RMSprop, but for the first updates.

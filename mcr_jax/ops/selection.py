@@ -4,27 +4,31 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
+# Parts of a row that are counted side by side: a sum over parts is made of vectors.
+PARTS = 16
 
-def kth_largest(x: Float[Array, "*B K"], k: Integer[Array, "*B"]) -> Float[Array, "*B"]:
+
+def kth_largest(x: Float[Array, "B K"], k: Integer[Array, "B"]) -> Float[Array, "B"]:
   """The k-th largest number of each row, with its own k from 1 to K.
+
+  Some twenty times faster than a sort on a CPU, and without a copy of indices.
 
   Args:
     x: none is negative.
     k: may be traced.
   """
-  # Bits of what is not negative are ordered as the numbers are. Two are found at a
-  # time, from the highest: a sort is some ten times as long on a CPU.
-  whole = {4: jnp.uint32, 8: jnp.uint64}[x.dtype.itemsize]
-  bits = jax.lax.bitcast_convert_type(x, whole)
+  # Bits of what is not negative are ordered as the numbers are; they are found from
+  # the highest on. The first one would be the sign.
   size = 8 * x.dtype.itemsize
+  whole = {32: jnp.uint32, 64: jnp.uint64}[size]
+  bits = jax.lax.bitcast_convert_type(x, whole)
+  bits = jnp.pad(bits, ((0, 0), (0, -x.shape[1] % PARTS)))
+  bits = bits.reshape(len(x), PARTS, -1)
 
   def step(i, found):
-    shift = (size - 2 - 2 * i).astype(whole)
-    reached = [
-      ((bits >= (found | (whole(digit) << shift))[..., None]).sum(-1) >= k)
-      for digit in (1, 2, 3)
-    ]
-    return found | (sum(x.astype(whole) for x in reached) << shift)
+    tried = found | (whole(1) << (size - 2 - i).astype(whole))
+    reach = sum((bits[:, p] >= tried[:, None]).astype(jnp.int32) for p in range(PARTS))
+    return jnp.where(reach.sum(-1) >= k, tried, found)
 
-  found = jax.lax.fori_loop(0, size // 2, step, jnp.zeros(x.shape[:-1], whole))
+  found = jax.lax.fori_loop(0, size - 1, step, jnp.zeros(len(x), whole))
   return jax.lax.bitcast_convert_type(found, x.dtype)

@@ -7,14 +7,13 @@
     embed_<m>/{kernel (D_m, d), bias}
     layers/kernel                         (layers, M, d, d)
     layers/{source_kernel, target_kernel} (layers, M, M, 3, heads, d / heads)
-                                          of the edges from the first to the second, which
-                                          is past, present or future of it
+                                          of edges from the first to the second,
+                                          which is past, present or future of it
     layers/bias                           (layers, d)
     hidden_0, hidden_1, output            /{kernel, bias}
 
-`out` has `edges`, a list a layer of the (source, target) nodes (m, t) that it reads by,
-and `weights`, a dict a layer from such an edge to its weight, the mean over heads. There
-are no losses.
+`out` has `weights`, a dict a layer from an edge, (source, target) with nodes (m, t), to
+its weight, the mean over heads. There are no losses.
 """
 
 import numpy as np
@@ -43,10 +42,9 @@ def mtag(
       x[node] = sample[m][node[1]] @ tree["kernel"] + tree["bias"] + place
   order = [*leaders, *(m for m in modalities if m not in leaders)]
   relation = graph(nodes, [m for m in order if m in modalities], all_to_all)
-  out = {"edges": [], "weights": []}
+  out = {"weights": []}
   for i in range(layers):
     layer = {name: array[i] for name, array in params["layers"].items()}
-    out["edges"].append(sorted(relation))
     x, weights = attend(layer, x, relation, modalities, heads)
     out["weights"].append(weights)
     if weights:

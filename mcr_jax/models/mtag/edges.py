@@ -56,7 +56,7 @@ def within(rank: Ranks, *, all_to_all: bool) -> Integer[Array, "B T T"]:
 def across(
   rank: Ranks, other: Ranks, count: Counts, others: Counts
 ) -> Integer[Array, "B T S"]:
-  """What step i of a modality is to step j of another, which has the windows on a tie."""
+  """What step i of a modality is to step j of another; the first leads on a tie."""
   i, j = rank[:, :, None], other[:, None]
   first, last = window(rank, count, others)
   own = PRESENT + (j < first[..., None]) - (j > last[..., None])

@@ -7,9 +7,7 @@ pass.
 """
 
 import functools
-import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -24,7 +22,7 @@ from mcr_jax.ops import dropout
 from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.selection import kth_largest
 
-ELEMENTS = 2**22
+ELEMENTS = 2**21
 SLOPE = 0.2
 
 
@@ -71,7 +69,7 @@ class Layer(nn.Module):
     return (x, left, done + 1), {} if train else {"weights": weights}
 
   def _attend(self, x, edges, train):
-    """What every step reads (B, N, D), and by which weights (B, N, N), without heads."""
+    """What every step reads (B, N, D), and by which weights (B, N, N), of no head."""
     count, width = len(self.steps), x.shape[-1]
     split = split_heads(width, self.heads)
     glorot = nn.initializers.glorot_uniform
@@ -102,8 +100,8 @@ class Layer(nn.Module):
       asks = score("bthd,srhd->bthsr", value[m], target[:, m])
       run = functools.partial(read, said, value, drop)
       found.append(in_turns(run, self.heads, asks, rows, places[m]))
-    read_, weights = (jnp.concatenate(part, 1) for part in zip(*found, strict=True))
-    return read_ + broadcast_left(bias, read_), weights
+    y, weights = (jnp.concatenate(part, 1) for part in zip(*found, strict=True))
+    return y + broadcast_left(bias, y), weights
 
 
 def read(
@@ -129,9 +127,7 @@ def read(
   blocks = jnp.split(edges[:, None], ends, -1)
   scores = []
   for s, kind in enumerate(blocks):
-    terms = [
-      asks[..., s, r, None] + said[s][:, :, r, None] for r in range(RELATIONS)
-    ]
+    terms = [asks[..., s, r, None] + said[s][:, :, r, None] for r in range(RELATIONS)]
     score = terms[-1]
     for r in range(RELATIONS - 1):
       score = jnp.where(kind == r + 1, terms[r], score)
@@ -149,7 +145,7 @@ def read(
 
 
 def in_turns(run, heads, asks, edges, places):
-  """`run` on all rows of its arguments, a part of them at a time where they are many."""
+  """`run` on all rows of its arguments; where they are many, on a part at a time."""
   size, rows, nodes = edges.shape
   turns = -(-size * heads * rows * nodes // ELEMENTS)
   if turns == 1:
