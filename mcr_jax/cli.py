@@ -9,6 +9,7 @@ import errno
 import gc
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -69,7 +70,7 @@ def run(main: Callable[[list[str]], int | None]) -> NoReturn:
   sys.stdout = sys.stdout or open(os.devnull, "w")
   sys.stderr = sys.stderr or open(os.devnull, "w")
   try:
-    code = main(sys.argv[1:]) or 0
+    code = main(at_home(sys.argv[1:])) or 0
     sys.stdout.flush()
   except McrJaxError as error:
     code = _fail(str(error), error.exit_code)
@@ -84,6 +85,15 @@ def run(main: Callable[[list[str]], int | None]) -> NoReturn:
   except Exception as error:
     code = _bug(error)
   sys.exit(code)
+
+
+def at_home(argv: Sequence[str]) -> list[str]:
+  """The arguments with `~` as the home folder, also behind `--flag=` and `name=`.
+
+  Shells do it at the beginning of a word only; what is left would be a folder `~`.
+  """
+  home = lambda match: match[1] + os.path.expanduser(match[2])
+  return [re.sub(r"(^|=)(~[^/=]*)(?=/|$)", home, argument) for argument in argv]
 
 
 def parse(

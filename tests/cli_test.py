@@ -74,6 +74,21 @@ def test_a_closed_pipe_is_quiet():
   assert (done.stdout, done.stderr) == ("x", "")
 
 
+def test_a_tilde_is_the_home_folder_wherever_a_path_begins(monkeypatch):
+  monkeypatch.setenv("HOME", "/home/ada")
+  given = ["~", "~/x", "--workdir=~/x", "--config.data.path=~/x", "mosi=~/x", "a~/x"]
+  assert cli.at_home(given) == [
+    "/home/ada",
+    "/home/ada/x",
+    "--workdir=/home/ada/x",
+    "--config.data.path=/home/ada/x",
+    "mosi=/home/ada/x",
+    "a~/x",
+  ]
+  done = program("print(argv)", "--workdir=~/x")
+  assert done.stdout == "['--workdir=/home/ada/x']\n"
+
+
 def parse(*argv: str, **more):
   return cli.parse(argv, "Trains.", **more)
 

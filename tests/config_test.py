@@ -38,6 +38,14 @@ def refused(*words: str):
   return pytest.raises(UserError, match="^[^\n]*" + "[^\n]*".join(words) + "[^\n]*$")
 
 
+def test_paths_may_begin_with_the_home_folder(monkeypatch):
+  monkeypatch.setenv("HOME", "/home/ada")
+  groups = {"data": {"path": "~/x.npz"}, "train": {"init_from": "~/runs/a"}}
+  config = configs.complete(groups)
+  assert config.data.path == "/home/ada/x.npz"
+  assert config.train.init_from == "/home/ada/runs/a"
+
+
 def test_a_file_lies_on_top_of_the_defaults(write):
   config = configs.load(write(FILE))
   assert config.train.epochs == 3 and config.train.batch_size == 32

@@ -1,6 +1,7 @@
 """A whole config from a part of one: defaults, types, names of modalities, checks."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -15,6 +16,8 @@ from mcr_jax.errors import UserError, choose, nearest
 from mcr_jax.field import Domain, domain
 
 WHICH = ("name", "file")  # of a `model` group: what chooses the model
+# Fields that hold the path of a file or folder.
+PATHS = (("data", "path"), ("train", "init_from"), ("train", "cache_dir"))
 
 
 def default(model: str = "mcr") -> ConfigDict:
@@ -33,6 +36,8 @@ def complete(config: Mapping | ConfigDict) -> ConfigDict:
   known = defaults(model if isinstance(model, dict) else {})
   merged = merge(known, given, "")
   merged["model"] |= chosen.name_and_file(merged["model"])
+  for group, name in PATHS:
+    merged[group][name] = os.path.expanduser(merged[group][name])
   merged["train"]["phases"] = _phases(merged["train"]["phases"])
   of_fields = domains(merged["model"])
   for path, found in of_fields.items():

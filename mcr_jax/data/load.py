@@ -147,6 +147,9 @@ def _open(config, own):
       f"data.path={path!r} must be that of a feature file, or 'synthetic' for the "
       "synthetic data."
     )
+  single = isinstance(path, str | os.PathLike)
+  home = os.path.expanduser
+  path = home(path) if single else [home(part) for part in path]
   given = lambda *names: {name: config.get(name) or None for name in names}
   stated, chosen = given("decimal", "encoding"), given("align", "features")
   if own:

@@ -42,7 +42,7 @@ def fit(
     NonFiniteLoss: names seed, epoch and step.
     Interrupted: SIGINT or SIGTERM, after a checkpoint.
   """
-  config, workdir = configs.complete(config), Path(workdir)
+  config, workdir = configs.complete(config), Path(workdir).expanduser()
   several = folds.wanted(config)
   status = workspace.status(
     workdir, config, resume, attention_may_change=attention_may_change

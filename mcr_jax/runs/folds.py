@@ -165,6 +165,7 @@ def evaluate(workdir: Path, split: str = "test", *, checkpoint: str = "best") ->
       f"{workdir} holds unfinished folds: go on with mcr_jax.train and --resume."
     )
   config = configs.saved((workdir / "config.json").read_text("utf-8"), facts)
+  config = inputs.with_data_of(config, facts)
   for number in range(facts["folds"]):
     load_run(folder(workdir, number), checkpoint=checkpoint).evaluate(split)
   ids = inputs.read_data(config).ids
@@ -237,6 +238,7 @@ def _begin(config: ConfigDict, workdir: Path, dataset: Dataset, count: int) -> N
     return
   data = {"source": dataset.source, "notes": list(dataset.notes)}
   data["digest"] = digest(dataset, inputs.columns_of(config))
+  data["place"] = inputs.place_of(config)
   facts = {"data": data, "seeds": list(config.seeds), "folds": count, "shape": None}
   facts |= {"format": FORMAT}
   writer.write_facts(describe() | facts | {"finished": False})

@@ -1,5 +1,9 @@
 """From a config to the model and the data set that it names."""
 
+import os
+from collections.abc import Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
@@ -15,6 +19,30 @@ from mcr_jax.errors import choose
 def read_data(config: ConfigDict) -> Dataset:
   """The checked data set of a config, with a vector a turn where it is of dialogues."""
   return as_samples(load(configs.plain(config.data)), unit_of(config))
+
+
+def place_of(config: ConfigDict) -> str:
+  """Where the data of a config is, seen from any folder; "" of what no file holds."""
+  path = config.data.path
+  synthetic = path == "synthetic" or path.startswith("synthetic:")
+  return "" if synthetic else os.path.abspath(path)
+
+
+def with_data_of(config: ConfigDict, facts: Mapping[str, Any]) -> ConfigDict:
+  """The config of a run with its data where the run found it, if it is still there.
+
+  A relative path is relative to the folder in which the run was started.
+
+  Args:
+    config: of the run.
+    facts: of its run.json.
+  """
+  place = facts["data"].get("place", "")
+  if not place or not os.path.exists(place):
+    return config
+  changed = configs.plain(config)
+  changed["data"]["path"] = place
+  return ConfigDict(changed).lock()
 
 
 def as_samples(dataset: Dataset, unit: str) -> Dataset:

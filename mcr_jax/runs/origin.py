@@ -16,7 +16,7 @@ from mcr_jax.data.units import Units
 from mcr_jax.errors import UserError
 from mcr_jax.runs import workspace
 from mcr_jax.runs.checkpoint import Checkpoints
-from mcr_jax.runs.inputs import columns_of, unit_of
+from mcr_jax.runs.inputs import columns_of, place_of, unit_of
 from mcr_jax.runs.run import Run, load_run
 from mcr_jax.runs.spec import spec_of
 from mcr_jax.runs.writer import describe
@@ -81,7 +81,12 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
   facts = {
     "format": FORMAT,
     **describe(),
-    "data": {"digest": own, "source": dataset.source, "notes": notes},
+    "data": {
+      "digest": own,
+      "source": dataset.source,
+      "place": place_of(config),
+      "notes": notes,
+    },
     "shape": spec.to_json(),
     "seeds": list(seeds),
   }

@@ -44,7 +44,7 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
     UserError: the folder holds no run, or the checkpoint of another model.
     DamagedCheckpoint: the checkpoint is not what was written.
   """
-  workdir = Path(workdir)
+  workdir = Path(workdir).expanduser()
   if checkpoint not in KINDS:
     raise UserError(f"checkpoint={checkpoint!r} is none of {', '.join(KINDS)}.")
   facts = workspace.facts(workdir)
@@ -55,6 +55,7 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
     )
   try:
     config = configs.saved((workdir / "config.json").read_text("utf-8"), facts)
+    config = inputs.with_data_of(config, facts)
     spec = Spec.from_json(facts["shape"])
   except FileNotFoundError as error:
     raise UserError(f"{workdir} holds no run: {error.filename} is missing.") from None

@@ -16,6 +16,25 @@ def test_a_run_depends_on_the_columns_of_its_unit(name, columns):
   assert inputs.columns_of(configs.complete({"model": {"name": name}})) == columns
 
 
+def test_a_relative_path_of_data_holds_in_other_folders(tmp_path, monkeypatch):
+  config = configs.complete({"data": {"path": "x.npz"}})
+  monkeypatch.chdir(tmp_path)
+  place = inputs.place_of(config)
+  facts = {"data": {"place": place}}
+  (tmp_path / "other").mkdir()
+  monkeypatch.chdir(tmp_path / "other")
+  # Where it is no longer there, what was typed may still be right: both moved.
+  assert inputs.with_data_of(config, facts) is config
+  (tmp_path / "x.npz").touch()
+  assert inputs.with_data_of(config, facts).data.path == str(tmp_path / "x.npz")
+  assert inputs.with_data_of(config, {"data": {}}) is config
+
+
+def test_synthetic_data_has_no_place():
+  for path in ("synthetic", "synthetic:mosi"):
+    assert not inputs.place_of(configs.complete({"data": {"path": path}}))
+
+
 def test_a_model_with_heads_depends_on_labels_by_modality(monkeypatch):
   card = dataclasses.replace(tfn.Model.card, auxiliary="unimodal")
   monkeypatch.setattr(tfn.Model, "card", card)
