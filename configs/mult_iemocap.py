@@ -25,7 +25,8 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   c.data.lengths = dict(text=20, vision=20, audio=20)
   c.model = dict(name="mult", width=40, heads=10, layers=4, kernel=3)
   c.model.kernels = dict(audio=5)
-  c.model.update(embed_dropout=0.3, output_dropout=0.1)
+  c.model.update(text_dropout=0.3, embed_dropout=0.3, output_dropout=0.1)
+  c.model.attention_dropouts = dict(vision=0.0, audio=0.0)  # as in the authors' program
   c.model.update(attention_dropout=0.25, relu_dropout=0.25, residual_dropout=0.25)
   c.loss = dict(name="cross_entropy")
   c.optim = dict(name="adam", lr=2e-3, clip=0.8)

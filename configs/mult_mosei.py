@@ -22,7 +22,8 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   c.data.modalities = ("text", "vision", "audio")
   c.data.lengths = dict(text=50, vision=50, audio=50)
   c.model = dict(name="mult", width=40, heads=8, layers=4, kernel=3)
-  c.model.update(embed_dropout=0.3, output_dropout=0.1)
+  c.model.update(text_dropout=0.3, embed_dropout=0.3, output_dropout=0.1)
+  c.model.attention_dropouts = dict(vision=0.0, audio=0.0)  # as in the authors' program
   c.model.update(attention_dropout=0.1, relu_dropout=0.1, residual_dropout=0.1)
   c.loss = dict(name="l1")
   c.optim = dict(name="adam", lr=1e-3, clip=1.0)

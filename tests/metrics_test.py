@@ -128,7 +128,7 @@ def test_sims_scores_have_their_own_names():
   y = np.round(y / 3 * 5) / 5
   report = metrics.compute("sims", p[:, None], y)
   assert set(report.values) == {
-    *("mae", "mae_clipped", "corr"),
+    *("mae", "mae_clipped", "corr", "corr_clipped"),
     *("sims_acc2", "sims_acc3", "sims_acc5", "sims_f1"),
   }
   assert report.values["sims_acc2"] == sk.accuracy_score(y > 0, p > 0)
@@ -138,6 +138,11 @@ def test_sims_scores_have_their_own_names():
   assert report.values["mae_clipped"] == pytest.approx(
     sk.mean_absolute_error(np.clip(y, -1, 1), np.clip(p, -1, 1)), rel=1e-6
   )
+  clipped = np.corrcoef(np.clip(y, -1, 1), np.clip(p, -1, 1))[0, 1]
+  assert report.values["corr_clipped"] == pytest.approx(clipped)
+  assert abs(clipped - report.values["corr"]) > 0.01
+  beyond = metrics.compute("sims", 2 + p[:, None] ** 2, y)
+  assert beyond.reasons == {"corr_clipped": "the predictions are constant"}
 
 
 def test_multiclass_scores_agree_with_scikit_learn():

@@ -126,6 +126,20 @@ def mae_clipped(
   return regression.mae(clip(predictions), clip(labels), weight)
 
 
+def corr_clipped(
+  predictions: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None
+) -> average.Value:
+  """Pearson's correlation with both sides clipped to +-1, as MMSA does for CH-SIMS."""
+  clip = lambda x: np.clip(x, -1, 1)
+  return regression.corr(clip(predictions), clip(labels), weight)
+
+
+def _clipped_constant(predictions: np.ndarray, labels: np.ndarray) -> str:
+  """Why there is no correlation of what is clipped."""
+  why = regression.CORR.why
+  return why(np.clip(predictions, -1, 1), np.clip(labels, -1, 1))
+
+
 def _signs(zero: str, which: str, why: str = "") -> tuple[Metric, ...]:
   """Accuracy, F1 and F1 weighted by prediction, with one way to treat 0."""
   note = f"{zero}: {which}."
@@ -193,6 +207,14 @@ SIMS = (
     "CH-SIMS.",
   ),
   regression.CORR,
+  Metric(
+    "corr_clipped",
+    corr_clipped,
+    "higher",
+    "Pearson's correlation with both sides clipped to +-1, as MMSA prints it for "
+    "CH-SIMS.",
+    _clipped_constant,
+  ),
   *(
     Metric(
       f"sims_acc{classes}",

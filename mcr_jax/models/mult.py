@@ -21,6 +21,7 @@ Deviations from the authors' program:
 - `embed_dropout` falls once on p(x_m), not in every transformer that reads it.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Mapping
@@ -130,7 +131,15 @@ class Model(contract.Model, TransformerSettings, kw_only=True):
     FrozenDict(), low=1, modalities=True, doc="The same, of single modalities."
   )
   pooling: str = field("last", choices=tuple(POOLINGS), doc="Of a target's steps.")
+  text_dropout: Rate = rate("Of the features of text, before they are embedded.")
   embed_dropout: Rate = rate("Of what is embedded.")
+  attention_dropouts: Mapping[str, float] = field(
+    FrozenDict(),
+    low=0,
+    below=1,
+    modalities=True,
+    doc="Where a single modality is read by others, in place of attention_dropout.",
+  )
   output_dropout: Rate = rate("Of the hidden features of the last layers.")
   remat: bool = field(
     False,
@@ -150,18 +159,26 @@ class Model(contract.Model, TransformerSettings, kw_only=True):
     streams = {m: self._embed(m, batch.x[m], masks[m], train) for m in masks}
     settings, remat = TransformerSettings.of(self), recomputes(self.remat, masks)
     transformer = functools.partial(
-      CrossmodalTransformer, settings, rolled=self.scan_layers, remat=remat
+      CrossmodalTransformer, rolled=self.scan_layers, remat=remat
     )
+    reading = {
+      s: dataclasses.replace(
+        settings,
+        attention_dropout=self.attention_dropouts.get(s, self.attention_dropout),
+      )
+      for s in self.modalities
+    }
     pooled, intermediates = [], {}
     for t in self.modalities:
       reads = []
       for s in [m for m in self.modalities if m != t] or [t]:
-        cross = transformer(self.layers, name=f"cross_{t}_{s}")
+        cross = transformer(reading[s], self.layers, name=f"cross_{t}_{s}")
         z, inner = cross(streams[t], streams[s], masks[s], masks[t], train=train)
         reads.append(keep(z, masks[t]))
         intermediates[f"cross_{t}_{s}"] = {**inner, "read": reads[-1]}
       z = self._position(jnp.concatenate(reads, -1), train)
-      itself = transformer(self.self_layers or max(3, self.layers), name=f"self_{t}")
+      depth = self.self_layers or max(3, self.layers)
+      itself = transformer(settings, depth, name=f"self_{t}")
       z, inner = itself(z, None, masks[t], masks[t], train=train)
       intermediates[f"self_{t}"] = {**inner, "read": keep(z, masks[t])}
       pooled.append(POOLINGS[self.pooling](z, masks[t]))
@@ -174,6 +191,8 @@ class Model(contract.Model, TransformerSettings, kw_only=True):
 
   def _embed(self, m: str, x: Array, mask: Array, train: bool) -> Array:
     """p(x_m) of one modality."""
+    if m == "text":
+      x = Dropout(self.text_dropout, name="text_dropout")(x, train=train)
     return TemporalEmbedding(
       self.width,
       self.kernels.get(m, self.kernel),

@@ -1,5 +1,7 @@
 """MulT against the equations of its oracle, whatever stands on padding."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -129,6 +131,32 @@ def test_every_variant_equals_its_oracle(variant):
       for (t, i), maps in drawn["self_attention"].items():
         real = batch[f"{t}_mask"][row][None, :, None]
         close(np.where(real, out[f"self_{t}/layer_{i}/weights"][row], 0), maps)
+
+
+@pytest.mark.parametrize(
+  ("rates", "moved"),
+  [
+    ({"text_dropout": 0.5}, {"cross_text_audio", "cross_audio_text"}),
+    ({"attention_dropouts": {"audio": 0.5}}, {"cross_text_audio"}),
+    (
+      {"attention_dropout": 0.5, "attention_dropouts": {"audio": 0.0}},
+      {"cross_audio_text"},
+    ),
+  ],
+)
+def test_dropout_falls_where_it_is_asked_for(rates, moved):
+  model = build(layers=1, **TWO, **rates)
+  batch = Batch.of(make_batch(model))
+  variables = draw(model, make_batch(model))
+
+  @functools.partial(jax.jit, static_argnames="train")
+  def run(train):
+    rngs = {"dropout": jax.random.key(0)} if train else {}
+    found = model.apply(variables, batch, train=train, rngs=rngs).intermediates
+    return {k: x["read"] for k, x in found.items() if k.startswith("cross")}
+
+  one, other = run(True), run(False)
+  assert {k for k in one if not np.allclose(one[k], other[k])} == moved
 
 
 def test_the_published_network_has_the_published_parameters_and_operations():
