@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from mcr_jax import config as configs
-from mcr_jax.config import files
+from mcr_jax.config import described, files
 from mcr_jax.config.groups import GROUPS
 from mcr_jax.errors import UserError
 
@@ -36,6 +36,20 @@ def write(tmp_path):
 def refused(*words: str):
   """A block that ends in a UserError of one line with these words in it, in order."""
   return pytest.raises(UserError, match="^[^\n]*" + "[^\n]*".join(words) + "[^\n]*$")
+
+
+def test_every_field_is_described_in_a_line():
+  config = configs.complete({"model": {"name": "mia_net"}, "optim": {"lr": 0.5}})
+  lines = [x for x in described.text(config).splitlines() if x]
+  by_field = {x.split("=")[0].removeprefix("--config."): x for x in lines}
+  groups = {g: of for g, of in configs.plain(config).items() if g in GROUPS}
+  named = {f"{g}.{k}" for g, of in groups.items() for k in of}
+  assert set(by_field) == named | {"seeds"} and len(lines) == len(by_field)
+  lr = by_field["optim.lr"]
+  assert lr == (
+    "--config.optim.lr=0.5  (default 0.001)  [a number in (0, inf)]  Learning rate."
+  )
+  assert "default" not in by_field["model.channels"].split("[")[0]
 
 
 def test_paths_may_begin_with_the_home_folder(monkeypatch):
