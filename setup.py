@@ -36,6 +36,7 @@ CORE = [
   "tensorboardX>=2.6.2",  # TensorBoard events without TensorFlow
   "tqdm>=4.66",  # progress with time left
   "h5py>=3.11",  # CMU-MultimodalSDK files
+  "safetensors>=0.5",  # weights of model files: 0.5 MB, needs nothing, runs no code
 ]
 DATA = [
   "tensorflow-cpu>=2.20; platform_machine == 'x86_64'",  # tf.data pipelines

@@ -24,7 +24,9 @@ FLAGS = {
     metavar="NAME[:ARG]",
     help="shipped config by its name, or a file with get_config(ARG)",
   ),
-  "workdir": dict(metavar="DIR", help="folder of the run"),
+  "workdir": dict(
+    metavar="DIR", help="folder of the run; what reads one takes a model file, too"
+  ),
   "resume": dict(
     action="store_true", help="go on with the unfinished run in --workdir"
   ),

@@ -10,6 +10,7 @@ could.
 import argparse
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -186,13 +187,15 @@ def main(argv: list[str]) -> None:
     ],
   )
   split, groups = arguments.split, arguments.groups
-  first, second = (evaluators.read(folder, split) for folder in arguments.workdirs)
+  first, second = _evaluations(arguments)
   rows = compare(first, second, arguments.metric, groups=groups)
   print(report(first, second, rows, split=split, groups=groups))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument("workdirs", nargs=2, metavar="DIR", help="folder of a run")
+  parser.add_argument(
+    "workdirs", nargs=2, metavar="DIR", help="folder of a run, or a model file"
+  )
   splits = ("train", "valid", "test")
   parser.add_argument(
     "--split",
@@ -205,11 +208,28 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     "--metric", nargs="+", default=(), help="which metrics (all but those of a class)"
   )
   parser.add_argument(
+    "--input",
+    metavar="FILE",
+    help="where the data of a model file lies, if not where its run read it",
+  )
+  parser.add_argument(
     "--groups",
     action="store_true",
     help="draw whole groups of samples, such as videos: the text of an id before "
     "`$_$`, else before its last `_`",
   )
+
+
+def _evaluations(arguments: argparse.Namespace) -> list[evaluators.Evaluation]:
+  """What both runs predicted; a model file predicts it now."""
+  if not any(Path(path).is_file() for path in arguments.workdirs):
+    return [evaluators.read(path, arguments.split) for path in arguments.workdirs]
+  cli.prepare()
+  from mcr_jax.runs.run import evaluation_of
+
+  return [
+    evaluation_of(path, arguments.split, arguments.input) for path in arguments.workdirs
+  ]
 
 
 def _aligned(

@@ -34,6 +34,8 @@ def main(argv: list[str]) -> None:
   out = [Path(arguments.out)] if arguments.out else []
   if not out:
     folder = Path(arguments.workdir[0])
+    if folder.is_file():
+      raise UserError(f"{folder} is a file; say with --out where to draw.")
     if not folder.is_dir():
       raise UserError(f"{folder} is no folder; give that of a run.")
     out = [folder / "figures" / f"{arguments.figure}.{kind}" for kind in ("png", "svg")]

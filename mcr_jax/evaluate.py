@@ -11,7 +11,8 @@ def main(argv: list[str]) -> None:
   """Evaluates every seed of a run; leaves eval/<split>.json, .csv and .npz.
 
   With `--checkpoint last` they are eval/last_<split>.*: a table that is read later
-  takes the best. Of a folder of folds, each is evaluated, and all are pooled.
+  takes the best. A model file stays as it is. Of a folder of folds, each is evaluated,
+  and all are pooled.
   """
   arguments = cli.parse(
     argv,
@@ -58,7 +59,7 @@ def _show(arguments: argparse.Namespace, results, table: str) -> None:
     return
   name = evaluators.stem(arguments.split, results.checkpoint)
   print(table)
-  if arguments.input is None:
+  if arguments.input is None and not Path(arguments.workdir).is_file():
     print(f"\nwritten to {arguments.workdir}/eval/{name}.json, .csv, .npz")
 
 

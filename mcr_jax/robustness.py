@@ -254,7 +254,7 @@ def main(argv: list[str]) -> None:
     source=source,
   )
   print(table(results))
-  if source is None:
+  if source is None and run.workdir.is_dir():  # a model file stays as it is
     stem = evaluators.stem(arguments.split, results.checkpoint)
     name = f"robustness_{arguments.kind}_{stem}.json"
     path = Path(arguments.workdir) / "eval" / name

@@ -40,6 +40,16 @@ def pytest_unconfigure():
     shutil.rmtree(_SESSION_CACHE, ignore_errors=True)
 
 
+@pytest.fixture
+def any_size():
+  """Axes without a number: what checks the types of tests cannot broadcast them."""
+  import jaxtyping
+
+  jaxtyping.config.update("jaxtyping_disable", True)
+  yield
+  jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.fixture(scope="session")
 def real_data():
   """`real_data("corpus/file.npz")` is the path of a real file, or skips the test."""

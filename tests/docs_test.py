@@ -18,7 +18,7 @@ FENCED = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 # Groups whose fields a page names, and what stands for a name.
 GROUP = "|".join(groups.GROUPS)
 FIELD = re.compile(rf"(?:--config\.|[`(\s])((?:{GROUP})\.\w+)\b(?!\()")
-ENDINGS = ("py", "path", "npz", "NAME", "json", "csv")
+ENDINGS = ("py", "path", "npz", "NAME", "json", "csv", "mcr", "stablehlo")
 
 
 def code(page, number):

@@ -65,6 +65,7 @@ LATE = {
   "matplotlib": ("visualize", "data", "evaluators", "robustness", "sweeps"),
   "jinja2": ("pages",),
   "vl_convert": ("pages",),
+  "safetensors": ("runs",),
   "sklearn": (),
   "torch": (),
 }

@@ -89,27 +89,35 @@ class Normalizer:
           f"training data had {len(self.mean[name])}."
         )
 
-  def save(self, path: str | os.PathLike) -> None:
-    """Writes `<m>_mean`, `<m>_std` and `clip` to an .npz file."""
+  def arrays(self) -> dict[str, np.ndarray]:
+    """`<m>_mean`, `<m>_std` and `clip`."""
     arrays = {"clip": np.asarray(self.clip, np.float64)}
     for name in self.mean:
       arrays |= {f"{name}_mean": self.mean[name], f"{name}_std": self.std[name]}
-    archive.write(path, arrays)
+    return arrays
 
   @classmethod
-  def load(cls, path: str | os.PathLike) -> "Normalizer":
-    """Reads what `save` wrote."""
-    arrays = archive.read(path)
+  def of_arrays(cls, arrays: Mapping[str, np.ndarray], path: str) -> "Normalizer":
+    """From `arrays`, which a file of this path holds."""
     part = lambda end: {
       key.removesuffix(end): array for key, array in arrays.items() if key.endswith(end)
     }
     mean, std = part("_mean"), part("_std")
-    if "clip" not in arrays or list(mean) != list(std):
+    if "clip" not in arrays or set(mean) != set(std):
       raise UserError(
         f"{path} holds no normalisation: it needs 'clip' and, per modality, '<m>_mean' "
         f"and '<m>_std', but has {', '.join(arrays)}."
       )
-    return cls(mean, std, float(arrays["clip"]))
+    return cls(mean, {m: std[m] for m in mean}, float(arrays["clip"]))
+
+  def save(self, path: str | os.PathLike) -> None:
+    """Writes what `arrays` returns to an .npz file."""
+    archive.write(path, self.arrays())
+
+  @classmethod
+  def load(cls, path: str | os.PathLike) -> "Normalizer":
+    """Reads what `save` wrote."""
+    return cls.of_arrays(archive.read(path), str(path))
 
 
 def standard_scores(values: Any, mask: Any, mean: Any, std: Any, clip: float) -> Any:

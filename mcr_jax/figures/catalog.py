@@ -16,8 +16,8 @@ from mcr_jax.figures import costs as counted
 from mcr_jax.figures import samples
 from mcr_jax.figures.samples import Choice
 from mcr_jax.figures.sources import Source
-from mcr_jax.runs import folds, workspace, writer
-from mcr_jax.runs.run import load_run
+from mcr_jax.runs import folds, packed, workspace, writer
+from mcr_jax.runs.run import evaluation_of, load_run
 
 SHOWN = 4
 
@@ -57,6 +57,9 @@ def alpha(sources: Sequence[Source], choice: Choice):
 
 def curves(sources: Sequence[Source], choice: Choice):
   """A metric by epoch, of one run or several."""
+  for source in sources:
+    if source.folder.is_file():
+      raise UserError(f"{source.folder} is a model file, which keeps no epochs.")
   read = {s.label: writer.read(s.folder / "metrics.jsonl") for s in sources}
   metric = choice.metric or f"valid/{_monitor(sources[0])}"
   # Of a table with several corpora, those that have it.
@@ -163,6 +166,8 @@ def config_of(source: Source) -> dict[str, Any]:
   Raises:
     UserError: the folder has none, or one that is damaged.
   """
+  if source.folder.is_file():
+    return configs.plain(packed.config_of(source.folder))
   try:
     return json.loads((source.folder / "config.json").read_text("utf-8"))
   except (OSError, ValueError) as error:
@@ -190,7 +195,7 @@ def _monitor(source: Source) -> str:
 
 
 def _evaluation(source: Source, choice: Choice) -> evaluators.Evaluation:
-  return evaluators.read(source.folder, choice.split)
+  return evaluation_of(source.folder, choice.split)
 
 
 def _metrics(results: evaluators.Results, choice: Choice) -> list[str]:
@@ -221,6 +226,8 @@ def _varied(sources: Sequence[Source]) -> tuple[str, list[float]]:
 
 def facts_of(folder: Path) -> dict[str, Any]:
   """What a run has on record of itself; {} where it only holds an evaluation."""
+  if folder.is_file():
+    return packed.facts(folder)["run"]
   return workspace.facts(folder) if (folder / "run.json").is_file() else {}
 
 

@@ -18,7 +18,7 @@ class Source:
 
   Attributes:
     label: what figures call it.
-    folder: of the run.
+    folder: of the run, or its file.
     corpus: that a table trains it on, else "".
   """
 
@@ -63,6 +63,8 @@ def sources(folders: Sequence[str | Path]) -> list[Source]:
 
 
 def _of(folder: Path) -> list[Source]:
+  if folder.is_file():
+    return [Source(folder.stem, folder)]
   if not folder.is_dir():
     raise UserError(f"{folder} is no folder; give that of a run.")
   table = table_of(folder)

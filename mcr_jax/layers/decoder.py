@@ -82,7 +82,7 @@ class Reader(nn.Module):
       return state, (state[0], attention)
 
     wide = jnp.promote_types(source.dtype, jnp.float32)
-    start = (jnp.zeros((len(source), self.width), wide),) * 2
+    start = (jnp.zeros((source.shape[0], self.width), wide),) * 2
     _, steps = jax.lax.scan(step, start, mask.T)
     hidden, attention = (jnp.swapaxes(x, 0, 1) for x in steps)
     return hidden.astype(source.dtype), attention

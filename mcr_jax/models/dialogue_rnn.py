@@ -254,7 +254,7 @@ def take_turn(state, x, given, t, multiply, past):
     own = jnp.where(who, state["parties"], 0).sum(1)
   else:
     before = given["before"]
-    rows = past["q"][jnp.maximum(before, 0), jnp.arange(len(before))]
+    rows = past["q"][jnp.maximum(before, 0), jnp.arange(before.shape[0])]
     own = jnp.where(before[:, None] >= 0, rows, 0)
   from_own = multiply("own", own)
   split = 3 * state["g"].shape[-1]

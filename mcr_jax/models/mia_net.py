@@ -284,7 +284,7 @@ class Model(Fusion):
     residual = first + features  # Eq. 11
     feed = ChannelFeedForward(self.dropout, name="ffn")
     improved = residual + feed(residual, train=train)  # Eq. 12
-    return improved.reshape(len(first), -1), intermediates
+    return improved.reshape(first.shape[0], -1), intermediates
 
 
 def _by_channel(x):

@@ -204,4 +204,4 @@ class Model(Fusion):
       kernel_init=nn.initializers.zeros,
       name=f"output_{modality}",
     )
-    return decoder(wide).reshape(len(z), *self.outputs)
+    return decoder(wide).reshape(z.shape[0], *self.outputs)

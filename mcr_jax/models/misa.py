@@ -135,7 +135,7 @@ class Model(MainEncoder):
     both = jnp.concatenate([here, here], 1)
     layer = FusionLayer(self.heads, self.hidden, self.layer_dropout, name="layer")
     rows, inner = layer(codes, both, train=train)
-    joined = keep(rows, both).reshape(len(rows), -1)
+    joined = keep(rows, both).reshape(rows.shape[0], -1)
     features = nn.relu(dense("join", joined, 3 * self.width))
     losses = {}
     if train:

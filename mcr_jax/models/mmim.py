@@ -184,7 +184,7 @@ class Model(MainEncoder):
     if self.all_pairs:  # such as (vision, audio)
       pairs += [(m, n) for i, m in enumerate(others) for n in others[:i]]
     member, classes = _classes(batch, self.spec)
-    rows = jnp.zeros(len(present[main]), jnp.float32)
+    rows = jnp.zeros(present[main].shape, jnp.float32)
     fit, bound, entropy = rows, rows, jnp.zeros((), jnp.float32)
     for one, other in pairs:
       name, here = f"{one}_{other}", present[one] & present[other]

@@ -141,7 +141,7 @@ class Model(Aligned):
       x = self._input(m, x, mask, train)
       x = nn.Dense(self.frame_width, dtype=self.computation, name=f"project_{m}")(x)
       if index is not None:
-        x = jnp.take_along_axis(x, index.reshape(len(x), -1)[..., None], 1)
+        x = jnp.take_along_axis(x, index.reshape(x.shape[0], -1)[..., None], 1)
       *words, count = real.shape
       lstm = Recurrent(self.frame_width, dtype=self.computation, name=f"lstm_{m}")
       hidden, _ = lstm(x.reshape(-1, count, x.shape[-1]), real.reshape(-1, count))

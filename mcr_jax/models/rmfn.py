@@ -148,7 +148,7 @@ def run(
   """
   kernel = memory.kernel
   wide = jnp.promote_types(memory.products.dtype, jnp.float32)
-  batch, total, codes = len(real), memory.mask.shape[-1], memory.code.shape[0]
+  batch, total, codes = real.shape[0], memory.mask.shape[-1], memory.code.shape[0]
   zeros = lambda size: jnp.zeros((batch, size), wide)
 
   def step(carry, inputs):
@@ -176,7 +176,7 @@ def fuse(
   kernel, bias, recurrent = weights["highlight"]
   (score, offset), fuser = weights["attention"], weights["fuse"]
   dot = lambda x, matrix: (x.astype(matrix.dtype) @ matrix).astype(h.dtype)
-  zeros = lambda matrix: (jnp.zeros((len(h), len(matrix)), h.dtype),) * 2
+  zeros = lambda matrix: (jnp.zeros((h.shape[0], len(matrix)), h.dtype),) * 2
   looks, fused = zeros(recurrent), zeros(fuser[2])
   # The same h at every stage: its product is made once.
   product = dot(h, kernel) + bias[None]

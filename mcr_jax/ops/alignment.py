@@ -54,7 +54,7 @@ def frames_of(
   real = (turn < taken) & (grid & (count > 0))[..., None]
   among_real = jnp.where(real, first[..., None] + turn * number // taken, 0)
   places = jnp.argsort(~mask, axis=-1, stable=True)
-  flat = among_real.reshape(len(mask), -1)
+  flat = among_real.reshape(mask.shape[0], -1)
   return jnp.take_along_axis(places, flat, 1).reshape(real.shape), real
 
 

@@ -52,7 +52,8 @@ def outer(vectors: list[Float[Array, "B _"]]) -> Float[Array, "B P"]:
   """The outer product of several vectors, flattened; the last one runs fastest."""
   product = vectors[0]
   for vector in vectors[1:]:
-    product = (product[:, :, None] * vector[:, None, :]).reshape(len(product), -1)
+    product = product[:, :, None] * vector[:, None, :]
+    product = product.reshape(product.shape[0], -1)
   return product
 
 

@@ -63,9 +63,9 @@ def read_columns(
   query = jnp.einsum("ce,beq->bcq", w, main)
   samples, _, queries = query.shape
   pairs = queries * auxiliary.shape[-1]
-  if implementation == "stored" or (
-    implementation == "auto" and samples * pairs <= budget
-  ):
+  # A batch of any size, as of a program that is exported, cannot be counted.
+  fits = not isinstance(samples, int) or samples * pairs <= budget
+  if implementation == "stored" or (implementation == "auto" and fits):
     return _read(auxiliary, query)
   if pairs <= budget:
     return _by_samples(_read, auxiliary, query, max(1, budget // pairs))

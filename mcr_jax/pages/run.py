@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mcr_jax import evaluators, metrics
+from mcr_jax import metrics
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import McrJaxError, UserError
 from mcr_jax.evaluators import Evaluation, render
@@ -20,7 +20,7 @@ from mcr_jax.figures.sources import Source
 from mcr_jax.pages import charts, heat
 from mcr_jax.pages.samples import Sample, confidences, listed
 from mcr_jax.runs import inputs, writer
-from mcr_jax.runs.run import load_run
+from mcr_jax.runs.run import evaluation_of, load_run
 
 MOST_POINTS = 2000
 
@@ -97,7 +97,7 @@ def page(source: Source, choice: Choice, *, attention: bool = True) -> Page:
   facts = catalog.facts_of(source.folder)
   found = Page(source.label, _facts(source, facts), commands=_commands(source, facts))
   try:
-    found.evaluation = evaluators.read(source.folder, choice.split)
+    found.evaluation = evaluation_of(source.folder, choice.split)
   except UserError as error:
     found.notes.append(str(error))
   dataset, run = _data(source, found)

@@ -1,6 +1,7 @@
 """Where a run comes from: the data alone, another run, or its own folder."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,18 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
       "source": dataset.source,
       "place": place_of(config),
       "notes": notes,
+      **_recipe(dataset),
     },
     "shape": spec.to_json(),
     "seeds": list(seeds),
   }
   return Origin(spec, normalizer, facts, pretrained)
+
+
+def _recipe(dataset: Dataset) -> dict[str, Any]:
+  """How the features were extracted, where their file says it."""
+  text = dataset.extras.get("extract")
+  return {} if text is None else {"extract": json.loads(str(text))}
 
 
 def _check_normalization(config: ConfigDict, pretrained: Run) -> None:

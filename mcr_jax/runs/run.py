@@ -21,7 +21,7 @@ from mcr_jax.data.schema import Dataset
 from mcr_jax.data.units import Units
 from mcr_jax.errors import UserError
 from mcr_jax.hosts import mesh as meshes
-from mcr_jax.runs import inputs, shapes, workspace
+from mcr_jax.runs import inputs, packed, shapes, workspace
 from mcr_jax.runs import reading as readings
 from mcr_jax.runs.checkpoint import Checkpoints
 from mcr_jax.runs.reading import Reading
@@ -37,7 +37,8 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
   """The run of a workdir with the parameters of one of its checkpoints.
 
   Args:
-    workdir: folder of the run; an unfinished one has a checkpoint too.
+    workdir: folder of the run, an unfinished one has a checkpoint too; or a model file,
+      in which nothing is run, of `mcr_jax.export`.
     checkpoint: `best` (each seed at its best validation epoch) or `last`.
 
   Raises:
@@ -47,6 +48,8 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
   workdir = Path(workdir).expanduser()
   if checkpoint not in KINDS:
     raise UserError(f"checkpoint={checkpoint!r} is none of {', '.join(KINDS)}.")
+  if workdir.is_file():
+    return _of_file(workdir, checkpoint)
   facts = workspace.facts(workdir)
   if count := facts.get("folds"):
     raise UserError(
@@ -92,7 +95,7 @@ class Run:
   """All seeds of a trained model.
 
   Attributes:
-    workdir: folder of the run.
+    workdir: folder of the run, or its file.
     config: that it was trained with.
     spec: of the data that it accepts.
     normalizer: by the statistics of its training split.
@@ -135,7 +138,7 @@ class Run:
         "The run's own data is read as it was trained; --overlong, --nonfinite, "
         "--skip-bad and --config.data are for other data, which --input names."
       )
-    dataset = inputs.read_data(self.config)
+    dataset = self._own_data()
     own = digest(dataset, inputs.columns_of(self.config))
     if self.digest not in ("", own):
       raise UserError(
@@ -170,6 +173,17 @@ class Run:
   @functools.cached_property
   def _roomier(self) -> dict[Spec, "Run"]:
     return {}
+
+  def _own_data(self) -> Dataset:
+    try:
+      return inputs.read_data(self.config)
+    except UserError as error:
+      if not self.workdir.is_file():
+        raise
+      raise UserError(
+        f"{error} It is what {self.workdir} was trained on; --input says where it, or "
+        "other data, lies here."
+      ) from error
 
   def check_features(self, dataset: Dataset) -> None:
     """Raises UserError where modalities or widths are not those of the training."""
@@ -266,9 +280,20 @@ class Run:
       source: see `read`; another data set with the same features and labels.
       write: whether to leave the files in `eval/` of the workdir, those of the last
         checkpoint as `last_<split>`; never for another data set, whose results are not
-        the run's.
+        the run's, nor for a model file, which stays as it is.
       reading: see `read`.
     """
+    found = self.evaluation(split, source, reading=reading)
+    if write and source is None and not self.workdir.is_file():
+      evaluators.write(
+        self.workdir, split, found.results, found.ids, found.labels, found.predictions
+      )
+    return found.results
+
+  def evaluation(
+    self, split: str, source: Any = None, *, reading: Reading = AS_TRAINED
+  ) -> evaluators.Evaluation:
+    """Predictions and their results on one split; see `evaluate`."""
     dataset = self.read(source, labels=True, reading=reading)
     rows = dataset.indices(split)
     if dataset.label_mask is not None:
@@ -281,9 +306,7 @@ class Run:
     predictions = self.predict(part)[:, scored]
     ids, labels = part.ids[scored], part.labels[scored]
     results = self.summarise(labels, predictions)
-    if write and source is None:
-      evaluators.write(self.workdir, split, results, ids, labels, predictions)
-    return results
+    return evaluators.Evaluation(str(self.workdir), results, ids, labels, predictions)
 
   def summarise(self, labels: np.ndarray, predictions: np.ndarray):
     """The results of predictions (S, N, *outputs) against labels (N, ...)."""
@@ -304,3 +327,40 @@ class Run:
     # Kept, so that a second call with the same shapes compiles nothing.
     model = inputs.build_model(self.config, self.spec)
     return Programs(Recipe.of(model, self.config), meshes.make(1, 1))
+
+
+def evaluation_of(
+  workdir: str | os.PathLike, name: str, source: Any = None
+) -> evaluators.Evaluation:
+  """What evaluating left in a folder, or what it finds now of a model file.
+
+  Args:
+    workdir: of a run, or its file.
+    name: of the split; `last_<split>` of the last checkpoint.
+    source: of a file, where its data lies; see `Run.read`.
+  """
+  if not Path(workdir).is_file():
+    return evaluators.read(workdir, name)
+  split = name.removeprefix("last_")
+  run = load_run(workdir, checkpoint="best" if name == split else "last")
+  return run.evaluation(split, source)
+
+
+def _of_file(path: Path, checkpoint: str) -> Run:
+  found = packed.unpack(path)
+  if found.checkpoint != checkpoint:
+    raise UserError(
+      f"{path} holds the checkpoint {found.checkpoint!r}, not {checkpoint!r}: say "
+      f"--checkpoint {found.checkpoint}."
+    )
+  return Run(
+    path,
+    found.config,
+    found.spec,
+    found.normalizer,
+    jax.device_put(found.variables),
+    found.seeds,
+    checkpoint,
+    found.digest,
+    found.chosen,
+  )

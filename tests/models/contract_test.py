@@ -2,7 +2,9 @@
 
 import functools
 
+import jax
 import pytest
+from jax import export
 
 from mcr_jax import conformance, flops, models
 from tests.models.cases import all_cases
@@ -32,6 +34,17 @@ def test_a_model_has_the_parameters_of_its_formula(name):
   model = one.build(one.spec_of(one.count, (3, 2)))
   params = one.trace(outputs=(3, 2)).variables["params"]
   assert flops.parameters(params) == CASES[name].parameters(model)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_a_model_computes_a_batch_of_any_size(name, any_size):
+  """As a program does that is exported; shapes are all that its Python may ask for."""
+  one = subject(name)
+  (count,) = export.symbolic_shape("count")
+  wide = lambda s: jax.ShapeDtypeStruct((count, *s.shape[1:]), s.dtype)
+  batch = jax.tree.map(wide, one.spec.example())
+  found = jax.eval_shape(one.model.apply, one.trace().variables, batch)
+  assert found.predictions.shape[0] == count
 
 
 def test_every_model_states_itself():

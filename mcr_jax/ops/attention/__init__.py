@@ -79,6 +79,8 @@ def _attend(query, key, value, mask, bias, scale, dropout, implementation):
   """What every query reads, where padding is zero already."""
   platform = jax.default_backend()
   batch, queries, heads, features = query.shape
+  if implementation == "auto" and not isinstance(batch, int):
+    implementation = "dense"  # exported for a batch of any size: nothing to count
   if implementation == "auto":
     dropped = dropout is not None
     implementation = choose(platform, batch, queries, key.shape[1], heads, dropped)

@@ -43,6 +43,8 @@ def lacks(query: Array, key: Array, value: Array) -> str:
   )
   if dtype == jnp.float64:
     return "float64"
+  if not isinstance(query.shape[0], int):
+    return "a batch of any size"
   if features > MOST:
     return f"heads of {features} features"
   return ""
