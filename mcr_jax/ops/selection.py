@@ -23,12 +23,12 @@ def kth_largest(x: Float[Array, "B K"], k: Integer[Array, "B"]) -> Float[Array, 
   whole = {32: jnp.uint32, 64: jnp.uint64}[size]
   bits = jax.lax.bitcast_convert_type(x, whole)
   bits = jnp.pad(bits, ((0, 0), (0, -x.shape[1] % PARTS)))
-  bits = bits.reshape(len(x), PARTS, -1)
+  bits = bits.reshape(x.shape[0], PARTS, -1)
 
   def step(i, found):
     tried = found | (whole(1) << (size - 2 - i).astype(whole))
     reach = sum((bits[:, p] >= tried[:, None]).astype(jnp.int32) for p in range(PARTS))
     return jnp.where(reach.sum(-1) >= k, tried, found)
 
-  found = jax.lax.fori_loop(0, size - 1, step, jnp.zeros(len(x), whole))
+  found = jax.lax.fori_loop(0, size - 1, step, jnp.zeros(x.shape[:1], whole))
   return jax.lax.bitcast_convert_type(found, x.dtype)

@@ -174,5 +174,5 @@ def pruned(
   """
   count = (edges > 0).sum((1, 2))
   least = jnp.maximum(jnp.floor(jnp.float32(keep) * count), 1).astype(jnp.int32)
-  threshold = kth_largest(weights.reshape(len(weights), -1), least)
+  threshold = kth_largest(weights.reshape(weights.shape[0], -1), least)
   return jnp.where(weights >= threshold[:, None, None], edges, 0)
