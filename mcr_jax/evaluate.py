@@ -38,7 +38,8 @@ def main(argv: list[str]) -> None:
   cli.check_reading(arguments)
   if folds.there(workdir) and arguments.input is None:
     found = folds.evaluate(workdir, arguments.split, checkpoint=arguments.checkpoint)
-    _show(arguments, found.results, folds.table(found, arguments.split))
+    text = folds.table(found, arguments.split, full=arguments.full)
+    _show(arguments, found.results, text)
     return
   run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
   reading, source = Reading.of(arguments, run.config), arguments.input
@@ -48,7 +49,8 @@ def main(argv: list[str]) -> None:
       print(f"note: {note}", file=sys.stderr)
   with Waiting(lambda line: print(line, file=sys.stderr, flush=True)):
     results = run.evaluate(arguments.split, source)
-  _show(arguments, results, evaluators.table(results, arguments.split))
+  text = evaluators.table(results, arguments.split, full=arguments.full)
+  _show(arguments, results, text)
 
 
 def _show(arguments: argparse.Namespace, results, table: str) -> None:
@@ -79,6 +81,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     help="(best); of the last, the files are eval/last_SPLIT.*",
   )
   cli.reading_arguments(parser)
+  parser.add_argument(
+    "--full",
+    action="store_true",
+    help="every metric of every one of many targets, by seed",
+  )
   parser.add_argument("--json", action="store_true", help="print JSON, no table")
 
 

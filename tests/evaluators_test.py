@@ -185,7 +185,7 @@ def test_what_is_written_is_read_again(make, seeds, tmp_path):
 
 def test_json_is_strict_and_csv_is_exact(tmp_path):
   predictions, labels = regression()
-  results = evaluators.summarise("auto", predictions, np.zeros_like(labels))
+  results = evaluators.summarise("sentiment", predictions, np.zeros_like(labels))
   path = evaluators.write(
     tmp_path, "test", results, [str(i) for i in range(N)], labels, predictions
   )
@@ -304,3 +304,25 @@ def test_results_of_another_program_are_refused(tmp_path, lacking):
   path.write_text(json.dumps({k: v for k, v in whole.items() if k != lacking}))
   with pytest.raises(UserError, match=f"test.json .*{lacking}"):
     evaluators.read(tmp_path, "test")
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_many_targets_take_a_line_each(count):
+  draw = np.random.default_rng(0)
+  labels = draw.normal(size=(20, count))
+  predictions = labels + draw.normal(size=(2, 20, count))
+  names = tuple(f"t{i}" for i in range(count))
+  results = evaluators.summarise("regression", predictions, labels, target_names=names)
+  lines = evaluators.table(results, "test").splitlines()
+  long = evaluators.table(results, "test", full=True).splitlines()
+  mine = [x.split() for x in lines if x.startswith("t1")]
+  assert sum(x.startswith("t1/") for x in long) == 4
+  assert any(x.startswith("mae") for x in lines)
+  if count == 3:
+    assert lines == long
+    return
+  (row,) = mine
+  assert row[0] == "t1" and float(row[1]) == pytest.approx(
+    results.metrics["t1/mae"].mean, abs=1e-4
+  )
+  assert any("--full" in x for x in lines)

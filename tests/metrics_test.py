@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mcr_jax import metrics
 from mcr_jax.errors import UserError
-from mcr_jax.metrics import classification, regression, schemes, sentiment
+from mcr_jax.metrics import classification, regression, scale, schemes, sentiment
 
 N, C, K = 101, 5, 4
 NAMES = ("happy", "sad", "angry", "neutral")
@@ -294,11 +294,35 @@ def test_no_samples_and_broken_predictions_are_undefined_everywhere(scheme):
 
 
 @pytest.mark.parametrize(
+  ("labels", "step", "said"),
+  [
+    ([-2.6, 0, 1.4], 0.2, "evals.metrics=sims or regression"),
+    ([0, 1 / 3, 2.6667], 1 / 3, "evals.metrics=sentiment or sims"),
+    ([0, 0.137, 0.86], 0, "evals.metrics=sentiment or sims"),
+    ([0.0, 2.0, 1.0], 1, "data.task=multiclass"),
+  ],
+)
+def test_the_choice_of_metrics_is_told_with_range_steps_and_others(labels, step, said):
+  labels = np.array(labels, np.float32)
+  found = scale.Scale.of(labels)
+  assert found.step == pytest.approx(step)
+  text = scale.note(labels, metrics.resolve("auto", labels))
+  assert said in text and f"{labels.max():.4g}" in text
+  assert f"{metrics.resolve('auto', labels)!r}" in text
+
+
+@pytest.mark.parametrize(
   "labels, scheme",
   [
     (np.array([-3.0, 0.2]), "sentiment"),
     (np.array([[-3.0], [0.2]]), "sentiment"),
+    (np.array([-1.7, 0.123]), "sentiment"),
     (np.array([-3.0, 3.2]), "regression"),
+    (np.array([0.0, 0.86]), "regression"),
+    (np.array([0.0, 1 / 3, 3.0]), "regression"),
+    (np.array([-0.2, 0.0, 1.0], np.float32), "sims"),
+    (np.array([-0.2, 0.0, 0.13]), "regression"),
+    (np.array([-1.0, 0.0, 1.0]), "regression"),
     (np.zeros((2, 2)), "regression"),
     (np.array([0, 4]), "multiclass"),
     (np.array([[0, 1], [1, 0]]), "binary"),
@@ -453,7 +477,7 @@ def test_the_task_decides_where_labels_cannot():
   pairs = np.array([[0, 1], [1, 0]])
   assert metrics.resolve("auto", pairs, "multitask") == "multitask"
   assert metrics.resolve("auto", pairs, "binary") == "binary"
-  assert metrics.resolve("auto", np.zeros(2), "regression") == "sentiment"
+  assert metrics.resolve("auto", np.array([-2.0, 1]), "regression") == "sentiment"
 
 
 def test_a_confusion_counts_every_sample_once():

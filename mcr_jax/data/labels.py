@@ -66,7 +66,10 @@ def check(dataset: Dataset, policy: str = "error") -> Dataset:
       f"{source}: 'label' is of type {labels.dtype}; right are floats (regression) or "
       "class numbers from 0, with the names in 'class_names'."
     )
-  dataset = as_task(dataclasses.replace(dataset, labels=labels), dataset.task)
+  dataset = dataclasses.replace(dataset, labels=labels)
+  if dataset.task == "regression" and labels.ndim == 2:
+    dataset = _names_of_targets(dataset)
+  dataset = as_task(dataset, dataset.task)
   dataset = unlabelled.settle(dataset, policy)
   if not dataset.class_names:
     dataset = classes.named(dataset)
@@ -74,6 +77,18 @@ def check(dataset: Dataset, policy: str = "error") -> Dataset:
   checks = _check_numbers if dataset.task == "regression" else _check_classes
   labels = checks(dataset, np.asarray(dataset.labels))
   return dataclasses.replace(dataset, labels=labels)
+
+
+def _names_of_targets(dataset: Dataset) -> Dataset:
+  """K numbers have no classes: as many class names are the names of the numbers."""
+  names = dataset.class_names
+  if dataset.target_names or len(names) != dataset.labels.shape[1]:
+    return dataset
+  changed = dataclasses.replace(dataset, class_names=(), target_names=names)
+  return changed.noted(
+    f"The {len(names)} class names are taken for those of the {len(names)} numbers: "
+    f"{', '.join(map(str, names[:10]))}{', ...' * (len(names) > 10)}."
+  )
 
 
 def usable(dataset: Dataset) -> Dataset:
@@ -123,6 +138,9 @@ def _named(dataset):
   """A multi-task classification whose labels all have named classes."""
   labels, names = dataset.labels, dataset.class_names
   if names and all(isinstance(x, str) for x in names):
+    if labels.ndim == 2 and len(names) != labels.shape[1]:
+      # Of the classes, which all labels share.
+      return dataclasses.replace(dataset, class_names=(names,) * labels.shape[1])
     # They were the names of two-way labels.
     dataset = dataclasses.replace(dataset, target_names=dataset.target_names or names)
     names = ()

@@ -246,13 +246,16 @@ TASKS = ("regression", "multiclass", "binary", "multitask")
 def infer_task(labels: np.ndarray) -> str:
   """What labels are of, if nobody says: the only place that asks for their type.
 
-  Numbers with a point are a regression, whole ones classes, and rows of whole ones
-  two-way labels. That labels are `multitask` has to be said.
+  Numbers with a point are a regression, whole ones classes. Rows of whole ones are
+  two-way labels, or `multitask` where one is above 1 and below the number of samples.
   """
   labels = np.asarray(labels)
   if labels.dtype.kind == "f":
     return "regression"
-  return "binary" if labels.ndim == 2 and labels.shape[1] > 1 else "multiclass"
+  if labels.ndim != 2 or labels.shape[1] < 2:
+    return "multiclass"
+  levels = labels.dtype.kind in "iu" and 1 < labels.max(initial=0) < len(labels)
+  return "multitask" if levels else "binary"
 
 
 @dataclasses.dataclass(frozen=True)

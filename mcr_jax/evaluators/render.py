@@ -1,18 +1,32 @@
 """Results as text and as CSV rows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from mcr_jax.evaluators.summary import MetricResult, Results
 from mcr_jax.metrics import find, higher_is_better, names_of
 
+# More targets than these take a line each, not one a metric.
+FEW = 3
 
-def table(results: Results, split: str) -> str:
-  """Everything a reader wants to know of one split, as lines of text."""
+
+def table(results: Results, split: str, *, full: bool = False) -> str:
+  """Everything a reader wants to know of one split, as lines of text.
+
+  Args:
+    results: of the split.
+    split: its name.
+    full: whether every metric of every one of many targets has its line by seed.
+  """
   seeds, scores = results.seeds, results.metrics
-  overall = {name: x for name, x in scores.items() if find(name).owner != "class"}
+  owners = {name: find(name).owner for name in scores}
+  overall = {name: x for name, x in scores.items() if owners[name] != "class"}
+  each = {n: x for n, x in overall.items() if owners[n] in ("target", "label")}
+  short = not full and len(_by_target(each)) > FEW
+  if short:
+    overall = {name: x for name, x in overall.items() if name not in each}
   over = ["mean", "std", "ensemble"] if len(seeds) > 1 else []
   head = ["", "better", *over, *(f"seed {seed}" for seed in seeds)]
   rows = [
@@ -28,6 +42,8 @@ def table(results: Results, split: str) -> str:
     f"{split}: {_count(results.samples, 'sample')}, {_count(len(seeds), 'seed')}",
     columns([head, *rows]),
   ]
+  if short:
+    parts.append(_targets(each))
   if results.scheme == "multiclass":
     parts.append(_classes(results))
   if results.confusion is not None:
@@ -107,6 +123,26 @@ def _classes(results: Results) -> str:
     count = "" if support is None else f"{support[c] // len(results.seeds)}"
     rows.append([name, *(_pair(score) for score in scores), count])
   return columns(rows)
+
+
+def _by_target(each: Mapping[str, MetricResult]) -> dict[str, dict[str, MetricResult]]:
+  """Target -> metric -> result, of results named `target/metric`."""
+  found = {}
+  for name, score in each.items():
+    target, _, metric = name.rpartition("/")
+    found.setdefault(target, {})[metric] = score
+  return found
+
+
+def _targets(each: Mapping[str, MetricResult]) -> str:
+  """A line a target: mean and deviation over the seeds of what is not legacy."""
+  by_target = _by_target(each)
+  first = next(iter(by_target.items()))
+  shown = [m for m in first[1] if not find(f"{first[0]}/{m}").legacy]
+  rows = [["each of them", *shown]]
+  for target, scores in by_target.items():
+    rows.append([target, *(_pair(scores[metric]) for metric in shown)])
+  return f"{columns(rows)}\n--full of mcr_jax.evaluate shows each by seed."
 
 
 def _confusion(results: Results) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from mcr_jax.errors import UserError, choose
 from mcr_jax.metrics import classification, regression, sentiment
 from mcr_jax.metrics.metric import Metric, Score
+from mcr_jax.metrics.scale import Scale
 from mcr_jax.ops.classes import mask_classes
 
 Scores = dict[str, Score]
@@ -48,8 +49,8 @@ class Scheme:
 def resolve(scheme: str, labels: np.ndarray, task: str = "") -> str:
   """The scheme that `auto` stands for, or `scheme` if it fits the labels.
 
-  `auto`: that of the task; of a regression `sentiment` where labels are (N,) and lie
-  within [-3, 3], else `regression`.
+  `auto`: that of the task; of a regression with one number a sample what its range and
+  steps suggest, see `scale.Scale`, else `regression`.
 
   Args:
     scheme: of `SCHEMES`.
@@ -63,8 +64,8 @@ def resolve(scheme: str, labels: np.ndarray, task: str = "") -> str:
       return task
     if labels.dtype.kind != "f":
       return "binary" if labels.ndim == 2 else "multiclass"
-    small = _SCHEMES["sentiment"].fits(labels) and bool((np.abs(labels) <= 3).all())
-    return "sentiment" if small else "regression"
+    one = _SCHEMES["sentiment"].fits(labels)
+    return Scale.of(labels).scheme() if one else "regression"
   known = _SCHEMES[scheme]
   if not known.fits(labels):
     raise UserError(
@@ -263,4 +264,4 @@ _SCHEMES = {
   ),
 }
 SCHEMES = ("auto", *_SCHEMES)
-"""`auto` is resolved from task and labels; `sims` is never chosen by itself."""
+"""`auto` is resolved from task and labels."""

@@ -180,13 +180,13 @@ def read(workdir: Path) -> Folds:
   return Folds(workdir, evaluators.read(workdir, "test").results, tuple(each))
 
 
-def table(found: Folds, split: str = "test") -> str:
-  """The pooled scores, and how far the folds lie apart."""
+def table(found: Folds, split: str = "test", *, full: bool = False) -> str:
+  """The pooled scores, and how far the folds lie apart; `full` as of a run's table."""
   rows = [[f"over the {len(found.by_fold)} folds", "mean", "std"]]
   for name, numbers in found.spread.items():
     if metrics.find(name).owner != "class":
       rows.append([name, *map(render.number, numbers)])
-  pooled = evaluators.table(found.results, f"{split}, all folds pooled")
+  pooled = evaluators.table(found.results, f"{split}, all folds pooled", full=full)
   return f"{pooled}\n\n{render.columns(rows)}"
 
 

@@ -15,6 +15,7 @@ from mcr_jax.data.policies import check_fits
 from mcr_jax.data.schema import Dataset
 from mcr_jax.data.units import Units
 from mcr_jax.errors import UserError
+from mcr_jax.metrics import scale
 from mcr_jax.runs import workspace
 from mcr_jax.runs.checkpoint import Checkpoints
 from mcr_jax.runs.inputs import columns_of, place_of, unit_of
@@ -77,6 +78,8 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
     pretrained.normalizer if pretrained else Normalizer.of(config.data, dataset)
   )
   notes = [*dataset.notes, *normalizer.notes]
+  if config.evals.metrics == "auto" and dataset.task == "regression":
+    notes.append(scale.note(dataset.labels[dataset.labelled], spec.scheme))
   if pretrained and config.data.normalize:
     notes.append(f"Features are normalised by the statistics of {pretrained.workdir}.")
   facts = {

@@ -37,7 +37,7 @@ def spec_of(
     task=dataset.task,
     class_names=dataset.class_names,
     target_names=dataset.target_names,
-    scheme=metrics.resolve(scheme, dataset.labels, dataset.task),
+    scheme=metrics.resolve(scheme, dataset.labels[dataset.labelled], dataset.task),
     unit=units.unit,
     turns=units.members.shape[1],
     columns=("index", "turn", "speaker") if dialogue else ("index",),

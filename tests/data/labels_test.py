@@ -42,6 +42,26 @@ def test_a_task_that_is_said_decides_what_numbers_mean(labels, task, dtype, outp
   np.testing.assert_array_equal(found.labels, labels)
 
 
+def test_several_levels_a_sample_are_a_multi_task_classification():
+  levels = [[0, 0], [2, 1], [1, 1], [0, 0]]
+  found = validate(dataset(levels, target_names=("arousal", "valence")))
+  assert (found.task, found.outputs) == ("multitask", (2, 3))
+  assert found.class_names == (("0", "1", "2"), ("0", "1"))
+  assert found.target_names == ("arousal", "valence")
+  shared = validate(dataset([[0, 2], [1, 1], [2, 0], [0, 0]], class_names=tuple("lmh")))
+  assert shared.class_names == (("l", "m", "h"),) * 2
+  assert validate(dataset([[0, 1], [1, 1], [1, 0], [0, 0]])).task == "binary"
+
+
+def test_class_names_of_several_numbers_are_the_names_of_the_numbers():
+  numbers = [[0.1, 0.5], [0.2, 0.1], [0.5, 0.5], [0, 0.3]]
+  found = validate(dataset(numbers, class_names=("arousal", "valence")))
+  assert (found.task, found.class_names) == ("regression", ())
+  assert found.target_names == ("arousal", "valence")
+  with pytest.raises(UserError, match="regression has no class names"):
+    validate(dataset(numbers, class_names=("a", "b", "c")))
+
+
 @pytest.mark.parametrize(
   "labels, task",
   [

@@ -271,8 +271,8 @@ CONTENT = {
     "'label' is float64 but there are 'class_names'",
   ),
   "several classes": (
-    dict(label=np.array([[0, 1], [1, 2], [0, 0], [1, 1]])),
-    r"'label' of shape \(4, 2\) holds integers from 0 to 2",
+    dict(label=np.array([[0, 1], [1, -2], [0, 0], [1, 1]])),
+    r"'label' of shape \(4, 2\) holds integers from -2 to 1",
   ),
   "several names": (
     dict(label=np.zeros((4, 2), int), class_names=np.array(["a", "b", "c"])),

@@ -177,7 +177,8 @@ def test_a_run_says_one_line_an_epoch_and_a_table_a_split(file, tmp_path, capsys
   for part in ("epoch 1/2", "train/loss", "valid/mae", "valid/corr", "best epoch 1 1"):
     assert part in epochs[0]
   assert any(line.startswith("test: 11 samples, 2 seeds") for line in lines)
-  assert not any(line.startswith("note:") for line in lines)
+  (note,) = (line for line in lines if line.startswith("note:"))
+  assert "evals.metrics=" in note
 
 
 def test_a_loss_that_is_not_finite_names_seed_epoch_and_step(file, tmp_path):
