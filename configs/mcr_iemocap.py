@@ -25,6 +25,7 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   c.seeds = (0, 1, 2, 3, 4)
   c.data = dict(task="binary", buckets=2)
   c.data.modalities = ("text", "vision", "audio")
+  c.data.absent = "leave"
   c.data.nonfinite = "zero"
   c.data.lengths = dict(text=20, vision=20, audio=20)
   c.model = dict(name="mcr", width=40, heads=10, num_layers=3, kernel=3)

@@ -23,11 +23,12 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   c.seeds = (0, 1, 2, 3, 4)
   c.data = dict(buckets=3, nonfinite="zero")
   c.data.modalities = ("text", "vision", "audio")
+  c.data.absent = "leave"
   c.data.lengths = dict(text=50, vision=50, audio=50)
   c.model = dict(name="mcr", width=40, heads=10, num_layers=3, kernel=3)
   c.model.update(embed_dropout=0.2, output_dropout=0.1)
   c.model.update(attention_dropout=0.2, relu_dropout=0.2, residual_dropout=0.2)
-  c.loss = dict(name="l1")
+  c.loss = dict(name="auto")
   c.optim = dict(name="adam", lr=1e-3, clip=0.8)
   c.train = dict(epochs=120, batch_size=64, monitor="mae")
   return common.finish(c, arg, unaligned=unaligned)

@@ -20,5 +20,4 @@ from configs import common, mia_net_mosi
 def get_config(arg: str = "") -> mlc.ConfigDict:
   c = mia_net_mosi.get_config()
   c.data.update(task="multiclass")
-  c.loss.name = "cross_entropy"
   return common.finish(c, arg, f_cmu=mia_net_mosi.f_cmu)

@@ -29,9 +29,9 @@ from configs import common
 def get_config(arg: str = "") -> mlc.ConfigDict:
   c = mlc.ConfigDict()
   c.seeds = (0, 1, 2, 3, 4)
-  c.data = dict(modalities=("text", "audio", "vision"))
+  c.data = dict(modalities=("text", "audio", "vision"), absent="leave")
   c.model = dict(name="mia_net", channels=4)
-  c.loss = dict(name="l1", gamma=0.3)
+  c.loss = dict(gamma=0.3)
   c.optim = dict(name="adam", lr=1.7e-5, clip=0.0)
   c.train = dict(epochs=50, batch_size=18, patience=6, monitor="loss")
   return common.finish(c, arg, f_cmu=f_cmu)

@@ -20,12 +20,13 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   c.seeds = (0, 1, 2, 3, 4)
   c.data = dict(buckets=3, nonfinite="zero")
   c.data.modalities = ("text", "vision", "audio")
+  c.data.absent = "leave"
   c.data.lengths = dict(text=50, vision=50, audio=50)
   c.model = dict(name="mult", width=40, heads=8, layers=4, kernel=3)
   c.model.update(text_dropout=0.3, embed_dropout=0.3, output_dropout=0.1)
   c.model.attention_dropouts = dict(vision=0.0, audio=0.0)  # as in the authors' program
   c.model.update(attention_dropout=0.1, relu_dropout=0.1, residual_dropout=0.1)
-  c.loss = dict(name="l1")
+  c.loss = dict(name="auto")
   c.optim = dict(name="adam", lr=1e-3, clip=1.0)
   c.train = dict(epochs=20, batch_size=16, eval_batch_size=64, monitor="mae")
   return common.finish(c, arg, unaligned=unaligned)

@@ -385,7 +385,7 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   corpus = corpora[0] if corpora else "mosi"
   c = mlc.ConfigDict()
   c.seeds = (0, 1, 2, 3, 4)
-  c.data = dict(buckets=3, nonfinite="zero", modalities=THREE)
+  c.data = dict(buckets=3, nonfinite="zero", modalities=THREE, absent="leave")
   c.model = dict(name=name)
   c.optim = dict(name="adam", clip=0.0)
   for part in (CORPORA[corpus], entry, entry.get(corpus, {})):

@@ -38,6 +38,11 @@ class Data:
   modalities: tuple[str, ...] = field(
     (), modalities=True, doc="What is read, in order; () is all of the file."
   )
+  absent: str = field(
+    "error",
+    choices=("error", "leave"),
+    doc="What becomes of `modalities` and `lengths` that the file does not have.",
+  )
   label: str = field("label", doc="Array of the file, such as label_T of CH-SIMS.")
   split: str = field("split", doc="Array of the file that says who trains.")
   align: str = field(

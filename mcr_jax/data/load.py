@@ -13,7 +13,7 @@ from mcr_jax.data.checks import validate
 from mcr_jax.data.labels import as_task
 from mcr_jax.data.schema import SPLITS, Dataset, Modality, canonical, chunks
 from mcr_jax.data.units import Units
-from mcr_jax.errors import UserError, choose
+from mcr_jax.errors import UserError, choose, nearest
 
 
 def load(
@@ -35,6 +35,7 @@ def load(
       seed: of the synthetic data, and of shuffled folds;
       task: see `labels.as_task`;
       modalities: names in order; () means all, in the order of the file;
+      absent: "error", or "leave" for a note where the file lacks one of them;
       label, split: arrays of the file to use instead of its own;
       parts: train, valid or test -> what the file calls the split to take for it;
       decimal, encoding: of tables, see `readers.manifest`;
@@ -64,7 +65,9 @@ def load(
       "Ids are unique within a split only: they begin with their split here."
     )
   dataset = _of_task(dataset, config.get("task", "auto"), for_training)
-  dataset = _choose_modalities(dataset, config.get("modalities", ()), widths or {})
+  leave = config.get("absent", "error") == "leave"
+  names = config.get("modalities", ())
+  dataset = _choose_modalities(dataset, names, widths or {}, leave)
   divided = own and config.get("folds", 0)
   if divided:
     dataset = dataclasses.replace(dataset, splits=None)
@@ -78,6 +81,8 @@ def load(
     dataset = dataset.noted(*classes.notes(dataset))
   dataset = policies.impute_nonfinite(dataset, config.get("nonfinite", "error"))
   lengths, overlong = dict(config.get("lengths", {})), config.get("overlong", "error")
+  if leave:
+    lengths = policies.applying(lengths, dataset)
   return policies.limit(dataset, lengths, overlong)
 
 
@@ -173,6 +178,20 @@ def ids_by_split(dataset: Dataset) -> Dataset:
   return dataclasses.replace(dataset, ids=both(dataset.ids), columns=columns)
 
 
+def _there(dataset, names, known, notes):
+  """Those of the names that are known, or all that are; and notes on the others."""
+  unread = [name for name in known if name not in names]
+  lacking = [name for name in names if name not in known and not nearest(name, unread)]
+  found = [name for name in names if name not in lacking] or list(known)
+  if lacking:
+    notes = [
+      *notes,
+      f"data.modalities: {dataset.source} has no {', '.join(lacking)}; read are "
+      f"{', '.join(found)}.",
+    ]
+  return found, notes
+
+
 def _synthetic(config):
   task, align = config.get("task", "auto"), config.get("align", "")
   choose(align or "", ("", "text"), "data.align of the synthetic data")
@@ -213,7 +232,7 @@ def _choose_arrays(dataset, config, needed):
   return dataset
 
 
-def _choose_modalities(dataset, names, widths):
+def _choose_modalities(dataset, names, widths, leave=False):
   known = dict(dataset.modalities)
   notes = []
   for name in widths:
@@ -221,6 +240,8 @@ def _choose_modalities(dataset, names, widths):
       known[name] = Modality.absent(len(dataset), widths[name])
       notes.append(f"{name} is missing in all samples.")
   names = [canonical(name) for name in names] or list(known)
+  if leave:
+    names, notes = _there(dataset, names, known, notes)
   for name in names:
     if name not in known:
       raise UserError(

@@ -121,6 +121,13 @@ def limit(dataset: Dataset, lengths: Mapping[str, int], policy: str) -> Dataset:
   return dataclasses.replace(dataset, modalities=modalities).noted(*notes)
 
 
+def applying(lengths: Mapping[str, int], dataset: Dataset) -> dict[str, int]:
+  """Those of `lengths` that are of sequences which the data set has."""
+  own = {canonical(name): length for name, length in lengths.items()}
+  sequences = [m for m, x in dataset.modalities.items() if not x.vector]
+  return {name: own[name] for name in own if name in sequences}
+
+
 def _without(dataset: Dataset, unfit: np.ndarray, why: str) -> Dataset:
   """The samples that are not `unfit`; the ledger names the others."""
   if not unfit.any():

@@ -34,7 +34,7 @@ def check(config: ConfigDict, columns: Sequence[Column]) -> tuple[Spec, dict[str
   """
   dataset = _read(config)
   units = Units.of(dataset, inputs.unit_of(config))
-  lengths = dict(config.data.lengths)
+  lengths = inputs.room_of(config, dataset)
   spec = spec_of(dataset, units, lengths, config.evals.metrics)
   check_fits(dataset, spec.lengths)
   known = metric_names(spec)

@@ -76,7 +76,8 @@ def config_of(
     UserError: they do not fit together.
   """
   config = _load(source, quick=quick)
-  changes = dict(source.overrides) | _of_sweep(source.sweep)
+  # A row of a table is of all its modalities, or not that row.
+  changes = {"data.absent": "error"} | dict(source.overrides) | _of_sweep(source.sweep)
   if quick:
     changes = _to_compile(config) | changes | source.quick
   if quick and (names := changes.get("data.modalities")):

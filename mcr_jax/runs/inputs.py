@@ -10,7 +10,7 @@ from mcr_jax import config as configs
 from mcr_jax import models
 from mcr_jax.config import chosen
 from mcr_jax.contract import Model, Spec
-from mcr_jax.data import load
+from mcr_jax.data import load, policies
 from mcr_jax.data.schema import Dataset
 from mcr_jax.data.units import pooled
 from mcr_jax.errors import choose
@@ -48,6 +48,14 @@ def with_data_of(config: ConfigDict, facts: Mapping[str, Any]) -> ConfigDict:
 def as_samples(dataset: Dataset, unit: str) -> Dataset:
   """The data set as a unit needs it: the steps of a dialogue are vectors of turns."""
   return pooled(dataset) if unit == "dialogue" else dataset
+
+
+def room_of(config: ConfigDict, dataset: Dataset) -> dict[str, int]:
+  """`data.lengths`, without what the data does not have where that may be."""
+  lengths = dict(config.data.lengths)
+  if config.data.absent == "leave":
+    return policies.applying(lengths, dataset)
+  return lengths
 
 
 def unit_of(config: ConfigDict) -> str:

@@ -18,7 +18,7 @@ from mcr_jax.errors import UserError
 from mcr_jax.metrics import scale
 from mcr_jax.runs import workspace
 from mcr_jax.runs.checkpoint import Checkpoints
-from mcr_jax.runs.inputs import columns_of, place_of, unit_of
+from mcr_jax.runs.inputs import columns_of, place_of, room_of, unit_of
 from mcr_jax.runs.run import Run, load_run
 from mcr_jax.runs.spec import spec_of
 from mcr_jax.runs.writer import describe
@@ -66,7 +66,7 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
       )
     normalizer = Normalizer.load(workdir / "normalization.npz")
     return Origin(Spec.from_json(facts["shape"]), normalizer, facts, pretrained)
-  room = dict(config.data.lengths)
+  room = room_of(config, dataset)
   if pretrained is not None:
     pretrained.check_features(dataset)
     _check_normalization(config, pretrained)

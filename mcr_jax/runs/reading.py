@@ -131,13 +131,13 @@ def _features(source, run, tied, labels, reading) -> Dataset:
     dataset = policies.impute_nonfinite(dataset, policy)
   else:
     group = reading.group(config, os.fspath(source))
-    group |= {"modalities": tuple(spec.lengths), "lengths": {}}
+    group |= {"modalities": tuple(spec.lengths), "lengths": {}, "absent": "error"}
     group |= {"task": spec.task} if labels else {}
     dataset = load(group, for_training=labels, splits=(), widths=spec.widths)
   dataset = policies.featureless(dataset, drop=labels or reading.skip_bad)
   stated = reading.fields.get("overlong", "")
   if "truncate" in (stated, own.overlong) and stated != "error":
-    dataset = policies.limit(dataset, dict(own.lengths), "truncate")
+    dataset = policies.limit(dataset, inputs.room_of(config, dataset), "truncate")
   dataset = inputs.as_samples(dataset, spec.unit)
   check_features(dataset, spec, run.workdir)
   if more := longer(dataset, spec):

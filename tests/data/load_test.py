@@ -180,6 +180,20 @@ def test_longer_sequences_are_cut_where_the_config_says_so(file, dataset):
   )
 
 
+def test_what_a_corpus_has_and_a_file_has_not_may_be_left_with_a_note(file, dataset):
+  given = {"path": file, "modalities": ("gaze", "audio"), "lengths": {"gaze": 5}}
+  with pytest.raises(UserError, match="has no 'gaze'"):
+    load(given)
+  found = load(given | {"absent": "leave"})
+  assert list(found.modalities) == ["audio"]
+  assert any("has no gaze; read are audio" in note for note in found.notes)
+  # What looks like a slip of the fingers is one.
+  with pytest.raises(UserError, match="has no 'texd'"):
+    load(given | {"absent": "leave", "modalities": ("texd", "audio")})
+  every = load({"path": file, "modalities": ("gaze",), "absent": "leave"})
+  assert list(every.modalities) == list(dataset.modalities)
+
+
 @pytest.mark.parametrize(
   "config, message",
   [
