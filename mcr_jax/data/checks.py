@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mcr_jax.data import labels
+from mcr_jax.data import labels, ledger
 from mcr_jax.data.schema import SPLITS, Dataset
 from mcr_jax.errors import UserError
 
@@ -33,9 +33,10 @@ def validate(
     return labels.usable(dataset)
   for key, value in (("label", dataset.labels), ("split", dataset.splits)):
     if value is None and (key == "label" or splits is not None):
+      way = " data.folds=5 divides it in place of splits." if splits else ""
       raise UserError(
         f"{dataset.source} has no {key!r}, which training and evaluation need; only "
-        "predict does without."
+        f"predict does without.{way * (key == 'split')}"
       )
   if splits is not None:
     _check_splits(dataset, splits)
@@ -120,7 +121,13 @@ def _check_splits(dataset, required):
   for split in required:
     if not counts[split]:
       found = ", ".join(f"{k} {n}" for k, n in counts.items())
-      raise UserError(f"{source}: no sample is in split {split!r} ({found}).")
+      unread = ", ".join(map(str, ledger.unused(dataset.ledger)[:5]))
+      raise UserError(
+        f"{source}: no sample is in split {split!r} ({found})"
+        + (f"; not read were {unread}" if unread else "")
+        + f". data.parts.{split}=NAME takes another part of the file for it, and "
+        "data.folds=5 divides all that is read anew."
+      )
 
 
 def _check_labelled(dataset, required):

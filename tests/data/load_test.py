@@ -9,7 +9,8 @@ import ml_collections
 import numpy as np
 import pytest
 
-from mcr_jax.data import Dataset, load, npz, synthetic
+from mcr_jax.data import Dataset, ledger, load, npz, synthetic
+from mcr_jax.data.checks import validate
 from mcr_jax.data.ledger import unused
 from mcr_jax.data.load import digest, lengths_of
 from mcr_jax.data.normalize import Normalizer
@@ -192,6 +193,17 @@ def test_what_a_corpus_has_and_a_file_has_not_may_be_left_with_a_note(file, data
     load(given | {"absent": "leave", "modalities": ("texd", "audio")})
   every = load({"path": file, "modalities": ("gaze",), "absent": "leave"})
   assert list(every.modalities) == list(dataset.modalities)
+
+
+def test_a_split_without_samples_names_what_was_not_read_and_two_ways_on(file, dataset):
+  left = ledger.left("test1_corpus", 8, "it is a further split", "utterances")
+  lacking = dataset.select(dataset.indices("train")).leaving(left)
+  with pytest.raises(UserError, match="train 32, valid 0.*test1_corpus: 8") as error:
+    validate(lacking)
+  assert "data.parts.valid=" in str(error.value)
+  assert "data.folds=5" in str(error.value)
+  with pytest.raises(UserError, match="no 'split'.*data.folds=5"):
+    validate(dataclasses.replace(dataset, splits=None))
 
 
 @pytest.mark.parametrize(
