@@ -28,7 +28,7 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   c.model.update(attention_dropout=0.1, relu_dropout=0.1, residual_dropout=0.1)
   c.loss = dict(name="auto")
   c.optim = dict(name="adam", lr=1e-3, clip=1.0)
-  c.train = dict(epochs=20, batch_size=16, eval_batch_size=64, monitor="mae")
+  c.train = dict(epochs=20, batch_size=16, eval_batch_size=64, monitor="loss")
   return common.finish(c, arg, unaligned=unaligned)
 
 

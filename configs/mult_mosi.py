@@ -28,7 +28,7 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   c.model.update(attention_dropout=0.2, relu_dropout=0.2, residual_dropout=0.2)
   c.loss = dict(name="auto")
   c.optim = dict(name="adam", lr=1e-3, clip=0.8)
-  c.train = dict(epochs=100, batch_size=128, monitor="mae")
+  c.train = dict(epochs=100, batch_size=128, monitor="loss")
   return common.finish(c, arg, unaligned=unaligned)
 
 

@@ -77,4 +77,9 @@ def build_model(config: ConfigDict, spec: Spec) -> Model:
   """The model of a config for data of a spec."""
   given = configs.plain(config.model)
   own = {name: given[name] for name in given if name not in ("name", "file")}
+  if config.data.absent == "leave":
+    of_fields = chosen.domains(given)
+    for name, value in own.items():
+      if of_fields[name].modalities and isinstance(value, Mapping):
+        own[name] = {m: x for m, x in value.items() if m in spec.lengths}
   return models.build(chosen.of(given), spec, **own)

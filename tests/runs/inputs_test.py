@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 
 from mcr_jax import config as configs
+from mcr_jax.contract import Spec
+from mcr_jax.errors import UserError
 from mcr_jax.models import tfn
 from mcr_jax.runs import inputs
 
@@ -28,6 +30,17 @@ def test_a_relative_path_of_data_holds_in_other_folders(tmp_path, monkeypatch):
   (tmp_path / "x.npz").touch()
   assert inputs.with_data_of(config, facts).data.path == str(tmp_path / "x.npz")
   assert inputs.with_data_of(config, {"data": {}}) is config
+
+
+def test_settings_of_modalities_that_the_data_lacks_are_left():
+  rates = {"attention_dropouts": {"vision": 0.0, "audio": 0.1}}
+  given = {"model": {"name": "mult", **rates}, "data": {"absent": "leave"}}
+  spec = Spec(lengths={"text": 3, "audio": 4}, widths={"text": 2, "audio": 2})
+  model = inputs.build_model(configs.complete(given), spec)
+  assert dict(model.attention_dropouts) == {"audio": 0.1}
+  given["data"]["absent"] = "error"
+  with pytest.raises(UserError, match="'vision'"):
+    inputs.build_model(configs.complete(given), spec)
 
 
 def test_synthetic_data_has_no_place():
