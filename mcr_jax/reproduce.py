@@ -2,7 +2,6 @@
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
 
 from mcr_jax import cli
@@ -34,10 +33,11 @@ def main(argv: list[str]) -> int | None:
     arguments.partial,
   )
   cli.prepare()
-  return _reproduce(request, Path(arguments.workdir), arguments.share)
+  command = shlex.join(["python", "-m", "mcr_jax.reproduce", *argv])
+  return _reproduce(request, Path(arguments.workdir), arguments.share, command)
 
 
-def _reproduce(request, workdir: Path, text: str) -> None:
+def _reproduce(request, workdir: Path, text: str, command: str) -> None:
   from mcr_jax.papers import document, estimate, plan, work
   from mcr_jax.runs import progress
   from mcr_jax.sweeps import share as shares
@@ -45,8 +45,7 @@ def _reproduce(request, workdir: Path, text: str) -> None:
   share = shares.parse(text)
   made = plan.make(request, workdir)
   work.check_search(made.jobs, request.search)
-  command = ["python", "-m", "mcr_jax.reproduce", *sys.argv[1:]]
-  made.document["command"] = shlex.join(command)
+  made.document["command"] = command
   document.begin(made.document, workdir)
   for line in filter(None, (_heading(made.document), made.document["synthetic"])):
     print(line, flush=True)
