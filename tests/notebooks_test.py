@@ -4,12 +4,32 @@ import pathlib
 
 import pytest
 
+from docs.generate import notebooks
+
 nbclient = pytest.importorskip("nbclient", reason="needs the extra dev")
 nbformat = pytest.importorskip("nbformat", reason="needs the extra dev")
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "notebooks"
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda p: p.stem)
+EACH = pytest.mark.parametrize(
+  "path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem
+)
+
+
+@EACH
+def test_a_notebook_begins_as_all_do(path):
+  text = path.read_text("utf-8")
+  anew = "python -m docs.generate.notebooks writes it anew"
+  assert notebooks.updated(path.name, text) == text, anew
+
+
+def test_an_address_makes_links_to_notebooks(monkeypatch):
+  monkeypatch.setattr(notebooks, "address", lambda: "https://github.com/us/it.git")
+  link = "https://colab.research.google.com/github/us/it/blob/main/notebooks/a.ipynb"
+  assert notebooks.badge("a.ipynb").endswith(f"({link})")
+
+
+@EACH
 def test_a_notebook_runs_and_carries_no_outputs(path, monkeypatch):
   monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
   notebook = nbformat.read(path, as_version=4)

@@ -4,7 +4,6 @@ What installs is the same in all of them, and runs before there is anything to i
 """
 
 import json
-import pathlib
 import re
 
 from docs.generate import package
@@ -13,10 +12,10 @@ ROOT = package.ROOT.parent
 FOLDER = ROOT / "notebooks"
 COLAB = "https://colab.research.google.com/github/"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
-SETUP = '''\
-# Installs mcr_jax, JAX and what draws, where they are not there yet: some two minutes and
-# 1 GB, with a GPU or a TPU also what JAX needs to compute on it, several GB. It may
-# restart the notebook; run all cells once more then.
+SETUP = """\
+# Installs mcr_jax, JAX and what draws, where they are not there yet: about two minutes
+# and 1 GB; where a GPU or a TPU is, also what JAX needs to compute there, some GB. It
+# may restart the notebook: run all cells once more then.
 import importlib.util
 import os
 import pathlib
@@ -34,9 +33,10 @@ if root is None and importlib.util.find_spec("mcr_jax") is None:
 if root is not None:
   os.chdir(root)
   sys.path.insert(0, str(root))
+
 from mcr_jax.hosts import notebook
 
-notebook.prepare()'''
+notebook.prepare()"""
 
 
 def address() -> str:

@@ -1,4 +1,4 @@
-"""What the first cell of a notebook does: installs what is missing, keeps the accelerator.
+"""The first cell of a notebook: it installs what is missing, and keeps the accelerator.
 
 Loading this needs nothing but Python: on a rented machine it runs before anything else
 is installed.
@@ -32,9 +32,13 @@ def prepare() -> None:
     importlib.invalidate_caches()
     after = _versions()
     changed = [name for name, version in before.items() if after.get(name) != version]
-    loaded = sorted(name for name in changed if name.replace("-", "_") in sys.modules)
+    # This package is the one that is loaded already, whatever was installed.
+    modules = {name.replace("-", "_") for name in changed} - {"mcr_jax"}
+    loaded = sorted(modules & set(sys.modules))
     if loaded:
-      print(f"Restarting, because {', '.join(loaded)} changed: run all cells once more.")
+      print(
+        f"Restarting, because {', '.join(loaded)} changed: run all cells once more."
+      )
       _restart()
       return
   import jax
