@@ -191,6 +191,10 @@ ATTACKS = {
   "a name that leads away": functools.partial(rename, to="params/../../../etc/x"),
   "a leaf that is a folder": functools.partial(rename, to="params/output"),
   "a size without end": functools.partial(change_shape, lengths={"text": 10**18}),
+  "steps for all memory": lambda facts, _: facts["run"]["shape"]["lengths"].update(
+    text=2**31 - 1
+  ),
+  "a width for all memory": functools.partial(change_config, width=2**30),
   "a size that is none": functools.partial(change_shape, outputs=[True]),
   "a task that is none": functools.partial(change_shape, task="evil"),
   "classes that are none": functools.partial(change_shape, class_names=[["a"], 3]),

@@ -31,6 +31,9 @@ from mcr_jax.runs import spec as specs
 
 # Of run.json; its other entries say where a run was, and are not handed on.
 HANDED_ON = ("versions", "device", "native", "started", "finished")
+# Steps times the largest size in the config of a model: tables of positions are made
+# before shapes can be compared, and may not take the memory of whoever opens a file.
+MOST = 2**28
 PARAMS, COLLECTIONS, SCALE = "params/", "collections/", "normalization/"
 
 
@@ -72,13 +75,14 @@ def pack(
     card: of `card.of`.
 
   Raises:
-    UserError: its model is a file of the user's own.
+    UserError: its model is a file of the user's own, or too large to be opened.
   """
   if run.config.model.file:
     raise UserError(
       f"{run.workdir} has a model of your own, {run.config.model.file}, and a model "
       "file holds no code. --format stablehlo hands on what it computes."
     )
+  _check_sizes(run.config, run.spec)
   data = {k: x for k, x in facts["data"].items() if k in ("digest", "notes")}
   own = {k: x for k, x in facts.items() if k in HANDED_ON}
   own |= {"format": FORMAT, "data": data, "seeds": list(run.seeds)}
@@ -132,6 +136,7 @@ def unpack(path: str | os.PathLike) -> Packed:
     # Nothing is known of single samples here, whatever the number of those.
     spec = dataclasses.replace(Spec.from_json(facts["shape"]), samples=0)
     specs.check(spec)
+    _check_sizes(config, spec)
     seeds = tuple(facts["seeds"])
     normalizer, variables = _arrays(arrays, config, spec, len(seeds), path)
     return Packed(
@@ -183,6 +188,17 @@ def _check(found: Mapping[str, Any]) -> None:
   )
   if not right:
     raise UserError("it says other things than an exported run does.")
+
+
+def _check_sizes(config: ConfigDict, spec: Spec) -> None:
+  sizes = [1]
+  for value in configs.flatten(config.model).values():
+    sizes += [x for x in np.ravel(value).tolist() if type(x) is int]
+  longest = max(spec.turns, *spec.lengths.values())
+  if longest * max(sizes) > MOST:
+    raise UserError(
+      f"{longest:,} steps of a model of size {max(sizes):,} are too many."
+    )
 
 
 def _config(found: Mapping[str, Any]) -> ConfigDict:
