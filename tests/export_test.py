@@ -255,6 +255,7 @@ def made(name):
   scale = Normalizer(
     {m: random.normal(size=n) for m, n in spec.widths.items()},
     {m: 1 + random.random(n) for m, n in spec.widths.items()},
+    clip=1.0,
   )
   config = configs.complete({"model": {"name": name, **fields}, "seeds": (0, 1)})
   weights = variables.pop("params"), variables
