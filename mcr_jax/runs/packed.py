@@ -135,7 +135,6 @@ def unpack(path: str | os.PathLike) -> Packed:
     config, facts = _config(found), found["run"]
     # Nothing is known of single samples here, whatever the number of those.
     spec = dataclasses.replace(Spec.from_json(facts["shape"]), samples=0)
-    specs.check(spec)
     _check_sizes(config, spec)
     seeds = tuple(facts["seeds"])
     normalizer, variables = _arrays(arrays, config, spec, len(seeds), path)
@@ -188,6 +187,7 @@ def _check(found: Mapping[str, Any]) -> None:
   )
   if not right:
     raise UserError("it says other things than an exported run does.")
+  specs.check(Spec.from_json(run["shape"]))
 
 
 def _check_sizes(config: ConfigDict, spec: Spec) -> None:
