@@ -16,6 +16,8 @@ from docs.generate import (  # noqa: E402
   metric_page,
   model_pages,
   program_page,
+  results,
+  saved,
 )
 
 PAGES: dict[str, str] = {}
@@ -32,6 +34,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
   PAGES["reference/config.md"] = config_page.page()
   PAGES["reference/formats.md"] = format_page.page()
   PAGES["reference/metrics.md"] = metric_page.page()
+  PAGES["reference/results.md"] = results.page(saved.tables())
   PAGES["reference/deviations.md"] = deviation_page.page()
   PAGES["reference/programs.md"] = program_page.page()
   places = {
