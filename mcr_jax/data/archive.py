@@ -4,6 +4,7 @@ Beyond `numpy.load`: large members that are not compressed are mapped, not read;
 are checked before memory is taken; every defect is one error that names the file.
 """
 
+import io
 import os
 import pathlib
 import struct
@@ -11,7 +12,7 @@ import sys
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -26,16 +27,29 @@ FREE_BYTES = 256 << 20
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
-def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """All arrays of an .npz file by name; the large ones are read-only memory maps."""
+def read(
+  path: str | os.PathLike,
+  *,
+  data: bytearray | None = None,
+  objects: Callable[[io.BufferedIOBase, int, str], np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+  """All arrays of an .npz file by name; the large ones are read-only memory maps.
+
+  Args:
+    path: of the file.
+    data: its bytes, where it came inside of another file.
+    objects: (file, bytes, name) -> the array of objects there, without running what
+      they ask for; None refuses arrays of objects.
+  """
   path = pathlib.Path(path)
   try:
-    with open(path, "rb") as file:
+    with _opened(path, data) as file:
       _check_magic(path, file.read(8))
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(path if data is None else io.BytesIO(data)) as archive:
       members = [x for x in archive.infolist() if x.filename.endswith(".npy")]
-      _check_sizes(path, members)
-      return {x.filename[:-4]: _read_member(path, archive, x) for x in members}
+      _check_sizes(path, members, path.stat().st_size if data is None else len(data))
+      read_one = lambda info: _read_member(path, archive, info, data is None, objects)
+      return {x.filename[:-4]: read_one(x) for x in members}
   except FileNotFoundError:
     raise UserError(f"{path}: there is no such file.") from None
   except IsADirectoryError:
@@ -49,9 +63,13 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     raise UserError(f"{path} cannot be read: {error}.") from None
 
 
-def others(path: str | os.PathLike) -> dict[str, int]:
+def _opened(path, data):
+  return open(path, "rb") if data is None else io.BytesIO(data)
+
+
+def others(path: str | os.PathLike, data: bytearray | None = None) -> dict[str, int]:
   """What a zip file holds beside arrays: name -> bytes."""
-  with zipfile.ZipFile(path) as archive:
+  with zipfile.ZipFile(path if data is None else io.BytesIO(data)) as archive:
     files = (x for x in archive.infolist() if not x.is_dir())
     return {x.filename: x.file_size for x in files if not x.filename.endswith(".npy")}
 
@@ -99,11 +117,10 @@ def _check_magic(path, start):
   raise UserError(f"{path} is not an .npz file: it {kind}. Write it by numpy.savez.")
 
 
-def _check_sizes(path, members):
+def _check_sizes(path, members, size):
   names = [x.filename[:-4] for x in members]
   if twice := sorted({x for x in names if names.count(x) > 1}):
     raise UserError(f"{path} holds more than one array {twice[0]!r}.")
-  size = path.stat().st_size
   expanded = sum(x.file_size for x in members)
   if expanded > FREE_BYTES + MAX_EXPANSION * size:
     raise UserError(
@@ -113,10 +130,12 @@ def _check_sizes(path, members):
     )
 
 
-def _read_member(path, archive, info):
+def _read_member(path, archive, info, mapped, objects):
   name = info.filename[:-4]
   with archive.open(info) as file:
-    shape, fortran, dtype, begin = _read_header(path, name, file)
+    shape, fortran, dtype, begin = _read_header(path, name, file, objects)
+    if dtype.hasobject:
+      return objects(file, info.file_size - begin, f"{path}: {name!r}")
     count = 1
     for side in shape:
       count *= side
@@ -127,7 +146,8 @@ def _read_member(path, archive, info):
         f"file holds {info.file_size - begin:,}. Write it again."
       )
     if (
-      info.compress_type == zipfile.ZIP_STORED
+      mapped
+      and info.compress_type == zipfile.ZIP_STORED
       and not fortran
       and dtype.isnative
       and size >= MAPPED_BYTES
@@ -142,7 +162,7 @@ def _read_member(path, archive, info):
   return array.astype(dtype.newbyteorder("="), order="C", copy=not dtype.isnative)
 
 
-def _read_header(path, name, file):
+def _read_header(path, name, file, objects):
   formats = np.lib.format
   try:
     version = formats.read_magic(file)
@@ -155,7 +175,7 @@ def _read_header(path, name, file):
     shape, fortran, dtype = read_header(file)
   except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
     raise UserError(f"{path}: array {name!r} cannot be read: {error}.") from None
-  if dtype.hasobject:
+  if dtype.hasobject and (objects is None or dtype.fields):
     raise UserError(
       f"{path}: {name!r} is an object array, whose loading can run code. Save numbers "
       "or strings: np.asarray(x, float), or np.asarray(x, str)."

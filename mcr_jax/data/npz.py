@@ -26,10 +26,19 @@ notes say so.
 
 import dataclasses
 import os
+from collections.abc import Callable
 
 import numpy as np
 
-from mcr_jax.data import annotations, archive, columns, memory, parts, words
+from mcr_jax.data import (
+  annotations,
+  archive,
+  columns,
+  memory,
+  npz_forms,
+  parts,
+  words,
+)
 from mcr_jax.data.labels import NO_CLASS, as_task
 from mcr_jax.data.ledger import Entry, Ledger
 from mcr_jax.data.schema import Dataset, Modality, canonical, infer_task
@@ -48,9 +57,21 @@ USES = {
 }
 
 
-def read(path: str | os.PathLike) -> Dataset:
-  """Reads a feature file; what its labels and splits say is left to `validate`."""
-  arrays = archive.read(path)
+def read(
+  path: str | os.PathLike,
+  *,
+  data: bytearray | None = None,
+  objects: Callable | None = None,
+) -> Dataset:
+  """Reads a feature file; what its labels and splits say is left to `validate`.
+
+  Args:
+    path: of the file.
+    data: its bytes, where it came inside of another file.
+    objects: what reads arrays of objects, see `archive.read`.
+  """
+  held = archive.read(path, data=data, objects=objects)
+  arrays, notes = npz_forms.settled(held, str(path))
   ids = _strings(path, "id", _get(path, arrays, "id"))
   if len(ids) == 0:
     raise UserError(f"{path}: 'id' is empty; a feature file needs samples.")
@@ -92,7 +113,11 @@ def read(path: str | os.PathLike) -> Dataset:
     class_names=classes,
     source=str(path),
     extras=extras,
-    ledger=(*_ledger(path, arrays, modalities, named, extras), *absent),
+    notes=notes,
+    ledger=(
+      *_ledger(held, arrays, modalities, named, extras, archive.others(path, data)),
+      *absent,
+    ),
     columns=named,
     task="multitask" if multitask else "",
     target_names=tuple(_strings(path, "label_names", targets)),
@@ -138,10 +163,13 @@ def _is_annotation(key, keys):
   return any(key.removesuffix(x) in keys for x in annotations.PARTS if key.endswith(x))
 
 
-def _ledger(path, arrays, modalities, named, extras) -> tuple[Entry, ...]:
+def _ledger(held, arrays, modalities, named, extras, others) -> tuple[Entry, ...]:
   """What became of every array, and of what the file holds beside arrays."""
   ledger = Ledger()
-  ledger.hold_all(arrays)
+  ledger.hold_all(held)
+  for name, use in (("labels", "labels"), ("ids", "ids"), ("splits", "splits")):
+    if name in held and name not in arrays:
+      ledger.use(name, use)
   for key, use in USES.items():
     ledger.use(key, use)
   for key in arrays:
@@ -155,7 +183,7 @@ def _ledger(path, arrays, modalities, named, extras) -> tuple[Entry, ...]:
       ledger.use(key, f"of the modality {canonical(owner)}")
     elif key in named:
       ledger.use(key, f"the column {key}")
-  for name, count in archive.others(path).items():
+  for name, count in others.items():
     ledger.hold(name, count, "bytes")
     ledger.leave(name, "an .npz file is of .npy arrays")
   return ledger.entries()

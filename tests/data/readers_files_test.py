@@ -223,9 +223,9 @@ def test_one_sequence_alone_has_an_entry_a_sample(tmp_path):
 
 def test_files_that_are_nothing_known_are_named(tmp_path):
   for name, content, words in [
-    ("a", b"", "begins with b''"),
-    ("b", b"\x7fELF....", "begins with b'.x7fELF"),
-    ("c", b"name,label\n", "begins with b'name"),
+    ("a", b"", "is empty, 0 bytes"),
+    ("b", b"\x01\x02\x03....", "begins with b'.x01"),
+    ("c", b"name,label\n", "no column 'id' .'name', 'label'"),
   ]:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=words):

@@ -6,7 +6,8 @@ A format is a module here, found by being here, with
 - `OPTIONS`: the keywords of its `read` that a user may choose;
 - `matches(source)`: whether a `Source` is of this format, by what it contains;
 - `read(source, **options)`: the data set, its labels not yet checked, with what became
-  of every entry of the file (`mcr_jax.data.ledger`).
+  of every entry of the file (`mcr_jax.data.ledger`);
+- `lacks(source)`, if it has it: what an unknown source has and lacks of the format.
 
 Of several that match the first counts, by name. Nothing that a file says is run.
 """
@@ -25,6 +26,7 @@ from typing import Any
 from mcr_jax.data import ledger, memory
 from mcr_jax.data import parts as part_names
 from mcr_jax.data.readers import feature_file
+from mcr_jax.data.readers.common import identify, nearest
 from mcr_jax.data.readers.common.source import Source
 from mcr_jax.data.readers.common.values import describe
 from mcr_jax.data.schema import Dataset
@@ -73,8 +75,7 @@ def read(
   """
   options = {name: value for name, value in options.items() if value is not None}
   with memory.bounded(limit):
-    source = _source(path)
-    module = _recognise(source)
+    module, source = _settled(_source(path))
     for name, value in options.items():
       _check_option(source, module, name, value)
     given = dict(optional or {}) | ({"parts": dict(parts)} if parts else {})
@@ -103,26 +104,52 @@ def _source(path) -> Source:
 
 
 def _recognise(source: Source) -> ModuleType:
+  return _settled(source)[0]
+
+
+def _settled(source: Source) -> tuple[ModuleType, Source]:
+  """The format, and the source with the one of several dumps that is of it."""
   for module in formats():
     if _guarded(source, module.matches, source):
-      return module
+      return module, source
+  if len(dumps := _guarded(source, lambda: source.dumps)) > 1:
+    return _one_dump(source, len(dumps))
   raise UserError(f"{source} {_guarded(source, _described, source)}")
 
 
-def _described(source) -> str:
-  """What an unknown source is, and what would be known."""
-  right = f"Known are {known()}."
-  if source.start.startswith(b"\x93NUMPY"):
-    return (
-      "is one array. A data set has ids and modalities: write it by numpy.savez(file, "
-      "id=..., text=...), or list .npy files in a .csv manifest."
+def _one_dump(source, count) -> tuple[ModuleType, Source]:
+  """The only one of several dumps that is of a known format; the others are told."""
+  found = []
+  for index in range(count):
+    one = source.of_dump(index)
+    module = next((x for x in formats() if _guarded(one, x.matches, one)), None)
+    if module is not None:
+      found.append((index, module, one))
+  held = ", ".join(f"dump {i + 1}: {describe(source.dumps[i])}" for i in range(count))[
+    :600
+  ]
+  if len(found) != 1:
+    many = "several of them are data sets" if found else "none of them is a data set"
+    raise UserError(
+      f"{source} is a pickle of {count} dumps, and {many}: {held}. Write one dict of "
+      "all splits by pickle.dump."
     )
-  if source.folder or source.path is None:
-    names = ", ".join(repr(x.name)[:40] for x in source.files[:8]) or "no files"
-    return f"is {'a folder' if source.folder else 'a list'} with {names}. {right}"
-  if source.content is not None:
-    return f"is a pickle of {describe(source.content)}. {right}"
-  return f"begins with {source.start[:16]!r}. {right}"
+  ((number, module, one),) = found
+  for index, content in enumerate(source.dumps):
+    if index != number:
+      why = f"of {count} dumps in the file, dump {number + 1} is the data set"
+      name = f"dump {index + 1}, {describe(content)[:60]}"
+      source.left.append(ledger.left(name, ledger.size(content), why))
+  return module, one
+
+
+def _described(source) -> str:
+  """What an unknown source is, what it lacks, and what would be known."""
+  if identify.is_known(source):
+    return identify.described(source)
+  lacks = ((x.FORMAT, x.lacks(source)) for x in formats() if hasattr(x, "lacks"))
+  right = (identify.described(source), nearest.of(lacks), f"Known are {known()}.")
+  return " ".join(filter(None, right))
 
 
 def _check_option(source, module, name, value):

@@ -2,6 +2,7 @@
 
 from mcr_jax.data import npz
 from mcr_jax.data.readers import merbench
+from mcr_jax.data.readers.common import npy
 from mcr_jax.data.readers.common.source import ZIP, Source
 from mcr_jax.data.schema import Dataset
 
@@ -10,10 +11,12 @@ OPTIONS = ()
 
 
 def matches(source: Source) -> bool:
-  """Whether it is a zip file, and not that of MERBench's labels."""
-  return source.start.startswith(ZIP) and not merbench.matches(source)
+  """Whether it is a zip file of arrays, and no dict of another format's."""
+  if not source.start.startswith(ZIP) or merbench.matches(source):
+    return False
+  return source.content is None and bool(source.arrays)
 
 
 def read(source: Source) -> Dataset:
   """The feature file."""
-  return npz.read(source.path)
+  return npz.read(source.path, data=source.data, objects=npy.loaded)

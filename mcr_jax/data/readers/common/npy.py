@@ -67,3 +67,20 @@ def objects(data: bytes, source: str) -> object:
   if dtype.kind != "O":
     raise UserError(f"{source} is of type {dtype}, not objects.")
   return unpickle.loads(data[file.tell() :], source)
+
+
+def loaded(file: io.BufferedIOBase, size: int, source: str) -> np.ndarray:
+  """The objects of an .npy member whose header was read, as an array.
+
+  Args:
+    file: at the data.
+    size: of the data in bytes.
+    source: for messages.
+  """
+  memory.take(2 * size, source)
+  content = unpickle.loads(file.read(size), source)
+  if not isinstance(content, np.ndarray):
+    whole = np.empty((), object)
+    whole[()] = content
+    return whole
+  return content

@@ -4,8 +4,9 @@ import dataclasses
 import functools
 import pathlib
 
+from mcr_jax.data import ledger
 from mcr_jax.data.ledger import Entry
-from mcr_jax.data.readers.common import table, unpickle
+from mcr_jax.data.readers.common import contents, magic, packed, table, unpickle
 from mcr_jax.errors import UserError
 
 # Of protocols 0 and 1, which have no mark of their own.
@@ -21,10 +22,12 @@ class Source:
   Attributes:
     paths: one file or folder, or several files.
     left: what is in them that no format ever reads, such as bytes behind the end.
+    whole: the one of several dumps that counts; None where all do.
   """
 
   paths: tuple[pathlib.Path, ...]
   left: list[Entry] = dataclasses.field(default_factory=list)
+  whole: object = None
 
   def __str__(self) -> str:
     return ", ".join(map(str, self.paths))
@@ -55,18 +58,66 @@ class Source:
     return self.path is not None and self.path.is_dir()
 
   @functools.cached_property
+  def packed(self) -> tuple[bytearray, str] | None:
+    """The bytes of the file inside of a packed one, and how it was packed."""
+    if self.path is None or self.folder:
+      return None
+    return packed.inner(self.path, self.left)
+
+  @property
+  def data(self) -> bytearray | None:
+    """The bytes of what a packed file holds; None of any other."""
+    return self.packed[0] if self.packed else None
+
+  @functools.cached_property
   def start(self) -> bytes:
-    """How a file begins; nothing of a folder and of several files."""
+    """How a file begins, unpacked; nothing of a folder and of several files."""
     if self.path is None or self.folder:
       return b""
+    if self.data is not None:
+      return bytes(self.data[:START])
     with open(self.path, "rb") as file:
       return file.read(START)
 
   @functools.cached_property
+  def arrays(self) -> list[str]:
+    """The names of the arrays in a zip file; nothing of other files."""
+    return contents.names(self.path, self.data) if self.start[:4] == ZIP else []
+
+  @functools.cached_property
+  def dumps(self) -> list[object]:
+    """What was dumped into a pickle one after another; nothing of other files."""
+    if not (self.start[:1] == b"\x80" or _is_old_pickle(self.start)):
+      return []
+    data = unpickle.mapped(self.path) if self.data is None else self.data
+    found, behind = unpickle.dumps(data, str(self))
+    if behind:
+      why = "they stand behind the end of the pickle, and are none"
+      self.left.append(ledger.left("bytes", behind, why, "bytes"))
+    return found
+
+  @functools.cached_property
   def content(self) -> object:
-    """What a pickle holds, by the restricted unpickler; None of all other files."""
-    start = self.start
-    # As a pickle of protocol 0 begins, so may a table, and so does a zip file.
-    other = start[:4] == ZIP or table.is_manifest(start)
-    old = start and start[0] in OLD_PICKLE and not other
-    return unpickle.load(self.path) if start[:1] == b"\x80" or old else None
+    """What a pickle holds, or another file of objects; None of all other files.
+
+    Of several dumps it is the tuple of all; `whole` is then each of them.
+    """
+    if self.whole is not None:
+      return self.whole
+    if self.start[:4] == ZIP or self.start.startswith(contents.NPY):
+      return contents.of_arrays(self.path, self.data)
+    return self.dumps[0] if len(self.dumps) == 1 else tuple(self.dumps) or None
+
+  def of_dump(self, index: int) -> "Source":
+    """The same file with one of its dumps as all of its content."""
+    return dataclasses.replace(self, whole=self.dumps[index])
+
+
+def _is_old_pickle(start: bytes) -> bool:
+  """Whether a file may be of protocol 0 or 1; as these begin, so do others."""
+  if not start or start[0] not in OLD_PICKLE:
+    return False
+  if start[:4] == ZIP or magic.of(start) is not None or table.is_manifest(start):
+    return False
+  # The letters among the instructions begin words as well, such as names of columns.
+  return not start[:1].isalpha() or table.head(start) is None

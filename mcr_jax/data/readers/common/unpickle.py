@@ -13,10 +13,12 @@ import os
 import re
 import struct
 import warnings
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from mcr_jax.data import memory
+from mcr_jax.data.readers.common import damage, refusals
 from mcr_jax.data.readers.common.pickle_names import (
   KNOWN,
   Array,
@@ -50,7 +52,6 @@ FLOATS = re.compile(rb"(?:G.{8})+", re.DOTALL)
 FLOAT_RECORD = np.dtype([("code", "u1"), ("value", ">f8")])
 FORBIDDEN = {
   ord("P"): "a persistent id",
-  ord("Q"): "a persistent id",
   ord("o"): "an object",
   0x81: "an object",
   0x92: "an object",
@@ -60,26 +61,70 @@ FORBIDDEN = {
   0x97: "an out-of-band buffer",
   0x98: "an out-of-band buffer",
 }
+MAX_DUMPS, PROTO = 64, 0x80
+Data = bytes | bytearray | mmap.mmap
+
+
+def mapped(path: str | os.PathLike) -> mmap.mmap:
+  """The bytes of a file, which must have some."""
+  with open(path, "rb") as file:
+    if not os.fstat(file.fileno()).st_size:
+      raise UserError(f"{path} is empty.")
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def load(path: str | os.PathLike) -> object:
-  """The content of a pickle file.
+  """The content of a pickle file, of several dumps the first.
 
   Raises:
     UserError: the file is damaged, or holds anything but arrays and containers.
   """
-  with open(path, "rb") as file:
-    if not os.fstat(file.fileno()).st_size:
-      raise UserError(f"{path} is empty.")
-    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-  return loads(data, str(path))
+  return loads(mapped(path), str(path))
 
 
-def loads(data: bytes | mmap.mmap, source: str = "The pickle") -> object:
-  """The content of a pickle in memory; see `load`."""
-  machine = _Machine(data, source)
+def loads(
+  data: Data,
+  source: str = "The pickle",
+  *,
+  known: Mapping[tuple[str, str], Global] = KNOWN,
+  persistent: Callable[[object], object] | None = None,
+) -> object:
+  """The content of a pickle in memory; see `load`.
+
+  Args:
+    data: of the file.
+    source: for messages.
+    known: the names that it may mention.
+    persistent: makes what an id of something outside of the pickle stands for.
+  """
+  return _run(_Machine(data, source, known, persistent))
+
+
+def dumps(data: Data, source: str) -> tuple[list[object], int]:
+  """All that was dumped into a file, one after another, and the bytes behind it.
+
+  Bytes that are no pickle may follow; a further dump that is damaged is an error.
+  """
+  machine = _Machine(data, source, KNOWN, None)
+  found = [_run(machine)]
+  while machine.at < len(data) and len(found) < MAX_DUMPS:
+    end = machine.at
+    machine.stack, machine.marks, machine.memo = [], [], {}
+    try:
+      found.append(_run(machine))
+    except UserError as error:
+      if data[end] == PROTO or "refused" in str(error):
+        raise
+      return found, len(data) - end
+  return found, len(data) - machine.at
+
+
+def _run(machine: "_Machine") -> object:
+  """The next dump; the machine is then behind its end."""
   try:
-    return machine.run()
+    content = machine.run()
+    machine.at += 1
+    return content
   except UserError:
     raise
   # Damage can break any instruction; where it did says more than how.
@@ -87,17 +132,20 @@ def loads(data: bytes | mmap.mmap, source: str = "The pickle") -> object:
     reason = error
   except (TypeError, ValueError, struct.error) as error:
     reason = error
+  told = damage.of(machine.data)
   raise UserError(
-    f"{source} is no pickle, or a damaged one: byte {machine.at} of {len(data)} does "
-    f"not make sense ({type(reason).__name__}: {str(reason)[:100]})."
+    f"{machine.source} is no pickle, or a damaged one: byte {machine.at} of "
+    f"{len(machine.data)} does not make sense ({type(reason).__name__}: "
+    f"{str(reason)[:100]}).{' ' + told if told else ''}"
   )
 
 
 class _Machine:
   """The stack, the memo and the position in the file."""
 
-  def __init__(self, data: bytes | mmap.mmap, source: str):
+  def __init__(self, data: Data, source: str, known: Mapping, persistent):
     self.data, self.view, self.source = data, memoryview(data), source
+    self.known, self.persistent = known, persistent
     self.at, self.stack, self.marks, self.memo = 0, [], [], {}
     self.spent, self.limit = 0, min(ALLOWANCE + FACTOR * len(data), memory.left())
 
@@ -203,6 +251,11 @@ class _Machine:
       raise UserError(f"refused: an integer of {size} bytes")
     self.push(int.from_bytes(self.take(size), "little", signed=True))
 
+  def outside(self) -> None:
+    if self.persistent is None:
+      raise UserError("refused: a persistent id")
+    self.push(self.persistent(self.stack.pop()))
+
   def pop(self) -> None:
     if self.marks and self.marks[-1] == len(self.stack):
       self.marks.pop()
@@ -245,13 +298,17 @@ class _Machine:
       value.slots.append(slot)
 
   def name(self, module, name) -> None:
-    known = KNOWN.get((module, name)) if isinstance(module, str) else None
+    known = self.known.get((module, name)) if isinstance(module, str) else None
     if known is None:
-      raise UserError(f"refused: {str(module)[:60]}.{str(name)[:60]}")
+      hint = refusals.hint(str(module))
+      hint = f", {hint}" if hint else ""
+      raise UserError(f"refused: {str(module)[:60]}.{str(name)[:60]}{hint}")
     self.push(known)
 
   def name_lines(self) -> None:
     module, name = (str(self.line(200), "utf-8", "replace") for _ in range(2))
+    if module.endswith("\r") and name.endswith("\r"):
+      raise ValueError("a name that ends in a carriage return")
     self.name(module, name)
 
   def instance(self) -> None:
@@ -339,6 +396,7 @@ def _steps() -> dict:
     ord("c"): _Machine.name_lines,
     0x93: lambda m: m.name(*m.two()),
     ord("i"): _Machine.instance,
+    ord("Q"): _Machine.outside,
     ord("R"): _Machine.reduce,
     ord("b"): _Machine.build,
   }

@@ -16,6 +16,15 @@ LISTED_NUMBERS = 1 << 25
 SHARED_BYTES = 64 << 20
 LONGEST_NAME = 200
 MODALITIES = ("text", "vision", "audio")
+# What the CMU-MultimodalSDK calls its features, without digits and signs.
+SDK_NAMES = {
+  "glove": "text",
+  "glovevectors": "text",
+  "covarep": "audio",
+  "opensmile": "audio",
+  "facet": "vision",
+  "openface": "vision",
+}
 
 
 def numbers(value, what: str) -> np.ndarray:
@@ -143,17 +152,32 @@ def integers(values: np.ndarray, what: str) -> np.ndarray:
   return whole
 
 
+def sdk_name(key: object) -> str:
+  """The modality that the CMU-MultimodalSDK gives such a name, "" of others."""
+  letters = (
+    "".join(x for x in key.lower() if x.isalpha()) if isinstance(key, str) else ""
+  )
+  return SDK_NAMES.get(letters, "")
+
+
 def keys_by_name(mapping: dict) -> dict[str, str]:
-  """Modality -> the key of a dict that holds it, in the order of mcr_jax."""
-  found = {}
-  for key in mapping:
-    if isinstance(key, str) and canonical(key) in MODALITIES:
-      if canonical(key) in found:
-        raise UserError(
-          f"two entries are both the {canonical(key)} modality: "
-          f"{found[canonical(key)]!r}, {key!r}."
-        )
-      found[canonical(key)] = key
+  """Modality -> the key of a dict that holds it, in the order of mcr_jax.
+
+  The names of the CMU-MultimodalSDK count where there are none of ours.
+  """
+  found, theirs = {}, {}
+  for key, value in mapping.items():
+    if value is None or isinstance(value, (bool, int, float, np.generic)):
+      continue  # a setting of one of these names is no features
+    own = canonical(key) if isinstance(key, str) else ""
+    for name, table in ((own, found), (sdk_name(key), theirs)):
+      if name in MODALITIES:
+        if name in table:
+          raise UserError(
+            f"two entries are both the {name} modality: {table[name]!r}, {key!r}."
+          )
+        table[name] = key
+  found = theirs | found
   return {name: found[name] for name in MODALITIES if name in found}
 
 

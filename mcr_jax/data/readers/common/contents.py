@@ -1,0 +1,80 @@
+"""What files of NumPy and PyTorch hold that is a dict of arrays, and no feature file.
+
+That is: a dict which `numpy.save` wrote as an object, an .npz of splits or of arrays
+under the names of the CMU-MultimodalSDK, and what `torch.save` wrote.
+"""
+
+import io
+import pathlib
+import zipfile
+
+import numpy as np
+
+from mcr_jax.data import archive, memory, parts
+from mcr_jax.data.readers.common import npy, torch_file, values
+from mcr_jax.data.schema import SPLITS
+from mcr_jax.errors import UserError
+
+NPY = b"\x93NUMPY"
+
+
+def of_arrays(path: pathlib.Path, data: bytearray | None) -> object:
+  """The dict, list or tuple in a zip or .npy file; None of a feature file.
+
+  Args:
+    path: of the file.
+    data: its bytes where it came packed.
+  """
+  file = path if data is None else io.BytesIO(data)
+  size = path.stat().st_size if data is None else len(data)
+  with open(path, "rb") as opened:
+    start = bytes(data[:8]) if data is not None else opened.read(8)
+  if start.startswith(NPY):
+    return _of_npy(path, data, size)
+  try:
+    with zipfile.ZipFile(file) as found:
+      names = found.namelist()
+      if torch_file.pickle_member(names):
+        return torch_file.read(path, found, size)
+  except UserError:
+    raise
+  except (OSError, ValueError, RuntimeError, zipfile.BadZipFile):
+    return None  # whoever reads it as arrays says what is wrong
+  keys = [x.removesuffix(".npy") for x in names if x.endswith(".npy")]
+  if not _is_dict(keys):
+    return None
+  arrays = archive.read(path, data=data, objects=npy.loaded)
+  return {key: plain(x) for key, x in arrays.items()}
+
+
+def names(path: pathlib.Path, data: bytearray | None) -> list[str]:
+  """The arrays in an .npz by name; of a damaged zip one "", which reading explains."""
+  try:
+    with zipfile.ZipFile(path if data is None else io.BytesIO(data)) as archive:
+      found = archive.namelist()
+      return [x.removesuffix(".npy") for x in found if x.endswith(".npy")]
+  except (OSError, ValueError, RuntimeError, zipfile.BadZipFile):
+    return [""]
+
+
+def plain(array: np.ndarray) -> object:
+  """What an array of no dimensions holds, else the array."""
+  return array.item() if isinstance(array, np.ndarray) and not array.ndim else array
+
+
+def _of_npy(path, data, size):
+  with open(path, "rb") if data is None else io.BytesIO(data) as file:
+    _, _, dtype = npy.header(file, str(path))
+    if dtype.kind != "O":
+      return None
+    memory.take(size, str(path))
+    file.seek(0)
+    return plain(npy.objects(file.read(), str(path)))
+
+
+def _is_dict(keys) -> bool:
+  """Whether the names of an .npz are those of splits, or the SDK's of features."""
+  if sum(parts.name_of(key) in SPLITS for key in keys) >= 2:
+    return True
+  theirs = [key for key in keys if values.sdk_name(key)]
+  return bool(theirs) and not any(x.endswith(("_mask", "_offsets")) for x in keys)
