@@ -111,6 +111,20 @@ def describe(dataset: Dataset) -> list[str]:
   return lines
 
 
+def sentences(said: Sequence[str], what: str) -> np.ndarray:
+  """(N,) what was said, cut at some length.
+
+  Args:
+    said: of every sample.
+    what: the file and the name, for messages.
+  """
+  said = [x[:LONGEST_SENTENCE] for x in said]
+  memory.take(4 * len(said) * max(map(len, said), default=0), what)
+  text = np.array(said, dtype=str)
+  # Half of a character could not be written to any file.
+  return np.char.decode(np.char.encode(text, "utf-8", "replace"), "utf-8")
+
+
 def _times(path, key, times: np.ndarray) -> np.ndarray:
   times = times.astype(np.float64)
   back = np.flatnonzero((times[..., 1] < times[..., 0]).reshape(-1))

@@ -39,6 +39,8 @@ def load(
       label, split: arrays of the file to use instead of its own;
       parts: train, valid or test -> what the file calls the split to take for it;
       decimal, encoding: of tables, see `readers.manifest`;
+      text: of conversation pickles, see `readers.conversation`;
+      vectors: of files with words, see `readers.word_tuples`;
       ids: "by_split" where they differ within a split only;
       unlabelled: what becomes of samples without a label, see `unlabelled.settle`;
       nonfinite: "error", or "zero" to replace NaN and inf in features;
@@ -156,7 +158,8 @@ def _open(config, own):
   home = os.path.expanduser
   path = home(path) if single else [home(part) for part in path]
   given = lambda *names: {name: config.get(name) or None for name in names}
-  stated, chosen = given("decimal", "encoding"), given("align", "features")
+  stated = given("decimal", "encoding", "text", "vectors")
+  chosen = given("align", "features")
   if own:
     return readers.read(path, parts=config.get("parts"), optional=stated, **chosen)
   return readers.read(path, parts=config.get("parts"), optional=stated | chosen)

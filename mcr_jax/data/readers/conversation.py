@@ -1,102 +1,209 @@
-"""Conversation pickles: MELD of DialogueRNN and MM-DFN, and IEMOCAP with six emotions.
+"""Conversation pickles: MELD and IEMOCAP of DialogueRNN and of what came after it.
 
 A tuple of dicts keyed by dialogue, in an order that each project has its own of; every
-utterance has one vector a modality. The emotions are numbered differently by each.
-Speakers are names, or rows with a 1 at the speaker's number.
+utterance has one vector a modality, or four of one text encoder's layers (COSMIC,
+MMGCN, M3NET). The emotions are numbered differently by each corpus. Speakers are names,
+or rows with a 1 at the speaker's number.
 """
 
 import numpy as np
 
+from mcr_jax.data import annotations, memory
 from mcr_jax.data.columns import column
-from mcr_jax.data.readers.common import sequences, values
+from mcr_jax.data.ledger import Ledger
+from mcr_jax.data.readers.common import (
+  dialogue_labels,
+  dialogue_parts,
+  sequences,
+  values,
+)
+from mcr_jax.data.readers.common.dialogue_parts import LAYERS, Parts
+from mcr_jax.data.readers.common.nearest import Lack
 from mcr_jax.data.readers.common.source import Source
-from mcr_jax.data.schema import Dataset
-from mcr_jax.errors import UserError
+from mcr_jax.data.schema import SPLITS, Dataset
+from mcr_jax.errors import UserError, choose
 
-MELD = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
-IEMOCAP = ("happy", "sad", "neutral", "angry", "excited", "frustrated")
-# A sentiment's name is that of the emotion which implies it.
-IMPLIED = {"neutral": "neutral", "joy": "positive", "sadness": "negative"}
 # MELD's own validation dialogues are the last 114 of 1152 that are not for testing.
 VALID_SHARE = 114 / 1152
-FORMAT = "a conversation pickle of MELD or IEMOCAP (DialogueRNN, MM-DFN)"
-OPTIONS = ()
-LAYOUTS = {
-  "MELD, DialogueRNN": dict(text=3, audio=4, sentence=5, train=6, test=7, sentiment=8),
-  "MELD, MM-DFN": dict(
-    text=3, audio=4, vision=5, sentence=6, train=7, test=8, sentiment=9
-  ),
-  "IEMOCAP-6": dict(text=3, audio=4, vision=5, sentence=6, train=7, test=8),
-}
+FORMAT = (
+  "a conversation pickle of MELD or IEMOCAP (DialogueRNN, MM-DFN, COSMIC, MMGCN, M3NET)"
+)
+OPTIONS = ("text",)
+TEXTS = ("mean", "join", *LAYERS)
 
 
 def matches(source: Source) -> bool:
-  """Whether it is a pickle of nine or ten parts, six of them dicts."""
-  content = source.content
-  return (
-    isinstance(content, (tuple, list))
-    and len(content) in (9, 10)
-    and all(isinstance(part, dict) for part in content[:6])
-  )
+  """Whether it is a pickle of dicts keyed by dialogue, and of their keys."""
+  return dialogue_parts.of(source.content) is not None
 
 
-def read(source: Source) -> Dataset:
-  """The utterances of all dialogues, each one sample."""
-  content, source = source.content, str(source)
-  layout = _layout(content)
-  places = LAYOUTS[layout]
-  train, test = (_dialogues(content[places[x]], source) for x in ("train", "test"))
-  cut = len(train) - round(len(train) * VALID_SHARE)
-  groups = {"train": train[:cut], "valid": train[cut:], "test": test}
+def lacks(source: Source) -> Lack | None:
+  """What a pickle of several parts has and lacks of this format."""
+  has, missing = dialogue_parts.missing(source.content)
+  return Lack(tuple(has), tuple(missing))
+
+
+def read(source: Source, text: str = "mean") -> Dataset:
+  """The utterances of all dialogues, each one sample.
+
+  Args:
+    source: of this format.
+    text: what becomes of the four layers of a text encoder: their `mean`, all of them
+      (`join`), or one by name.
+  """
+  content, source, ledger = source.content, str(source), Ledger()
+  choose(text, TEXTS, "data.text")
+  parts = dialogue_parts.of(content)
+  for number, part in enumerate(content):
+    ledger.hold(_name(parts, number), len(part) if hasattr(part, "__len__") else 1)
+  groups, valid = _groups(content, parts, source, ledger)
   keys = [key for group in groups.values() for key in group]
   if len(set(keys)) != len(keys) or not keys:
     raise UserError(f"{source}: {len(keys)} dialogues, or some both train and test.")
-  counts = [len(_of(content[2], key, "labels", source)) for key in keys]
+  left = [x for x in content[parts.labels] if x not in set(keys)]
+  why = "they are in none of the file's splits"
+  ledger.part("dialogues", len(left), why, "dialogues", left)
+  counts = [
+    len(dialogue_labels.of(content[parts.labels], key, "labels", source))
+    for key in keys
+  ]
   sizes = dict(zip(keys, counts, strict=True))
-  modalities = {
-    name: _modality(name, content[places[name]], keys, counts, source)
-    for name in values.MODALITIES
-    if name in places
-  }
-  emotions = IEMOCAP if layout == "IEMOCAP-6" else MELD
-  labels = _classes(content[2], keys, counts, emotions, source)
+  modalities = _modalities(content, parts, keys, counts, text, source, ledger)
+  emotions, known = dialogue_labels.emotions(content, parts, keys)
+  labels = dialogue_labels.classes(
+    content[parts.labels], keys, counts, emotions, source
+  )
+  ledger.use("labels", "labels")
   extras = {}
-  if "sentiment" in places:
-    extras = _sentiment(content[places["sentiment"]], keys, counts, labels, source)
+  if parts.sentiment is not None:
+    extras = dialogue_labels.sentiment(
+      content[parts.sentiment],
+      keys,
+      counts,
+      labels if known == "MELD" else None,
+      source,
+    )
+    ledger.use("sentiment", "a choice for data.label, label_sentiment")
   columns = {
     "dialogue_id": np.repeat([str(key)[:100] for key in keys], counts),
     "turn": np.concatenate([np.arange(n) for n in counts]),
   }
-  speakers = _speakers(content[1], keys, counts)
-  if speakers is not None:
-    columns["speaker"] = speakers
-  valid = f"{len(groups['valid'])} of {len(train)} training dialogues"
+  speakers = None
+  if parts.speakers is not None:
+    speakers = _speakers(content[parts.speakers], keys, counts)
+    if speakers is not None:
+      columns["speaker"] = speakers
+      ledger.use("speakers", "the column speaker")
+    ledger.leave("speakers", "they are not one an utterance")
+  ids = {} if parts.ids is None else content[parts.ids]
+  ledger.use("ids", "ids, behind those of their dialogues")
+  sentences = None if parts.sentences is None else content[parts.sentences]
+  ledger.leave("sentences", "text without vectors; the vectors of text are beside it")
+  if (said := _said(sentences, keys, counts, source)) is not None:
+    extras["raw_text"] = said
+    ledger.use("sentences", "kept for drawings and pages")
+  names = emotions or tuple(str(i) for i in range(int(labels.max(initial=0)) + 1))
+  classes = f"classes {', '.join(emotions)}"
+  if not emotions:
+    classes = "the file names no classes, which are numbers here"
   return Dataset(
-    ids=_ids(content[0], keys, counts, source),
+    ids=_ids(ids, keys, counts, source),
     modalities=modalities,
     splits=np.repeat(list(groups), [sum(map(sizes.get, x)) for x in groups.values()]),
     labels=labels,
-    class_names=emotions,
+    class_names=names,
     source=source,
     notes=(
-      f"The layout is {layout}'s; classes {', '.join(emotions)}.",
-      f"The file has no validation split: the last {valid} became it.",
+      f"It has {len(content)} parts, {known or 'of a corpus that is not known'}; "
+      f"{classes}.",
+      valid,
+      *_layers_note(parts, text),
       *(f"{name}: one vector an utterance." for name in modalities),
-      *["Its speakers are not one an utterance: not used."] * (speakers is None),
     ),
     extras=extras,
     columns={k: column(k, x, sum(counts), source) for k, x in columns.items()},
+    ledger=ledger.entries(),
   )
 
 
-def _layout(content) -> str:
-  if len(content) == 10:
-    return "MELD, MM-DFN"
-  # The two of nine differ in what comes sixth: sentences or visual features.
-  first = next(iter(content[5].values()), None)
-  while isinstance(first, (list, tuple)) and first:
-    first = first[0]
-  return "MELD, DialogueRNN" if isinstance(first, str) else "IEMOCAP-6"
+def _name(parts: Parts, number: int) -> str:
+  """What a part of the tuple is called in the ledger."""
+  for name in ("labels", "ids", "speakers", "sentences", "sentiment", *SPLITS):
+    if getattr(parts, name) == number:
+      return name
+  own = next((x for x, place in parts.features.items() if place == number), None)
+  return own or f"part {number + 1}"
+
+
+def _groups(content, parts, source, ledger) -> tuple[dict[str, list], str]:
+  """Split -> keys of dialogues, and a sentence on how the validation came about."""
+  of = lambda place: _dialogues(content[place], source)
+  train, test = of(parts.train), of(parts.test)
+  for split in SPLITS:
+    ledger.use(split, f"the split {split}")
+  if parts.valid is not None:
+    valid = of(parts.valid)
+    # Some list the validation dialogues among those for training as well.
+    inner = set(valid) <= set(train)
+    train = [x for x in train if x not in set(valid)] if inner else train
+    return {"train": train, "valid": valid, "test": test}, "The splits are the file's."
+  cut = len(train) - round(len(train) * VALID_SHARE)
+  groups = {"train": train[:cut], "valid": train[cut:], "test": test}
+  last = f"{len(groups['valid'])} of {len(train)} training dialogues"
+  return groups, f"The file has no validation split: the last {last} became it."
+
+
+def _modalities(content, parts, keys, counts, text, source, ledger):
+  """The modalities in their order, the layers of text as `text` says."""
+  read = lambda name: _modality(
+    name, content[parts.features[name]], keys, counts, source
+  )
+  found = {}
+  if parts.layers:
+    chosen = parts.layers if text in ("mean", "join") else (text,)
+    # One float32 array more than there are layers.
+    blocks = [
+      _vectors(x, content[parts.features[x]], keys, counts, source) for x in chosen
+    ]
+    memory.take(4 * sum(x.size for x in blocks), f"{source}: text")
+    whole = np.concatenate(blocks, 1)
+    if text == "mean":
+      whole = np.mean(blocks, axis=0, dtype=np.float64).astype(np.float32)
+    found["text"] = sequences.from_blocks("text", [whole])[0]
+    how = {"mean": "text, the mean of its layers", "join": "text, joined"}
+    for name in chosen:
+      ledger.use(name, how.get(text, "the modality text"))
+    for name in parts.layers:
+      ledger.leave(name, f"data.text={text} takes another layer")
+  for name in values.MODALITIES:
+    if name in parts.features:
+      found[name] = read(name)
+      ledger.use(name, f"the modality {name}")
+  return {name: found[name] for name in values.MODALITIES if name in found}
+
+
+def _layers_note(parts, text) -> list[str]:
+  if not parts.layers:
+    return []
+  how = {"mean": "the mean of them", "join": "all of them joined"}
+  return [
+    f"Its text has {len(parts.layers)} layers of an encoder: {how.get(text, text)} is "
+    f"read; data.text is one of {', '.join(TEXTS)}."
+  ]
+
+
+def _said(table, keys, counts, source) -> np.ndarray | None:
+  """(utterances,) what was said, where every utterance has a text."""
+  found = []
+  for key, count in zip(keys, counts, strict=True):
+    own = table.get(key) if isinstance(table, dict) else None
+    own = own.tolist() if isinstance(own, np.ndarray) else own
+    if not isinstance(own, list | tuple) or len(own) != count:
+      return None
+    found += own
+  if not all(isinstance(x, str) for x in found):
+    return None
+  return annotations.sentences(found, f"{source}: the sentences")
 
 
 def _dialogues(group, source) -> list:
@@ -108,22 +215,16 @@ def _dialogues(group, source) -> list:
   return sorted(keys, key=lambda k: (isinstance(k, str), k))
 
 
-def _of(table, key, what, source):
-  if key not in table:
-    raise UserError(f"{source}: {what} of dialogue {str(key)[:60]!r} are missing.")
-  found = table[key]
-  listed = isinstance(found, (list, tuple))
-  if not listed and not (isinstance(found, np.ndarray) and found.ndim):
-    raise UserError(f"{source}: {what} of dialogue {str(key)[:60]!r} are no list.")
-  return found
-
-
 def _modality(name, table, keys, counts, source):
+  return sequences.from_blocks(name, [_vectors(name, table, keys, counts, source)])[0]
+
+
+def _vectors(name, table, keys, counts, source) -> np.ndarray:
   """Arrays (utterances, D) of all dialogues one after another."""
   # Dialogues that share a list share its array, so that repeats are seen as such.
   arrays, blocks = {}, []
   for key, count in zip(keys, counts, strict=True):
-    raw = _of(table, key, name, source)
+    raw = dialogue_labels.of(table, key, name, source)
     if id(raw) not in arrays:
       arrays[id(raw)] = values.numbers(raw, f"{source}: {name} of {str(key)[:60]!r}")
     array = arrays[id(raw)]
@@ -134,26 +235,12 @@ def _modality(name, table, keys, counts, source):
       )
     blocks.append(array)
   values.refuse_repeats(blocks, source)
-  return sequences.from_blocks(name, blocks)[0]
-
-
-def _classes(table, keys, counts, names, source) -> np.ndarray:
-  labels = []
-  for key, count in zip(keys, counts, strict=True):
-    what = f"{source}: labels of {str(key)[:60]!r}"
-    array = values.integers(
-      values.numbers(_of(table, key, "labels", source), what), what
-    )
-    if array.shape != (count,) or array.min(initial=0) < 0:
-      raise UserError(f"{what} have shape {array.shape}; right are {count} classes.")
-    labels.append(array)
-  labels = np.concatenate(labels)
-  if labels.max(initial=0) >= len(names):
-    raise UserError(
-      f"{source}: a label is {labels.max()}; the classes {', '.join(names)} allow 0 to "
-      f"{len(names) - 1}."
-    )
-  return labels
+  if len({x.shape[1] for x in blocks}) != 1:
+    shapes = ", ".join(str(x.shape) for x in blocks[:5])
+    raise UserError(f"{source}: {name} has arrays of shapes {shapes}, and one width.")
+  memory.take(4 * sum(x.size for x in blocks), f"{source}: {name}")
+  with np.errstate(over="ignore"):
+    return np.concatenate(blocks).astype(np.float32)
 
 
 def _speakers(table, keys, counts) -> np.ndarray | None:
@@ -175,21 +262,6 @@ def _speakers(table, keys, counts) -> np.ndarray | None:
   if all(isinstance(x, (str, int)) for x in found):
     return values.strings([str(x)[:100] for x in found], "the speakers")
   return None
-
-
-def _sentiment(table, keys, counts, emotions, source) -> dict[str, np.ndarray]:
-  """The second labels, named by the emotions that they go with."""
-  if not isinstance(table, dict):
-    return {}
-  labels = _classes(table, keys, counts, ("0", "1", "2"), source)
-  extras, order = {"label_sentiment": labels}, {}
-  for emotion, name in IMPLIED.items():
-    with_it = labels[emotions == MELD.index(emotion)]
-    if len(with_it):
-      order[int(np.bincount(with_it).argmax())] = name
-  if sorted(order) == [0, 1, 2]:
-    extras["label_sentiment_names"] = np.array([order[i] for i in range(3)])
-  return extras
 
 
 def _ids(table, keys, counts, source) -> np.ndarray:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mcr_jax.data import annotations, memory
+from mcr_jax.data import annotations
 from mcr_jax.data.columns import column, videos
 from mcr_jax.data.labels import NO_CLASS
 from mcr_jax.data.ledger import Ledger
@@ -151,11 +151,7 @@ def _sentences(found, source):
     said += own
   if not all(isinstance(x, str) for x in said):
     return None
-  said = [x[: annotations.LONGEST_SENTENCE] for x in said]
-  memory.take(4 * len(said) * max(map(len, said), default=0), f"{source}: 'raw_text'")
-  text = np.array(said, dtype=str)
-  # Half of a character could not be written to any file.
-  return np.char.decode(np.char.encode(text, "utf-8", "replace"), "utf-8")
+  return annotations.sentences(said, f"{source}: 'raw_text'")
 
 
 def _flat(column, known, key, source):
