@@ -17,7 +17,12 @@ from mcr_jax.field import Domain, domain
 
 WHICH = ("name", "file")  # of a `model` group: what chooses the model
 # Fields that hold the path of a file or folder.
-PATHS = (("data", "path"), ("train", "init_from"), ("train", "cache_dir"))
+PATHS = (
+  ("data", "path"),
+  ("data", "vectors"),
+  ("train", "init_from"),
+  ("train", "cache_dir"),
+)
 
 
 def default(model: str = "mcr") -> ConfigDict:

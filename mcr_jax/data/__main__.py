@@ -58,6 +58,8 @@ def main(argv: list[str]) -> int:
     )
     command.add_argument("--decimal", help="of tables: the decimal sign, . or ,")
     command.add_argument("--encoding", help="of tables that are not UTF-8")
+    command.add_argument("--text", help="of layers of text: mean, join, or one by name")
+    command.add_argument("--vectors", help="of words or their numbers: file of vectors")
     command.add_argument(
       "--memory-gb",
       type=float,
@@ -75,13 +77,15 @@ def main(argv: list[str]) -> int:
   most = arguments.memory_gb
   if most is not None and not 0 < most < math.inf:
     raise UserError(f"--memory-gb {most} must be a number above 0.")
+  stated = {
+    x: getattr(arguments, x) for x in ("decimal", "encoding", "text", "vectors")
+  }
   dataset = readers.read(
     arguments.file,
     align=arguments.align,
     features=pairs or None,
     parts=parts,
-    decimal=arguments.decimal,
-    encoding=arguments.encoding,
+    **stated,
     limit=None if most is None else most * 1e9,
   )
   if arguments.command == "convert":
@@ -94,7 +98,6 @@ def main(argv: list[str]) -> int:
   given = {"align": arguments.align} if arguments.align else {}
   given |= {f"features.{name}": folder for name, folder in pairs.items()}
   given |= {f"parts.{split}": name for split, name in parts.items()}
-  stated = {"decimal": arguments.decimal, "encoding": arguments.encoding}
   given |= {name: value for name, value in stated.items() if value}
   lines = report.write(
     dataset,

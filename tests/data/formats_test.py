@@ -29,11 +29,16 @@ def written(folder, name):
     return writers.merbench(
       folder / "x", corpus, features={"text": "bert"}, labels=labels
     )
+  if name == "sdk":
+    return writers.dump(folder / "x", writers.sdk_content(corpus))
+  if name == "word_tuples":
+    return writers.dump(folder / "x", writers.tuples_content(corpus))
   content = {"mmsa": writers.mmsa_content, "mult": writers.mult_content}[name]
   return writers.dump(folder / "x", content(corpus), protocol=0)
 
 
 NAMES = ["conversation", "csd", "feature_file", "manifest", "merbench", "mmsa", "mult"]
+NAMES += ["sdk", "word_tuples"]
 
 
 def test_every_format_is_found_and_says_what_it_is():

@@ -162,6 +162,46 @@ class Python2Pickler(pickle._Pickler):
   dispatch[str] = save_old
 
 
+def sdk_content(corpus, labels=None):
+  """Splits with the names of the CMU-MultimodalSDK, padded with zeros on the right."""
+  labels = corpus.labels[:, None, None] if labels is None else labels
+  blocks = {
+    key: padded(corpus.sequences[name])
+    for key, name in (("glove", "text"), ("COVAREP", "audio"), ("FACET 4.2", "vision"))
+  }
+  blocks |= {
+    "label": labels,
+    "id": np.array(
+      [f"{v}[{c}]" for v, c in zip(corpus.videos, corpus.clips, strict=True)]
+    ),
+  }
+  where = np.array(corpus.splits)
+  return {
+    split: {key: x[where == split] for key, x in blocks.items()}
+    for split in dict.fromkeys(corpus.splits)
+  }
+
+
+def tuples_content(corpus, words=None):
+  """Splits of ((words, vision, audio), label, segment); other words at need.
+
+  Args:
+    corpus: whose modalities are cut to the steps that all have.
+    words: (sample, steps) -> the parts of words, before and behind the features.
+  """
+  words = words or (lambda i, n: (np.array([f"w{i}_{t}" for t in range(n)]), ()))
+  content = {}
+  for i, split in enumerate(corpus.splits):
+    own = [corpus.sequences[x][i] for x in ("vision", "audio")]
+    steps = min(map(len, own))
+    first, more = words(i, steps)
+    features = (first, *(x[:steps] for x in own), *more)
+    label = np.array([[corpus.labels[i]]], np.float32)
+    segment = f"{corpus.videos[i]}[{i}]"
+    content.setdefault(split, []).append((features, label, segment))
+  return content
+
+
 def python2(content, protocol=2) -> bytes:
   """The pickle that Python 2 and its NumPy would have written."""
   file = io.BytesIO()

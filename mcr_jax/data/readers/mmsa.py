@@ -12,7 +12,9 @@ from mcr_jax.data import annotations
 from mcr_jax.data.columns import column, videos
 from mcr_jax.data.labels import NO_CLASS
 from mcr_jax.data.ledger import Ledger
+from mcr_jax.data.readers import sdk
 from mcr_jax.data.readers.common import label_arrays, splits, values
+from mcr_jax.data.readers.common.nearest import Lack
 from mcr_jax.data.readers.common.source import Source
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
@@ -31,7 +33,24 @@ def matches(source: Source) -> bool:
   keys = [key for entry in _entries(content) for key in entry if isinstance(key, str)]
   if any(key in MARKS or key.endswith("_lengths") for key in keys):
     return True
-  return "labels" not in keys and any(map(values.by_name, _entries(content)))
+  if "labels" in keys or sdk.matches(source):
+    return False
+  return any(map(values.by_name, _entries(content)))
+
+
+def lacks(source: Source) -> Lack | None:
+  """What a dict has and lacks of this format."""
+  content = source.content
+  if not isinstance(content, dict):
+    return None
+  entries = _entries(content)
+  keys = {key for entry in entries for key in entry if isinstance(key, str)}
+  wanted = {repr(x): x in keys for x in (*MARKS, "id")}
+  wanted["features named text, audio or vision"] = any(map(values.by_name, entries))
+  has = tuple(x for x in wanted if wanted[x])
+  return Lack(
+    has, () if wanted["features named text, audio or vision"] else tuple(wanted)[-1:]
+  )
 
 
 def read(source: Source, parts: Mapping[str, str] | None = None) -> Dataset:

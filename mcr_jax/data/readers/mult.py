@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from mcr_jax.data.columns import videos
 from mcr_jax.data.ledger import Ledger
-from mcr_jax.data.readers import mmsa
+from mcr_jax.data.readers import mmsa, sdk
 from mcr_jax.data.readers.common import label_arrays, splits, values
 from mcr_jax.data.readers.common.source import Source
 from mcr_jax.data.schema import Dataset
@@ -19,7 +19,7 @@ OPTIONS = ("parts",)
 def matches(source: Source) -> bool:
   """Whether it is a pickle with `labels`, and not one of MMSA's."""
   content = source.content
-  if not isinstance(content, dict) or mmsa.matches(source):
+  if not isinstance(content, dict) or mmsa.matches(source) or sdk.matches(source):
     return False
   entries = [x for x in content.values() if isinstance(x, dict)] or [content]
   return any(values.by_name(entry) and "labels" in entry for entry in entries)

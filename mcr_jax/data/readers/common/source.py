@@ -6,7 +6,14 @@ import pathlib
 
 from mcr_jax.data import ledger
 from mcr_jax.data.ledger import Entry
-from mcr_jax.data.readers.common import contents, magic, packed, table, unpickle
+from mcr_jax.data.readers.common import (
+  contents,
+  magic,
+  packed,
+  split_files,
+  table,
+  unpickle,
+)
 from mcr_jax.errors import UserError
 
 # Of protocols 0 and 1, which have no mark of their own.
@@ -104,9 +111,29 @@ class Source:
     """
     if self.whole is not None:
       return self.whole
+    if self.folder or self.path is None:
+      return self._of_split_files()
     if self.start[:4] == ZIP or self.start.startswith(contents.NPY):
       return contents.of_arrays(self.path, self.data)
     return self.dumps[0] if len(self.dumps) == 1 else tuple(self.dumps) or None
+
+  def _of_split_files(self) -> dict | None:
+    """Split -> content of the pickle that is named so; None of other files."""
+    try:
+      files = split_files.of(self.files)
+    except UserError as error:
+      raise UserError(f"{self}: {error}") from None
+    found = {}
+    for split, path in files.items():
+      one = Source((path,), self.left)
+      if not isinstance(one.content, dict | list | tuple):
+        return None
+      found[split] = one.content
+    for path in self.files if found else ():
+      if path not in files.values():
+        size, why = path.stat().st_size, "it is no pickle of a split"
+        self.left.append(ledger.left(path.name, size, why, "bytes"))
+    return found or None
 
   def of_dump(self, index: int) -> "Source":
     """The same file with one of its dumps as all of its content."""
