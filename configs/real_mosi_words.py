@@ -34,7 +34,7 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   c.loss = dict(name="l1")
   c.optim = dict(name="adamw", lr=3e-3, weight_decay=0.5)
   c.train = dict(epochs=30, batch_size=32, patience=6)
-  return common.finish(c, arg, text=text, text_timing=text_timing, mult=mult)
+  return common.finish(c, arg, text=text, text_timing=text_timing, mult=mult, minilm=minilm)
 
 
 def text(c: mlc.ConfigDict) -> None:
@@ -49,3 +49,9 @@ def text_timing(c: mlc.ConfigDict) -> None:
 
 def mult(c: mlc.ConfigDict) -> None:
   c.model = dict(name="mult", width=20, heads=4, layers=2, kernel=1, **DROPOUTS)
+
+
+def minilm(c: mlc.ConfigDict) -> None:
+  common.set_fields(c, "data", path="data/real/mosi_minilm.npz")
+  common.set_fields(c, "model", width=40)
+  common.set_fields(c, "optim", lr=1e-3)

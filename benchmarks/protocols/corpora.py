@@ -89,7 +89,10 @@ def mmmo_text(folder: pathlib.Path) -> Corpus:
 
 
 def mosi_words(
-  folder: pathlib.Path, kind: str = "text_timing_audio", text: str = "glove"
+  folder: pathlib.Path,
+  kind: str = "text_timing_audio",
+  text: str = "glove",
+  timing: str = "timing",
 ) -> Corpus:
   """MOSI's timed words, standard split.
 
@@ -99,6 +102,8 @@ def mosi_words(
     folder: with the corpora.
     kind: `text`, `text_timing` or `text_timing_audio`.
     text: a vector a word, one of `TEXTS`.
+    timing: what that modality is called; systems with settings for text, vision and
+      audio read it as `vision`.
   """
   words, vectors = _mosi(folder)
   offsets = words["offsets"].astype(np.int64)
@@ -114,7 +119,8 @@ def mosi_words(
     "timing": Modality(_timing(words, offsets), offsets, real, **said),
     "audio": Modality(audio, np.arange(len(audio) + 1), np.ones(len(audio), bool)),
   }
-  modalities = {name: modalities[name] for name in kind.split("_")}
+  called = {"timing": timing}
+  modalities = {called.get(k, k): modalities[k] for k in kind.split("_")}
   own = {"video_id": vectors["video_id"]}
   dataset = _dataset(words["id"], words["split"], words["label"], modalities, own)
   groups = np.unique(vectors["video_id"], return_inverse=True)[1]
@@ -244,6 +250,8 @@ CORPORA = {
   "mosi_text_timing_audio": mosi_words,
   "mosi_gloves": lambda folder: mosi_words(folder, text="gloves"),
   "mosi_minilm": lambda folder: mosi_words(folder, text="minilm"),
+  "mosi_table": lambda folder: mosi_words(folder, text="minilm", timing="vision"),
+  "mosi_table_gloves": lambda f: mosi_words(f, text="gloves", timing="vision"),
   "mosi_minilm_text": lambda folder: mosi_words(folder, "text", "minilm"),
   "mosi_vectors": mosi_vectors,
   "mosi_vectors_folds": mosi_vectors_folds,

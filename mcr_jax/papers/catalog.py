@@ -1,10 +1,10 @@
 """All tables and figures by their names on the command line."""
 
 from mcr_jax.errors import choose
-from mcr_jax.papers import mcr, mia_net, mia_net_figures
+from mcr_jax.papers import mcr, mia_net, mia_net_figures, public
 from mcr_jax.papers.definition import QUICK, Table
 
-EVERY = (*mcr.TABLES, *mia_net.TABLES, *mia_net_figures.TABLES)
+EVERY = (*mcr.TABLES, *mia_net.TABLES, *mia_net_figures.TABLES, *public.TABLES)
 TABLES = {table.name: table for table in EVERY}
 
 
