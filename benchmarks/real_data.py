@@ -36,6 +36,10 @@ PROTOCOLS = {
     "ridge text + timing + audio",
     {"MCR": "real_mosi_words", "MulT": "real_mosi_words:mult"},
   ),
+  "mosi_minilm": (
+    "L1-SVR text",
+    {"MCR": "real_mosi_words:minilm", "MulT": "real_mosi_words:mult,minilm"},
+  ),
   "mosi_vectors": ("ridge text + audio + vision", VECTOR_MODELS),
   "mosi_vectors_folds": ("ridge text + audio + vision", VECTOR_MODELS),
   "meld": (
@@ -98,7 +102,10 @@ def simple_methods(corpus: corpora.Corpus) -> list[tables.Row]:
   for subset in subsets:
     methods[f"{label} {' + '.join(subset)}"] = lambda c, s, n=subset: fit(c, s, n)
   if label == "ridge":
-    methods[f"L1-SVR {' + '.join(names)}"] = lambda c, s: simple.svr(c, s, names)
+    # Of good words alone a linear method makes more than of all that there is.
+    for subset in dict.fromkeys((names[:1], names)):
+      name = f"L1-SVR {' + '.join(subset)}"
+      methods[name] = lambda c, s, n=subset: simple.svr(c, s, n)
   if corpus.transcripts is not None:
     methods["ridge TF-IDF"] = simple.tfidf
   rows = []
