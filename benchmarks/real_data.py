@@ -71,7 +71,8 @@ def main() -> None:
       if args.models and label not in args.models:
         continue
       config = runs.settings(config, path, corpus, overrides)
-      rows.append(runs.model(label, corpus, config, out / name, verbose=args.verbose))
+      row = runs.model(label, corpus, config, out / name, verbose=args.verbose)
+      rows += [row, tables.averaged(row)]
       report(out, name, corpus, rows, reference)
     text = report(out, name, corpus, rows, reference)
     print(text, flush=True)

@@ -48,6 +48,15 @@ def test_folds_test_every_sample_once_and_never_on_what_they_saw():
     assert not set(corpus.groups[valid]) & set(corpus.groups[test])
 
 
+def test_seeds_are_averaged_before_they_are_scored():
+  corpus = embedded()
+  truth = corpus.dataset.labels[None, :, None]
+  row = tables.Row("two", np.concatenate([truth + 1, truth - 1]))
+  together = tables.averaged(row)
+  assert tables.scores(corpus, row, ("mae",))["mae"] == pytest.approx([1, 1])
+  assert tables.scores(corpus, together, ("mae",))["mae"] == pytest.approx([0])
+
+
 def test_pooling_takes_each_split_s_own_test_samples():
   corpus = embedded(repeats=2)
   numbered = [np.full((1, N, 1), float(k)) for k in range(10)]

@@ -78,6 +78,13 @@ def pool(name: str, corpus: Corpus, per_split: list[np.ndarray], **facts) -> Row
   return Row(name, np.concatenate(repeats), folds, facts)
 
 
+def averaged(row: Row) -> Row:
+  """What the seeds of a row predict together: the mean of their predictions."""
+  predictions = row.predictions.mean(0, keepdims=True)
+  facts = {"trained": True, "seeds": len(row.predictions)}
+  return Row(f"{row.name}, seeds averaged", predictions, None, facts)
+
+
 def scores(corpus: Corpus, row: Row, columns: tuple[str, ...] = ()) -> dict:
   """name -> the value of every seed."""
   labels = corpus.dataset.labels[pooled_rows(corpus)]
@@ -149,9 +156,11 @@ def markdown(name: str, found: dict) -> str:
   lines += [_line(head), _line(["---"] * len(head))]
   for method, entry in methods.items():
     cells = [method, *(cell(entry["scores"][c]) for c in columns)]
-    if folds:
+    if "folds" in entry:
       by_fold = np.mean(entry["folds"], 0)
       cells.append(f"{by_fold.mean():.3f} ± {by_fold.std():.3f}")
+    elif folds:
+      cells.append("-")
     lines.append(_line(cells))
   lines.append("")
   for method, entry in methods.items():

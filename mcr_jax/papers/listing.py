@@ -59,8 +59,9 @@ def _paragraph(table: Table, machine: estimate.Machine) -> list[str]:
   time = f"{len(runs)} runs, about {progress.duration(seconds)}" if runs else "seconds"
   rows = f"{len(there)} of {len(names)} rows are implemented"
   missing = f"; not {', '.join(lacking)}" if lacking else ""
+  where = published.where(table.paper, table.source)
   return [
-    f"\n{table.name}: {table.title} ({table.source} of the paper of {table.paper})",
+    f"\n{table.name}: {table.title} ({where})",
     f"  needs: {', '.join(needs) or 'nothing'}",
     f"  {rows}{missing}",
     f"  time: {time}",
@@ -72,7 +73,8 @@ def modalities(table: Table, name: str) -> str:
   found: dict[str, None] = {}
   for source in table.sources:
     if source.data == name and source.config and implemented(source):
-      found |= dict.fromkeys(_config(source.config).data.modalities)
+      own = source.overrides.get("data.modalities")
+      found |= dict.fromkeys(own or _config(source.config).data.modalities)
   aligned = ", unaligned" if ":unaligned" in _configs_of(table, name) else ""
   return f"{', '.join(found) or 'what its systems read'}{aligned}"
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcr_jax.papers.definition import Column, Row, Section, Source, Table
+from mcr_jax.papers.published import PUBLIC
 from mcr_jax.papers.systems import NOTES
 
-PAPER = "Public data"
 SIMPLE, SYSTEMS = "Simple methods", "Systems"
 PATIENCE = 8
 PATIENT = (
@@ -71,11 +71,66 @@ MOSI = (
   of_mosi("TCSP", "systems:tcsp", "tcsp", WHOLE, STOP),
   of_mosi("Multi-modal Routing", "systems:routing", "routing", WHOLE),
 )
+
+# Classes of MELD whose F1 has a column.
+EMOTIONS = ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear")
+MELD_COLUMNS = (
+  Column("weighted_f1", "weighted F1", **NUMBERS),
+  Column("accuracy", "Acc", **NUMBERS),
+  *(Column(f"f1/{name}", f"F1 {name}", name, **NUMBERS) for name in EMOTIONS),
+)
+
+
+def of_meld(name: str, config: str, model: str, *modalities: str, **more: Any) -> Row:
+  """A row of the table of MELD; `sentence` is a vector an utterance, `text` words."""
+  changes = {"data.modalities": modalities or ("sentence",), "data.task": "multiclass"}
+  quick = {"data.modalities": ("text", "audio")[: len(modalities) or 1]}
+  settings = {key.replace("__", "."): value for key, value in more.items()}
+  source = Source(config, model, "meld", changes | settings, quick)
+  return Row(name, {"meld": source}, note=NOTES.get(name, ""))
+
+
+BY_F1 = {"train__monitor": "weighted_f1", "loss__name": "cross_entropy"}
+MELD = (
+  of_meld("bc-LSTM", "systems:bc_lstm,meld", "bc_lstm"),
+  of_meld("DialogueRNN", "systems:dialogue_rnn,meld", "dialogue_rnn"),
+  of_meld("MM-DFN", "systems:mm_dfn,meld", "mm_dfn"),
+  of_meld("LF-DNN", "systems:lf_dnn,meld", "lf_dnn", "sentence", "text"),
+  of_meld("EF-LSTM", "systems:ef_lstm,meld", "ef_lstm", "text"),
+  of_meld("MIA-Net", "real_meld", "mia_net", "sentence", "text"),
+  of_meld("MCR", "own:mcr", "mcr", "text", "sentence", **BY_F1),
+  of_meld("MulT", "own:mult", "mult", "text", "sentence", **BY_F1),
+)
+FOLDS = {"data.folds": 5, "data.fold_by": "video_id"}
+WITHOUT_FOLDS = {"data.folds": 0, "data.fold_by": "id"}
+# Published names of the fusion methods of `configs/real_mosi_vectors.py`.
+FUSION = {
+  "Concatenation": "concat",
+  "TFN": "tfn",
+  "LMF": "lmf",
+  "CIM": "cim",
+  "MHA": "mha",
+  "Transformer": "transformer",
+  "CT": "ct",
+}
+
+
+def of_vectors(name: str, variant: str = "") -> Row:
+  """A row of the table of MOSI's vectors in folds."""
+  config = f"real_mosi_vectors:{variant}" if variant else "real_mosi_vectors"
+  model = variant or "mia_net"
+  source = Source(config, model, "mosi-vectors", FOLDS, WITHOUT_FOLDS)
+  return Row(name, {"mosi": source})
+
+
+VECTORS = (of_vectors("MIA-Net"), *(of_vectors(*item) for item in FUSION.items()))
+SIMPLE_MELD = ("Majority", "Logistic, GloVe 50", "Logistic, MiniLM")
+SIMPLE_VECTORS = ("Ridge, text", "Ridge, all")
 SIMPLE_MOSI = ("Median", "Ridge, text", "L1-SVR, text", "L1-SVR, all")
 TABLES = (
   Table(
     "mosi-words",
-    PAPER,
+    PUBLIC,
     "MOSI words",
     "Every system on the timed words of CMU-MOSI, standard split",
     SENTIMENT,
@@ -84,11 +139,42 @@ TABLES = (
       Section(SYSTEMS, MOSI, SYSTEMS),
     ),
     (
-      "Text is one frozen MiniLM vector a word, vision is not there: what stands in its "
-      "place is the timing of the words (duration, pause, start, rate); audio is one "
+      "Text is one frozen MiniLM vector a word, vision is not there: in its place "
+      "stands the timing of the words (duration, pause, start, rate); audio is one "
       "openSMILE vector an utterance.",
       PATIENT,
       FROZEN,
     ),
+  ),
+  Table(
+    "meld-words",
+    PUBLIC,
+    "MELD words",
+    "Emotions in MELD by text alone, standard split",
+    MELD_COLUMNS,
+    (
+      Section(SIMPLE, tuple(Row(name, {}) for name in SIMPLE_MELD), SIMPLE),
+      Section(SYSTEMS, MELD, SYSTEMS),
+    ),
+    (
+      "One frozen MiniLM vector an utterance, and GloVe 50 of its words where a system "
+      "reads both; features of MELD's speech and vision were not to be had, so that no "
+      "row says anything of fusing them.",
+      "bc-LSTM, DialogueRNN and MM-DFN read whole dialogues, the others one utterance; "
+      "MCR and MulT have the settings of `own`.",
+      FROZEN,
+    ),
+  ),
+  Table(
+    "mosi-vectors",
+    PUBLIC,
+    "MOSI vectors",
+    "Fusion methods on the utterance vectors of CMU-MOSI, five folds by video",
+    SENTIMENT,
+    (
+      Section(SIMPLE, tuple(Row(name, {}) for name in SIMPLE_VECTORS), SIMPLE),
+      Section(SYSTEMS, VECTORS, SYSTEMS),
+    ),
+    ("Only the 752 samples whose labels the extractors had not seen.",),
   ),
 )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+# Stands for a paper where no paper prints a table.
+PUBLIC = "Public data"
 # Of a table section by section: row -> column -> value, None where a dash is printed.
 Rows = Mapping[str, Mapping[str, float | None]]
 
@@ -26,3 +28,10 @@ def has_dagger(of: str, table: str, row: str) -> bool:
   """Whether the paper marks the numbers of a row as significantly better."""
   marked = paper(of)["dagger"]
   return table in marked["tables"] and row in marked["rows"]
+
+
+def where(of: str, table: str) -> str:
+  """Where a table is printed, as words."""
+  return (
+    f"simple methods on {table}" if of == PUBLIC else f"{table} of the paper of {of}"
+  )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mcr_jax.evaluators.render import columns as aligned
+from mcr_jax.papers import published
 
 Document = Mapping[str, Any]
 STATUS = {
@@ -91,7 +92,7 @@ def latex(document: Document) -> str:
   rows = [row for section in document["sections"] for row in section["rows"]]
   both = any(x["published"] is not None for r in rows for x in r["cells"].values())
   wide = 2 if both else 1
-  paper = f"{document['source']} of the paper of {document['paper']}"
+  paper = published.where(document["paper"], document["source"])
   who = f"Left: {paper}; right: ours" if both else f"After {paper}; ours"
   caption = f"{document['synthetic']} {document['title']}. {who}, mean over seeds."
   caption = escape(caption.strip())
