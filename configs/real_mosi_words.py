@@ -14,8 +14,8 @@ timing and one openSMILE vector as a sequence of one step. `mult` is the same wi
 `minilm` reads frozen MiniLM vectors in place of GloVe. Its width and rate are the first
 that were tried: twelve draws over rate, decay and five dropouts, chosen by the 229
 validation samples with a seed each, did worse on test (MAE 0.957 +- 0.052). Test, five
-seeds, 2026-11-28; in brackets less the L1 regression on the mean of the words alone (MAE
-.931, Corr .709, Acc2 has-0 .805), 95% by a paired bootstrap over samples:
+seeds, 2026-11-28; in brackets less the L1 regression on the mean of the words alone
+(MAE .931, Corr .709, Acc2 has-0 .805), 95% by a paired bootstrap over samples:
 
                 MAE                     Corr                  Acc2 has-0
 each seed       .907 +- .045 [-.07,.02] .725 [-.01,.04]       .797 [-.03,.01]
@@ -29,13 +29,13 @@ chance (p = .29). Why Acc2 does not follow MAE, found on test, nothing chosen by
   87%, of the averaged seeds 85%; of labels below 1 MCR has more (65% against 60%). The
   best epoch is one of 3 to 12, and at the end the loss is .45 in training, .94 in
   validation: this points at variance, not at too small a model.
-- 57% of the labels are >= 0 in training, 60% in validation, 45% in test. Predictions are
-  too high there, those of the regression by .18, of the seeds by .14 to .45. Validation
-  does not show it: an offset chosen there moves Acc2 from .797 to .786, where the best
-  one would give .814.
+- 57% of the labels are >= 0 in training, 60% in validation, 45% in test. Predictions
+  are too high there, those of the regression by .18, of the seeds by .14 to .45.
+  Validation does not show it: an offset chosen there moves Acc2 from .797 to .786, where
+  the best one would give .814.
 - 686 samples tell two such methods apart from a difference of some .022 on.
-Not tried: capacity, schedule, pooling, order of norms, the projection's width, positional
-scale, dropout of words, one target alone; each needs several seeds in folds of training.
+Not tried: capacity, schedule, pooling, order of norms, the projection's width,
+positional scale, dropout of words, one target alone; each needs several seeds in folds.
 """
 
 import ml_collections as mlc
