@@ -31,8 +31,8 @@ chance (p = .29). Why Acc2 does not follow MAE, found on test, nothing chosen by
   validation: this points at variance, not at too small a model.
 - 57% of the labels are >= 0 in training, 60% in validation, 45% in test. Predictions
   are too high there, those of the regression by .18, of the seeds by .14 to .45.
-  Validation does not show it: an offset chosen there moves Acc2 from .797 to .786, where
-  the best one would give .814.
+  Validation does not show it: an offset chosen there moves Acc2 from .797 to .786; the
+  best one would give .814.
 - 686 samples tell two such methods apart from a difference of some .022 on.
 Not tried: capacity, schedule, pooling, order of norms, the projection's width,
 positional scale, dropout of words, one target alone; each needs several seeds in folds.
