@@ -19,7 +19,7 @@ seeds, 2026-11-28; in brackets less the L1 regression on the mean of the words a
 
                 MAE                     Corr                  Acc2 has-0
 each seed       .907 +- .045 [-.07,.02] .725 [-.01,.04]       .797 [-.03,.01]
-seeds averaged  .841 [-.13,-.05]        .754 [.02,.07]        .818 [-.01,.04]
+seeds averaged  .841 [-.13,-.05]        .753 [.02,.07]        .818 [-.01,.04]
 
 One training is no better than the regression beyond chance. Five whose predictions are
 averaged are in MAE and Corr (p = .001; by videos .014 and .004), in Acc2 not beyond
