@@ -7,15 +7,17 @@ import tempfile
 
 import pytest
 
+from tests import quick
+
 REAL_DATA = "MCR_JAX_REAL_DATA"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# Before anything imports jax.
+# Before anything imports jax, which workers and programs that tests start inherit.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-  flags = os.environ.get("XLA_FLAGS", "")
-  os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=4".strip()
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if quick.DEVICES not in os.environ.get("XLA_FLAGS", ""):
+  os.environ["XLA_FLAGS"] = quick.flags(devices=4)
 
 # Programs that several tests, or the processes that they start, compile alike: the
 # workers of xdist inherit the folder from the process that starts them.
@@ -31,8 +33,6 @@ def pytest_configure():
   import jax
 
   jax.config.update("jax_numpy_rank_promotion", "raise")
-  # Tests compile much and compute little: this halves their time.
-  jax.config.update("jax_disable_most_optimizations", True)
 
 
 def pytest_unconfigure():

@@ -14,11 +14,12 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.gpu import machine  # noqa: E402
 from benchmarks.gpu.ledger import Ledger  # noqa: E402
+from tests import quick  # noqa: E402
 
 
 def check(folder, *arguments):
   """The finished process of `bin/gpu_check`, on one CPU device."""
-  environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+  environment = {**os.environ, "XLA_FLAGS": quick.flags(), "JAX_PLATFORMS": "cpu"}
   command = [sys.executable, ROOT / "bin" / "gpu_check", "--out", folder, *arguments]
   return subprocess.run(
     command, env=environment, capture_output=True, text=True, timeout=300

@@ -19,6 +19,7 @@ import pytest
 
 from mcr_jax import config as configs
 from mcr_jax.runs.fit import fit
+from tests import quick
 from tests.training import tiny
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -69,8 +70,7 @@ class Pair:
       port = probe.getsockname()[1]
     environment = os.environ | {
       "JAX_PLATFORMS": "cpu",
-      "XLA_FLAGS": "",
-      "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+      "XLA_FLAGS": quick.flags(devices=1),
       # The second start finds the programs of the first.
       "JAX_COMPILATION_CACHE_DIR": str(self.folder / "cache"),
       "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

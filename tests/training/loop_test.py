@@ -22,6 +22,7 @@ from mcr_jax.runs.checkpoint import Checkpoints
 from mcr_jax.runs.fit import fit
 from mcr_jax.runs.trainer import Trainer
 from mcr_jax.training.loop import Epoch
+from tests import quick
 from tests.training import tiny
 
 ROOT = Path(mcr_jax.__file__).parent.parent
@@ -338,10 +339,9 @@ def test_the_main_job_runs_where_tensorflow_is_not_installed(tmp_path):
     "--config.seeds=0",
     "--config.train.epochs=1",
   ]
-  quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": ""}
   done = subprocess.run(
     [sys.executable, "-c", code, *arguments],
-    env=os.environ | quick | {"PYTHONPATH": str(ROOT)},
+    env=os.environ | {"XLA_FLAGS": quick.flags(), "PYTHONPATH": str(ROOT)},
     cwd=tmp_path,
     capture_output=True,
     text=True,
