@@ -4,6 +4,7 @@ The kernels are optional: where no C++17 compiler or no jaxlib is found while bu
 they are left out, and the package says so (`mcr_jax.native.status`).
 """
 
+import concurrent.futures
 import hashlib
 import importlib.util
 import os
@@ -115,16 +116,19 @@ class Kernels(build_ext):
       if os.path.getmtime(path) > max(map(os.path.getmtime, needed)):
         return
     include = [str(Path(jaxlib.submodule_search_locations[0], "include"))]
-    objects = []
-    for source in extension.sources:
+
+    def compiled(source):
       flags = X86.get(Path(source).stem.removeprefix("attention_"), [])
-      objects += self.compiler.compile(
+      return self.compiler.compile(
         [source],
         output_dir=self.build_temp,
         include_dirs=include,
         extra_postargs=[*OPTIMISED, *QUIET, *flags],
         depends=extension.depends,
       )
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as side_by_side:
+      objects = sum(side_by_side.map(compiled, extension.sources), [])
     os.makedirs(os.path.dirname(path), exist_ok=True)
     self.compiler.link_shared_object(objects, path, target_lang="c++")
     # By its end the package knows a whole library: to load a part of one can kill a
