@@ -12,6 +12,7 @@ from mcr_jax.errors import UserError
 from mcr_jax.layers import recurrent
 from mcr_jax.layers.recurrent import RNN, Recurrent
 from mcr_jax.ops import recurrence
+from mcr_jax.training.keys import fast_key
 from tests.reference import recurrent as written
 
 D, H, T = 3, 5, 7
@@ -161,7 +162,9 @@ def test_parameters_are_as_many_as_the_formula_says(cell, one, other):
 
 
 def test_a_cell_starts_orthogonal_and_forgets_little():
-  start = lambda layer: jax.jit(layer.init)(jax.random.key(0), *sequences())["params"]
+  start = lambda layer: jax.jit(layer.init)(fast_key(jax.random.key(0)), *sequences())[
+    "params"
+  ]
   params = start(Recurrent(H))
   for gate in jnp.split(params["recurrent"], 4, -1):
     np.testing.assert_allclose(gate @ gate.T, np.eye(H), atol=1e-5)

@@ -11,6 +11,7 @@ import pytest
 from mcr_jax import models
 from mcr_jax.contract import Batch, Spec
 from mcr_jax.errors import UserError
+from mcr_jax.training.keys import fast_key
 from tests import reference_fusion as written
 from tests.models.cases import Case
 
@@ -210,8 +211,8 @@ def first(name, seen=THREE):
   }
   batch |= {f"{m}_mask": jnp.ones((64, 1), bool) for m in THREE}
   batch = Batch.of(batch)
-  run = jax.jit(lambda key: model.apply(model.init(key, batch), batch))
-  return run(jax.random.key(0))
+  run = jax.jit(lambda key, batch: model.apply(model.init(key, batch), batch))
+  return run(fast_key(jax.random.key(0)), batch)
 
 
 @pytest.mark.parametrize("name", NARROW)

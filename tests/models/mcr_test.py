@@ -9,6 +9,7 @@ from mcr_jax import models
 from mcr_jax.contract import Batch, Spec, flatten
 from mcr_jax.errors import UserError
 from mcr_jax.layers import stack
+from mcr_jax.training.keys import fast_key
 from tests.models.cases import Case
 from tests.reference import trees
 from tests.reference.mcr import mcr_batch
@@ -223,7 +224,7 @@ def test_bfloat16_computes_near_float32_with_float32_parameters():
   batch = jax.tree.map(
     lambda x: x.astype(np.float32) if x.dtype.kind == "f" else x, make_batch(plain)
   )
-  variables = jax.jit(plain.init)(jax.random.key(0), Batch.of(batch))
+  variables = jax.jit(plain.init)(fast_key(jax.random.key(0)), Batch.of(batch))
   made = jax.eval_shape(half.init, jax.random.key(0), Batch.of(batch))
   assert {x.dtype for x in jax.tree.leaves(made)} == {jnp.dtype("float32")}
   expected, got = predict(plain)(variables, batch), predict(half)(variables, batch)

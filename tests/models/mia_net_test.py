@@ -11,6 +11,7 @@ import pytest
 from mcr_jax import models
 from mcr_jax.contract import Batch, Spec
 from mcr_jax.errors import UserError
+from mcr_jax.training.keys import fast_key
 from tests.models.cases import Case
 from tests.reference import mia_net as oracle
 from tests.reference import trees
@@ -248,7 +249,9 @@ def test_a_kernel_held_by_its_factor_is_semi_definite_whatever_training_does():
 
 def test_a_kernel_starts_near_the_identity():
   model = build()
-  params = jax.jit(model.init)(jax.random.key(0), Batch.of(make_batch(model)))["params"]
+  params = jax.jit(model.init)(
+    fast_key(jax.random.key(0)), Batch.of(make_batch(model))
+  )["params"]
   w = np.asarray(params["module_0"]["kernel"]["W"])
   assert 0 < abs(w - np.eye(3)).max() < 0.1
   assert (w != np.asarray(params["module_1"]["kernel"]["W"])).any()
@@ -257,7 +260,7 @@ def test_a_kernel_starts_near_the_identity():
 def test_what_lifts_a_vector_starts_by_keeping_all_of_it():
   model = build(channels=4, outputs=(2,))
   batch = make_batch(model)
-  variables = jax.jit(model.init)(jax.random.key(0), Batch.of(batch))
+  variables = jax.jit(model.init)(fast_key(jax.random.key(0)), Batch.of(batch))
   kernel = np.asarray(variables["params"]["lift_text"]["conv"]["kernel"])
   np.testing.assert_array_equal(kernel[..., 0::2], -kernel[..., 1::2])
   assert (abs(kernel) > 0).all() and (kernel[..., 0] != kernel[..., 2]).any()
@@ -271,7 +274,7 @@ def test_biases_of_columns_let_one_tell_features_of_an_auxiliary_apart():
     """How far the features move when those of the auxiliary change places."""
     model = build(modalities=("text", "audio"), **fields)
     batch = make_batch(model)
-    variables = jax.jit(model.init)(jax.random.key(0), Batch.of(batch))
+    variables = jax.jit(model.init)(fast_key(jax.random.key(0)), Batch.of(batch))
     output = jax.jit(lambda b: model.apply(variables, Batch.of(b)))
     features = lambda b: output(b).intermediates["features"]
     # Turned around the middle, so that neighbours stay neighbours.

@@ -10,6 +10,7 @@ import pytest
 from mcr_jax import flops, models
 from mcr_jax.contract import Spec
 from mcr_jax.models import mib
+from mcr_jax.training.keys import fast_key
 from tests.models import vector_cases as vectors
 from tests.models.cases import Case
 from tests.reference.mib import mib as written
@@ -135,7 +136,7 @@ def test_training_draws_from_the_noise_stream_and_predictions_do_not():
   model = build(length=1, names=("text", "audio"))
   batch = vectors.make_batch(model.spec, whole=True)
   batch = jax.tree.map(lambda x: x.astype("f4") if x.dtype == "f8" else x, batch)
-  variables = jax.jit(model.init)(jax.random.key(0), batch)
+  variables = jax.jit(model.init)(fast_key(jax.random.key(0)), batch)
 
   @jax.jit
   def run(key):

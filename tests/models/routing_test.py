@@ -11,6 +11,7 @@ import pytest
 from mcr_jax import models
 from mcr_jax.contract import Spec
 from mcr_jax.models import routing
+from mcr_jax.training.keys import fast_key
 from tests.models.cases import Case
 from tests.models.equations import assert_equals, close
 from tests.models.recurrent_cases import draw, make_batch
@@ -91,7 +92,7 @@ def test_logits_are_sums_of_the_terms_of_features():
 def test_at_first_only_the_output_learns():
   model = build(("text", "audio"), (3,), "multiclass", encoder="mean")
   batch = make_batch(model)
-  params = jax.jit(model.init)(jax.random.key(0), batch)["params"]
+  params = jax.jit(model.init)(fast_key(jax.random.key(0)), batch)["params"]
   run = lambda p: model.apply({"params": p}, batch).predictions
   logits, pull = jax.vjp(jax.jit(run), params)
   (gradient,) = pull(jnp.ones_like(logits))

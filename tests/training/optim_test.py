@@ -9,6 +9,7 @@ import pytest
 from mcr_jax import models
 from mcr_jax.contract import UNDECAYED, Spec
 from mcr_jax.training import optim
+from mcr_jax.training.keys import fast_key
 from tests.training import tiny
 
 # What the defaults of a model hold is tried in tests/models/contract_test.py.
@@ -24,12 +25,13 @@ def test_all_is_decayed_that_is_not_added_and_no_scale_of_a_norm(name):
   spec = Spec({"text": 3, "audio": 5, "vision": 2}, tiny.WIDTHS)
   model = models.build(spec=spec, **MODELS[name])
   batch = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), spec.example())
-  params = jax.jit(model.init)(jax.random.key(0), batch)["params"]
-  ones = jax.tree.map(jnp.ones_like, params)
+  params = jax.jit(model.init)(fast_key(jax.random.key(0)), batch)["params"]
+  params = jax.tree.map(np.asarray, params)
+  ones = jax.tree.map(np.ones_like, params)
   config = tiny.config("unread.npz", optim={"name": "adamw"})
   adamw = optim.transform(config.optim, 0.5, model.card.undecayed)
-  slope = jax.tree.map(jnp.zeros_like, params)
-  changes, _ = adamw.update(slope, adamw.init(params), ones)
+  slope = jax.tree.map(np.zeros_like, params)
+  changes, _ = jax.jit(adamw.update)(slope, adamw.init(params), ones)
   left_out = 0
   for path, change in jax.tree_util.tree_leaves_with_path(changes):
     place, leaf = jax.tree_util.keystr(path), params
