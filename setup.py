@@ -62,7 +62,7 @@ DEV = [
   *DOCS,
   "pytest>=8.2",  # tests
   "pytest-timeout>=2.3",  # a test that hangs ends
-  "pytest-xdist>=3.6",  # test files side by side
+  "pytest-xdist>=3.8",  # test files side by side
   "beartype>=0.20",  # checks the types of signatures while testing
   "ruff>=0.9",  # format and lint
   "scikit-learn>=1.5",  # reference for metrics, simple methods on real data

@@ -11,6 +11,16 @@ from tests import quick
 
 REAL_DATA = "MCR_JAX_REAL_DATA"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Files that take longest, or wait for programs that they start: begun last, one of them
+# would leave the other processes idle.
+FIRST = (
+  "models/contract_test.py",
+  "hosts/two_process_test.py",
+  "notebooks_test.py",
+  "gpu_check_test.py",
+  "models/mcr_test.py",
+  "training/loop_test.py",
+)
 
 # Before anything imports jax, which workers and programs that tests start inherit.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -33,6 +43,11 @@ def pytest_configure():
   import jax
 
   jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_collection_modifyitems(items):
+  rank = {ROOT / "tests" / name: place for place, name in enumerate(FIRST)}
+  items.sort(key=lambda item: rank.get(item.path, len(FIRST)))
 
 
 def pytest_unconfigure():
