@@ -17,7 +17,7 @@ Deviations, where the paper leaves something open or misprints it:
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import flax.linen as nn
 import jax
@@ -34,6 +34,7 @@ from mcr_jax.ops.kernels import IMPLEMENTATIONS
 EPSILON = 1e-5
 MOMENTUM = 0.9
 NOISE = 0.01
+NARROW = 256
 
 
 class Lift(nn.Module):
@@ -229,7 +230,12 @@ class Model(Fusion):
     doc="Modalities that are read once more, after all others, each through a fully "
     "connected layer of its own: more modalities from the same features (Table 7).",
   )
-  channels: int = field(4, low=1, doc="c of the paper.")
+  channels: int = field(
+    4,
+    low=0,
+    doc="c of the paper; 0 is 8 where no vector is wider than 256, else 4: narrow ones "
+    "need more, and what a module costs grows with the square of the width.",
+  )
   kernel_size: int = field(
     1, low=1, doc="Features that the convolutions of a module see."
   )
@@ -268,7 +274,8 @@ class Model(Fusion):
   def improve(self, vectors, present, main, read, weight, train):
     """The stack of modules between two residual connections."""
     start = (self.column_scale, self.column_bias)
-    lift = lambda name, vector: Lift(self.channels, start, name=f"lift_{name}")(vector)
+    channels = self.channels or by_width(x.shape[-1] for x in vectors.values())
+    lift = lambda name, vector: Lift(channels, start, name=f"lift_{name}")(vector)
     first = features = lift(main, vectors[main])
     intermediates = {}
     for n, name in enumerate(read):
@@ -285,6 +292,11 @@ class Model(Fusion):
     feed = ChannelFeedForward(self.dropout, name="ffn")
     improved = residual + feed(residual, train=train)  # Eq. 12
     return improved.reshape(first.shape[0], -1), intermediates
+
+
+def by_width(widths: Iterable[int]) -> int:
+  """How many channels vectors of these widths get where nobody says."""
+  return 8 if max(widths) <= NARROW else 4
 
 
 def _by_channel(x):

@@ -24,12 +24,14 @@ from mcr_jax.runs import origin as origins
 from mcr_jax.runs import verdict as verdicts
 from mcr_jax.runs.build import loop_of
 from mcr_jax.runs.checkpoint import Checkpoints
-from mcr_jax.runs.progress import Progress, Waiting
+from mcr_jax.runs.progress import Progress, Waiting, duration
 from mcr_jax.runs.run import Run
 from mcr_jax.runs.shared import Shared
 from mcr_jax.runs.writer import Writer, describe, read
 from mcr_jax.training.loop import Called, Epoch
 from mcr_jax.training.programs import Programs
+
+TELLING = 60.0  # seconds of a run that are worth a line before they are spent
 
 
 class Trainer:
@@ -95,6 +97,7 @@ class Trainer:
     self.writer = Writer(workdir, self.seeds)
     self.signals, self.progress = Signals(), None
     self._saved = time.monotonic()
+    self._cost_told = False
 
   def start(self, *, resume: bool) -> None:
     """Claims the folder, or picks up where the last checkpoint of its run stands."""
@@ -109,6 +112,13 @@ class Trainer:
       self.normalizer.save(self.workdir / "normalization.npz")
     # Last: a folder with a config is a run.
     self.writer.write_text("config.json", configs.to_json(self.config))
+    params = jax.tree.leaves(self.loop.state.params)
+    count = sum(x.size for x in params) // len(self.seeds)
+    samples = min(self.config.train.batch_size, len(self.rows["train"][0]))
+    self._say(
+      f"{self.config.model.name}: {count:,} parameters a seed; an epoch is "
+      f"{self.loop.steps:,} steps of {samples} samples"
+    )
     for note in self.facts["data"]["notes"]:
       self._say(f"note: {note}")
 
@@ -176,6 +186,7 @@ class Trainer:
     loop = self.loop
     text = f"epoch {loop.epoch}/{self.config.train.epochs}"
     self.progress.update(event.steps, text)
+    self._tell_cost()
     if event.last:
       self._check_finite()
       return  # its validation comes first
@@ -183,6 +194,20 @@ class Trainer:
     before = loop.position - event.steps
     if jax.process_count() == 1 or loop.position // every > before // every:
       self._between_events()
+
+  def _tell_cost(self) -> None:
+    """Once, as soon as the speed is known: what the whole run is going to take."""
+    left = self.progress.seconds_left()
+    if self._cost_told or left is None or self.loop.epoch > 1:
+      return
+    self._cost_told = True
+    if left > TELLING and self.progress.note():
+      patience = self.config.train.patience
+      early = f", or less where it stops early (train.patience={patience})"
+      self._say(
+        f"about {duration(left)} at this speed for {self.config.train.epochs} epochs"
+        + early * bool(patience)
+      )
 
   def _after_epoch(self, event: Epoch) -> None:
     self.writer.write(event.number, event.values, reasons=event.reasons)

@@ -11,6 +11,7 @@ import pytest
 from mcr_jax import models
 from mcr_jax.contract import Batch, Spec
 from mcr_jax.errors import UserError
+from mcr_jax.models import mia_net
 from mcr_jax.training.keys import fast_key
 from tests.models.cases import Case
 from tests.reference import mia_net as oracle
@@ -373,7 +374,7 @@ def test_a_modality_made_from_another_is_one_more_that_the_file_could_have_held(
     ({"auxiliaries": ("audio", "audio")}, "model.auxiliaries"),
     ({"made": ("touch",)}, "model.made='touch'"),
     ({"kernel": "rbf"}, "model.kernel='rbf'"),
-    ({"channels": 0}, "model.channels=0"),
+    ({"channels": -1}, "model.channels=-1"),
     ({"column_bias": -1.0}, "model.column_bias=-1.0"),
   ],
 )
@@ -381,3 +382,14 @@ def test_a_mistake_names_its_field_and_value(fields, message):
   with pytest.raises(UserError, match=message):
     model = build(**fields)
     jax.eval_shape(model.init, jax.random.key(0), model.spec.example())
+
+
+def test_narrow_vectors_get_more_channels_where_nobody_says():
+  assert mia_net.by_width([100, 73]) == 8
+  assert mia_net.by_width([100, 768]) == 4
+  model = build(channels=0)
+  made = jax.eval_shape(model.init, fast_key(0), model.spec.example())
+  (kernel,) = {
+    x["conv"]["kernel"].shape for k, x in made["params"].items() if "lift" in k
+  }
+  assert 8 in kernel

@@ -18,8 +18,10 @@ import mcr_jax
 from mcr_jax import cli
 from mcr_jax import config as configs
 from mcr_jax.errors import NonFiniteLoss, UserError
+from mcr_jax.runs import trainer
 from mcr_jax.runs.checkpoint import Checkpoints
 from mcr_jax.runs.fit import fit
+from mcr_jax.runs.progress import Progress
 from mcr_jax.runs.trainer import Trainer
 from mcr_jax.training.loop import Epoch
 from tests import quick
@@ -178,8 +180,22 @@ def test_a_run_says_one_line_an_epoch_and_a_table_a_split(file, tmp_path, capsys
   for part in ("epoch 1/2", "train/loss", "valid/mae", "valid/corr", "best epoch 1 1"):
     assert part in epochs[0]
   assert any(line.startswith("test: 11 samples, 2 seeds") for line in lines)
+  assert any(line.startswith("concat: ") and "4 steps of 8" in line for line in lines)
   (note,) = (line for line in lines if line.startswith("note:"))
   assert "evals.metrics=" in note
+
+
+def test_what_a_long_run_costs_is_told_early_and_once(
+  file, tmp_path, capsys, monkeypatch
+):
+  monkeypatch.setattr(trainer, "TELLING", 0.0)
+  monkeypatch.setattr(Progress, "seconds_left", lambda self: 90.0)
+  config = tiny.config(file, train={"epochs": 2, "patience": 7})
+  fit(config, tmp_path / "run")
+  lines = capsys.readouterr().out.splitlines()
+  (cost,) = (i for i, line in enumerate(lines) if line.startswith("about 1 min 30 s"))
+  assert cost < next(i for i, line in enumerate(lines) if line.startswith("epoch 1/2"))
+  assert "train.patience=7" in lines[cost]
 
 
 def test_a_loss_that_is_not_finite_names_seed_epoch_and_step(file, tmp_path):
