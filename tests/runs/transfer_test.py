@@ -138,6 +138,7 @@ def test_what_is_not_normalised_may_have_another_clip(tmp_path):
   one = fit(config, tmp_path / "one", verbose=False)
   config = config_from(one, path).unlock()
   config.data.normalize, config.data.clip = False, 2.0
+  config.evals.metrics = "regression"  # a choice of them would be noted, too
   assert not Trainer(config, tmp_path / "run", verbose=False).facts["data"]["notes"]
 
 
