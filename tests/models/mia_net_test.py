@@ -388,7 +388,7 @@ def test_narrow_vectors_get_more_channels_where_nobody_says():
   assert mia_net.by_width([100, 73]) == 8
   assert mia_net.by_width([100, 768]) == 4
   model = build(channels=0)
-  made = jax.eval_shape(model.init, fast_key(0), model.spec.example())
+  made = jax.eval_shape(model.init, jax.random.key(0), model.spec.example())
   (kernel,) = {
     x["conv"]["kernel"].shape for k, x in made["params"].items() if "lift" in k
   }
