@@ -47,9 +47,11 @@ def layers(sources: Sequence[Source], choice: Choice):
 
 def alpha(sources: Sequence[Source], choice: Choice):
   """The summed weights of every source modality, by target and layer."""
-  rows, what = {}, ""
-  for source in sources:
-    found, what = samples.alphas(load_run(source.folder), choice)
+  each = _that_can(
+    lambda source: samples.alphas(load_run(source.folder), choice), sources
+  )
+  rows, what = {}, each[0][1][1]
+  for source, (found, _) in each:
     before = f"{source.label}: " if len(sources) > 1 else ""
     rows |= {f"{before}{name}": x for name, x in found.items()}
   return visualize.alpha(rows, title=what)
@@ -176,18 +178,33 @@ def config_of(source: Source) -> dict[str, Any]:
 
 def _panels(make: Callable, sources: Sequence[Source], choice: Choice):
   """The panels of all runs, of the sample that the first run chooses."""
-  panels, title = [], ""
-  for source in sources:
-    run = load_run(source.folder)
-    if not title:
-      sample = samples.one(run, choice)
-      choice = dataclasses.replace(choice, sample=str(sample.ids[0]))
-      title = f"{choice.sample}: {sample.sentence(0)}".removesuffix(": ")
-    label = source.label if len(sources) > 1 else ""
-    panels += make(run, label, choice)
+  run = load_run(sources[0].folder)
+  sample = samples.one(run, choice)
+  choice = dataclasses.replace(choice, sample=str(sample.ids[0]))
+  title = f"{choice.sample}: {sample.sentence(0)}".removesuffix(": ")
+  label = lambda source: source.label if len(sources) > 1 else ""
+  own = lambda source: make(load_run(source.folder), label(source), choice)
+  panels = [panel for _, found in _that_can(own, sources) for panel in found]
   return visualize.attention_maps(
     panels, title=title if len(title) <= 110 else f"{title[:109]}…"
   )
+
+
+def _that_can(draw: Callable[[Source], Any], sources: Sequence[Source]) -> list:
+  """(source, what is drawn of it), without the models that have nothing of the kind.
+
+  Raises:
+    UserError: none of them has.
+  """
+  found, first = [], None
+  for source in sources:
+    try:
+      found.append((source, draw(source)))
+    except samples.NothingToDraw as error:
+      first = first or error
+  if not found:
+    raise first
+  return found
 
 
 def _monitor(source: Source) -> str:

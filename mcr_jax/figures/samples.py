@@ -12,6 +12,10 @@ from mcr_jax.figures.maps import Map
 from mcr_jax.visualize import Panel
 
 
+class NothingToDraw(UserError):
+  """A model that has no intermediates of the kind that is asked for."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Choice:
   """What to draw of a run; what is not said is chosen.
@@ -146,7 +150,7 @@ def alphas(run, choice: Choice, most: int = 64) -> tuple[dict, str]:
       total = values.astype(np.float64).sum(-1).mean()
       rows.setdefault(row, {})[source] = float(total)
   if not rows:
-    raise UserError(f"{run.workdir}: its model has no alpha; MCR with CMU has.")
+    raise NothingToDraw(f"{run.workdir}: its model has no alpha; MCR with CMU has.")
   names = run.spec.modalities
   order = sorted(rows, key=lambda row: names.index(row.partition(",")[0]))
   # Every source in every row, so that each has one colour in all figures.
@@ -159,7 +163,9 @@ def _maps(run, label: str, choice: Choice) -> tuple[Dataset, list[Map]]:
   # Who reads one step alone has no choice.
   found = [m for m in found if len(m.targets) == 1 and m.weights.shape[1] > 1]
   if not found:
-    raise UserError(f"{run.workdir}: its model has no attention over steps to draw.")
+    raise NothingToDraw(
+      f"{run.workdir}: its model has no attention over steps to draw."
+    )
   return sample, found
 
 

@@ -80,8 +80,9 @@ def _of(folder: Path) -> list[Source]:
 
 def _rows(folder: Path, table: dict[str, Any]) -> list[Source]:
   found = {}
-  several = len(table.get("data") or ()) > 1
   try:
+    rows = [row for section in table["sections"] for row in section["rows"]]
+    several = len({corpus for row in rows for corpus in row["runs"]}) > 1
     for section in table["sections"]:
       for row in section["rows"]:
         for corpus, key in row["runs"].items():

@@ -9,6 +9,7 @@ from mcr_jax.visualize import COLORS
 
 Spec = dict[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+ALL = "all"
 # Text and lines take the page's colour, light or dark; black is not seen in the dark.
 _PAINTED = {"labelColor": "currentColor", "titleColor": "currentColor"}
 _LINES = {"domainColor": "currentColor", "tickColor": "currentColor"}
@@ -45,7 +46,7 @@ def history(
   first: str,
   names: Sequence[str],
 ) -> Spec:
-  """A metric by epoch, a line a seed; which metric is chosen in the page.
+  """A metric by epoch, a line a seed; which metric and run is chosen in the page.
 
   Args:
     runs: name -> rows of its metrics.jsonl.
@@ -63,18 +64,28 @@ def history(
   ]
   several = len(runs) > 1
   color = {"field": "run" if several else "split", "type": "nominal", "title": None}
+  params, one = [select("metric", "metric", first, names)], []
+  if several:
+    # There are more runs than colours that can be told apart.
+    params.append(select("only", "run", ALL, [ALL, *runs]))
+    one = [{"filter": f"only == '{ALL}' || datum.run == only"}]
+    color |= {"scale": {"domain": list(runs)}}
+    color |= {"legend": {"orient": "bottom", "columns": 1, "labelLimit": 320}}
+  last = max((row["epoch"] for row in values), default=1)
+  ticks = sorted({round(x) for x in np.linspace(1, last, min(last, 6))})
   dash = {"field": "split", "type": "nominal", "title": None}
   return chart(
     values,
-    params=[select("metric", "metric", first, names)],
+    params=params,
     transform=[
+      *one,
       {"calculate": "datum[metric]", "as": "value"},
       {"filter": "isValid(datum.value)"},
     ],
     height=260,
     mark={"type": "line", "strokeWidth": 1.5},
     encoding={
-      "x": {"field": "epoch", "type": "quantitative", "axis": {"tickMinStep": 1}},
+      "x": {**_number("epoch"), "axis": {"values": ticks, "format": "d"}},
       "y": {**_number("value"), "scale": {"zero": False}, "title": None},
       "color": color,
       "strokeDash": dash,

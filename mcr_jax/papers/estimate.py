@@ -152,7 +152,8 @@ def heading(weights: Mapping[str, float]) -> Callable[[Sequence[Sequence[Point]]
     left = sum(weights.get(point.name, 1.0) for part in parts for point in part)
     first.setdefault("left", left)
     if (behind := first["left"] - left) <= 0:
-      return "the time that is left is known after the first program"
+      later = "the time that is left is known after the first program"
+      return later if len(parts) > 1 else ""
     seconds = (time.monotonic() - began) / behind * left
     return f"about {progress.duration(seconds)} left for all of these"
 

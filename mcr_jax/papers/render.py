@@ -22,6 +22,10 @@ LEGEND = (
   "seeds, p < 0.05; ++: by Holm's correction, too. Nothing of ours is tested against a "
   "published mean.",
 )
+# Of a table without predictions.
+COUNTED = (
+  "In brackets the published number, and ours less that. *: the best of ours.",
+)
 
 
 def text(document: Document) -> str:
@@ -36,7 +40,9 @@ def text(document: Document) -> str:
       rows.append([f"{row['name']}{_mark(row)}", *cells])
     title = filter(None, (section["title"], warning))
     lines += ["", *title, aligned(rows)]
-  lines += ["", *LEGEND, *document["notes"], *remarks(document)]
+  trained = any(run["trained"] for run in document["runs"].values())
+  legend = LEGEND if trained else COUNTED
+  lines += ["", *legend, *document["notes"], *remarks(document)]
   return "\n".join(lines)
 
 

@@ -117,15 +117,13 @@ def train_all(
     _check_not_begun(parts, workdir)
   say = print if verbose and jax.process_index() == 0 else lambda *_, **__: None
   done, shared = len(everything) - len(left), Shared()
-  say(
-    f"{len(everything)} points, {done} done before; {len(parts)} programs to run",
-    flush=True,
-  )
+  programs = f"{len(parts)} program{'s' * (len(parts) != 1)} to run"
+  say(f"{len(everything)} points, {done} done before; {programs}", flush=True)
   for number, part in enumerate(parts, 1):
     names = ", ".join(point.name for point in part)
     say(f"\nprogram {number} of {len(parts)}: {names}", flush=True)
-    if heading:
-      say(heading(parts[number - 1 :]), flush=True)
+    if heading and (line := heading(parts[number - 1 :])):
+      say(line, flush=True)
     try:
       _train(part, workdir, resume, verbose, shared)
     except Interrupted as error:

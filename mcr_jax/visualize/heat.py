@@ -1,6 +1,7 @@
 """Heat maps: attention of one kind or several, confusion of classes."""
 
 import dataclasses
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mcr_jax.visualize import canvas
+
+TITLE = 48  # letters of a line over one of two panels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +126,7 @@ def _draw(figure, axes, panel: Panel, width: float, height: float) -> None:
   canvas.ticks(axes.yaxis, panel.rows, height)
   for start in panel.groups:
     axes.axvline(start - 0.5, color="white", linewidth=1.5)
-  canvas.title(axes, panel.title)
+  canvas.title(axes, textwrap.fill(panel.title, TITLE))
   axes.set_xlabel(panel.column_title, parse_math=False)
   axes.set_ylabel(panel.row_title, parse_math=False)
   canvas.colorbar(figure, image, axes, "weight")

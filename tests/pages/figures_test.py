@@ -1,6 +1,7 @@
 """Figures of runs: which steps a map is of, which runs a folder stands for."""
 
 import json
+import pathlib
 import sys
 import types
 
@@ -271,3 +272,16 @@ def test_the_list_names_every_figure_and_those_of_the_papers(capsys):
   draw.main(["list"])
   shown = capsys.readouterr().out
   assert all(name in shown for name in (*catalog.FIGURES, *catalog.PAPERS))
+
+
+def test_runs_without_attention_are_left_out_beside_others():
+  able, unable = Source("MCR", pathlib.Path("a")), Source("MFN", pathlib.Path("b"))
+
+  def drawn(source):
+    if source is unable:
+      raise samples.NothingToDraw("b has no attention")
+    return 1
+
+  assert catalog._that_can(drawn, [unable, able]) == [(able, 1)]
+  with pytest.raises(UserError, match="b has no attention"):
+    catalog._that_can(drawn, [unable])

@@ -225,3 +225,14 @@ def test_runs_of_other_samples_are_not_compared(tmp_path):
   }
   _, cells = significance.matrix(runs, "mae")
   assert cells[1][0].text == "n/a" and re.search("'[pqrswxyz]'", cells[1][0].words)
+
+
+def test_one_of_many_runs_can_be_shown_alone():
+  rows = [{"epoch": n, "valid/loss": [1.0 / n]} for n in (1, 2)]
+  alone = charts.history({"a": rows}, "loss", ["loss"])
+  both = charts.history({"a": rows, "b": rows}, "loss", ["loss"])
+  assert [x["name"] for x in alone["params"]] == ["metric"]
+  assert both["params"][1]["bind"]["options"] == ["all", "a", "b"]
+  # Its colour stays, and epochs are whole numbers.
+  assert both["encoding"]["color"]["scale"]["domain"] == ["a", "b"]
+  assert both["encoding"]["x"]["axis"]["values"] == [1, 2]

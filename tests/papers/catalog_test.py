@@ -2,11 +2,22 @@
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from mcr_jax import metrics
 from mcr_jax.data import load, synthetic
 from mcr_jax.evaluators import paired
-from mcr_jax.papers import catalog, inputs, jobs, plan, published, render
+from mcr_jax.papers import (
+  catalog,
+  cells,
+  estimate,
+  inputs,
+  jobs,
+  plan,
+  published,
+  render,
+)
+from mcr_jax.sweeps.points import Point
 
 
 @pytest.mark.parametrize("name", catalog.TABLES)
@@ -85,3 +96,16 @@ def test_overrides_of_a_sweep_point_reach_the_config():
 
 def test_latex_of_a_name_is_escaped():
   assert render.escape("A_b & 50% [V -> L]") == r"A\_b \& 50\% [V -$>$ L]"
+
+
+def test_how_long_it_takes_is_promised_only_where_more_follows():
+  part = [Point("a", {}, ConfigDict())]
+  assert "after the first program" in estimate.heading({})([part, part])
+  assert estimate.heading({})([part]) == ""
+
+
+def test_a_table_that_is_counted_speaks_of_no_seeds(tmp_path):
+  counted = catalog.find("mia-net-table10")[0]
+  document = plan.make(plan.Request(counted), tmp_path).document
+  text = render.text(cells.fill(document, tmp_path))
+  assert "deviation over seeds" not in text and render.COUNTED[0] in text
