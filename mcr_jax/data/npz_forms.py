@@ -14,7 +14,7 @@ from mcr_jax.data import memory
 from mcr_jax.errors import UserError
 
 PLURALS = {"ids": "id", "splits": "split", "labels": "label"}
-SHARED_BYTES = 64 << 20
+SHARED_BYTES, MAX_EXPANSION = 64 << 20, 100
 
 
 def settled(
@@ -48,7 +48,7 @@ def _plain(name, array, what) -> dict[str, np.ndarray]:
     items = None
   if items and all(isinstance(x, str | bytes) for x in items):
     text = [x.decode("utf-8", "replace") if isinstance(x, bytes) else x for x in items]
-    memory.take(4 * len(text) * max(map(len, text)), what)
+    _check_text(text, what)
     return {name: np.array(text, dtype=str) if array.ndim else np.array(text[0])}
   if items and all(isinstance(x, int | float | np.number) for x in items):
     return {name: np.array(items)}
@@ -62,6 +62,17 @@ def _plain(name, array, what) -> dict[str, np.ndarray]:
     f"{what} is an array of objects of shape {array.shape}, of {', '.join(kinds[:5])}; "
     "right are texts, numbers, or an array (T, D) of every sample."
   )
+
+
+def _check_text(text, what) -> None:
+  """Texts take the room of the longest, and one may be there many times."""
+  size = 4 * len(text) * max(map(len, text))
+  own = sum(map(len, {id(x): x for x in text}.values()))
+  if size > SHARED_BYTES and size > MAX_EXPANSION * own:
+    raise UserError(
+      f"{what}: refused: {own:,} characters would become {size >> 20:,} MiB."
+    )
+  memory.take(size, what)
 
 
 def _sequences(name, items, what) -> dict[str, np.ndarray]:

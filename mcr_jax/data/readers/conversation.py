@@ -29,6 +29,7 @@ FORMAT = (
   "a conversation pickle of MELD or IEMOCAP (DialogueRNN, MM-DFN, COSMIC, MMGCN, M3NET)"
 )
 OPTIONS = ("text",)
+MANY = 100_000
 TEXTS = ("mean", "join", *LAYERS)
 
 
@@ -67,6 +68,7 @@ def read(source: Source, text: str = "mean") -> Dataset:
     len(dialogue_labels.of(content[parts.labels], key, "labels", source))
     for key in keys
   ]
+  _refuse_repeats(content[parts.labels], keys, counts, source)
   sizes = dict(zip(keys, counts, strict=True))
   modalities = _modalities(content, parts, keys, counts, text, source, ledger)
   emotions, known = dialogue_labels.emotions(content, parts, keys)
@@ -124,6 +126,17 @@ def read(source: Source, text: str = "mean") -> Dataset:
     columns={k: column(k, x, sum(counts), source) for k, x in columns.items()},
     ledger=ledger.entries(),
   )
+
+
+def _refuse_repeats(table, keys, counts, source) -> None:
+  """Refuses dialogues that are one list again and again."""
+  distinct = {id(table[key]): n for key, n in zip(keys, counts, strict=True)}
+  total, own = sum(counts), sum(distinct.values())
+  if total > MANY and total > 2 * own:
+    raise UserError(
+      f"{source}: refused: {total:,} utterances repeat {own:,} in {len(keys):,} "
+      "dialogues."
+    )
 
 
 def _name(parts: Parts, number: int) -> str:

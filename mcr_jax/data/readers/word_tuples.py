@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mcr_jax.data import annotations
+from mcr_jax.data import annotations, memory
 from mcr_jax.data import parts as part_names
 from mcr_jax.data.columns import by_video
 from mcr_jax.data.ledger import Ledger
@@ -149,6 +149,8 @@ def _text(
         f"numbered from {lowest} to {highest:,}."
       )
     ledger.use("words", "the modality text, by data.vectors")
+    total = sum(len(row.numbers) for row in rows)
+    memory.take(4 * table.shape[1] * total, f"{source}: text, by data.vectors")
     own = [np.asarray(table[row.numbers], np.float32) for row in rows]
     return sequences.from_list("text", own, source), [f"text: rows of {file}."]
   if not texts:
@@ -158,6 +160,8 @@ def _text(
     )
   found = word_vectors.of_words(file, {word for row in rows for word in row.said})
   width = len(next(iter(found.values())))
+  total = sum(len(row.said) for row in rows)
+  memory.take(4 * width * total, f"{source}: text, by data.vectors")
   zero = np.zeros(width, np.float32)
   own = [
     np.array([found.get(x, zero) for x in row.said]).reshape(-1, width) for row in rows

@@ -154,7 +154,8 @@ def _one_hot(row) -> bool:
 def _utterances(table):
   for own in itertools.islice(table.values(), LOOKED_AT):
     if _listed(own):
-      yield own.tolist() if isinstance(own, np.ndarray) else list(own[:LOOKED_AT])
+      few = own[:LOOKED_AT]
+      yield few.tolist() if isinstance(few, np.ndarray) else list(few)
 
 
 def _counts(table) -> bool:

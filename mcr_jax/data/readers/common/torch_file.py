@@ -18,7 +18,9 @@ from mcr_jax.data.readers.common.pickle_names import KNOWN, Global
 from mcr_jax.errors import UserError
 
 PICKLE = "data.pkl"
-FREE_BYTES, MAX_EXPANSION = 64 << 20, 100
+# `torch.save` does not compress; and tensors may share a storage, though not much.
+FREE_BYTES, MAX_EXPANSION = 32 << 20, 8
+FREE_PART, COPIES = 64 << 10, 4
 # Of bfloat16 NumPy has no type: its bits are the upper half of a float32.
 TYPES = {
   "FloatStorage": "f4",
@@ -93,10 +95,12 @@ class _Storages:
     kind = pid[1].name.removeprefix("torch.") if plain and _is_type(pid[1]) else None
     if kind is None or not isinstance(pid[2], str) or not isinstance(pid[4], int):
       raise UserError("refused: a persistent id that is no storage of numbers")
-    key = (pid[2], kind)
+    key = pid[2]
     if key not in self.found:
-      self.found[key] = self._read(pid[2], kind)
-    return self.found[key]
+      self.found[key] = kind, self._read(key, kind)
+    if self.found[key][0] != kind:
+      raise UserError("refused: a storage of two types")
+    return self.found[key][1]
 
   def _read(self, key, kind):
     name = f"{self.prefix}data/{key[:100]}"
@@ -120,7 +124,13 @@ class _Storage:
   """Numbers of a file that tensors are parts of."""
 
   def __init__(self, array: np.ndarray):
-    self.array = array
+    self.array, self.left = array, FREE_PART + COPIES * array.nbytes
+
+  def spend(self, size: int) -> None:
+    """Counts what tensors make of the storage, which several may share."""
+    self.left -= size
+    if self.left < 0:
+      raise UserError(f"refused: tensors that repeat their {self.array.nbytes:,} bytes")
 
 
 def _is_type(item) -> bool:
@@ -146,4 +156,5 @@ def _tensor(storage, offset, shape, strides, *_) -> np.ndarray:
   if not count:
     return np.empty(shape, array.dtype)
   steps = tuple(s * array.itemsize for s in strides)
+  storage.spend(count * array.itemsize)
   return np.lib.stride_tricks.as_strided(array[offset:], shape, steps, writeable=False)

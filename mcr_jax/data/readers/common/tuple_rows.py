@@ -122,11 +122,13 @@ def row(value: object, what: str) -> Row:
 
 def refuse_repeats(found: Sequence, source: str) -> None:
   """Refuses lists of more segments than arrays: one item again and again."""
-  arrays = {id(x[0][1]) for x in found if is_row(x)}
-  if len(found) > MANY and 2 * len(arrays) < len(found):
-    raise UserError(
-      f"{source}: refused: {len(found):,} segments repeat {len(arrays):,} arrays."
-    )
+  known = [x for x in found if is_row(x)]
+  for place in range(2):
+    arrays = {id(x[0][place]) for x in known}
+    if len(found) > MANY and 2 * len(arrays) < len(found):
+      raise UserError(
+        f"{source}: refused: {len(found):,} segments repeat {len(arrays):,} arrays."
+      )
 
 
 def holdings(rows: Sequence[Row]) -> dict[str, int]:
