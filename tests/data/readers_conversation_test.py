@@ -128,7 +128,7 @@ def layered(classes=7, order="cosmic"):
     "cosmic": (names, labels, *layers, said, train[:-2], test, train[-2:]),
     "with ids": (ids, names, labels, *layers, said, train[:-2], test, train[-2:]),
     "mmgcn": (ids, rows, labels, *layers, audio, vision, said, train, test),
-    "numbers": (ids, {k: [0, 1] for k in ids}, labels, *layers, said, train, test),
+    "numbers": (ids, {k: [1, 0] for k in ids}, labels, *layers, said, train, test),
   }
   return expected, layers, parts[order]
 
@@ -145,7 +145,7 @@ def test_parts_are_told_by_what_they_hold(tmp_path, order, parts):
   np.testing.assert_array_equal(dataset.labels, expected.labels)
   text = expected.joined("text")
   np.testing.assert_allclose(dataset.modalities["text"].values, text + 1.5, rtol=1e-6)
-  named = ["M", "F"] if order in ("cosmic", "with ids") else ["0", "1"]
+  named = ["M", "F"] if order in ("cosmic", "with ids") else ["1", "0"]
   speakers = dataset.columns["speaker"].values[:2].tolist()
   assert speakers == (named if order != "mmgcn" else [0, 0])
   assert dataset.extras["raw_text"][5] == "Words 5."

@@ -124,7 +124,9 @@ def test_tuples_of_words_and_features_are_read(tmp_path):
 
 def test_words_become_text_by_vectors_of_the_users(tmp_path):
   corpus = aligned(finite())
-  path = writers.dump(tmp_path / "x", writers.tuples_content(corpus))
+  # A word at the beginning of a sentence is found in small letters.
+  said = lambda i, n: (np.array([f"{'wW'[t == 0]}{i}_{t}" for t in range(n)]), ())
+  path = writers.dump(tmp_path / "x", writers.tuples_content(corpus, said))
   steps = [len(x) for x in corpus.sequences["vision"]]
   words = [f"w{i}_{t}" for i, n in enumerate(steps) for t in range(n)]
   table = np.round(np.random.default_rng(0).normal(size=(len(words), 3)), 3)
