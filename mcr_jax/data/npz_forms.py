@@ -3,7 +3,7 @@
 - `ids`, `splits` and `labels` for `id`, `split` and `label`;
 - arrays of objects: text, numbers with None where there is none, and sequences (T_i, D)
   or (T_i,), an array a sample;
-- one clip, whose `id` is one text and whose modalities are (T, D).
+- one clip, whose `id` is one text, or not there, and whose modalities are (T, D).
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mcr_jax.data import memory
+from mcr_jax.data.schema import ALIASES, canonical
 from mcr_jax.errors import UserError
 
 PLURALS = {"ids": "id", "splits": "split", "labels": "label"}
@@ -121,6 +122,9 @@ def _numbers(value, what) -> np.ndarray:
 
 def _of_clip(arrays, notes) -> dict[str, np.ndarray]:
   """One clip, whose id is one text, as a data set of one sample."""
+  if "id" not in arrays and _are_steps(arrays):
+    arrays = {"id": np.array("clip0"), **arrays}
+    notes.append("The file has no id; its clip is named clip0.")
   if arrays.get("id", np.zeros(1)).ndim or arrays["id"].dtype.kind not in "US":
     return arrays
   found = {}
@@ -133,3 +137,10 @@ def _of_clip(arrays, notes) -> dict[str, np.ndarray]:
       found[key] = x[None] if not x.ndim else x
   notes.append("It is one clip: its modalities are (T, D).")
   return found
+
+
+def _are_steps(arrays) -> bool:
+  """Whether arrays without ids are (T, D) of one clip: they differ in length."""
+  known = all(canonical(x) in ALIASES.values() for x in arrays)
+  flat = all(x.ndim == 2 and x.dtype.kind in "biuf" for x in arrays.values())
+  return known and flat and len({len(x) for x in arrays.values()}) > 1

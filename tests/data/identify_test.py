@@ -49,7 +49,7 @@ STARTS = {
   "saved as text": b"\xef\xbf\xbd\x04\xef\xbf\xbd\x12",
   "HDF5 file whose ends": b"\x89HDF\n\x1a\n",
   "PyTorch file of before": pickle.dumps(0x1950A86A20F9469CFC6C, 2),
-  "numbers in its first line": b"0.5,0.25,1\n1,2,3\n",
+  "numbers and no names": b"0.5,0.25,1\n1,2,3\n",
   "no column 'id'": b"name;label\nx;1\n",
   "utf-16": "name\tlabel\nx\t1\n".encode("utf-16"),
 }
@@ -301,3 +301,52 @@ def test_plural_names_are_read_and_said(tmp_path):
   found = readers.read(tmp_path / "y.npz")
   same(found, expected)
   assert {x.name: x.use for x in found.ledger}["labels"] == "labels"
+
+
+def test_a_data_set_inside_of_a_dict_is_found(tmp_path):
+  content = mmsa()
+  expected = readers.read(writers.dump(tmp_path / "a", content))
+  path = writers.dump(tmp_path / "b", {"data": content, "meta": {"v": 1, "w": 2}})
+  found = readers.read(path)
+  same(found, expected)
+  (left,) = [x for x in found.ledger if x.name.startswith("'meta'")]
+  assert left.count == 2 and "'data' is the data set" in left.why
+  twice = writers.dump(tmp_path / "c", {"aligned": content, "unaligned": content})
+  answer = told(twice)
+  assert "several" in answer and "'unaligned'" in answer
+
+
+def test_other_orders_of_a_dict_are_named(tmp_path):
+  entry = {"text": np.ones((5, 4)), "audio": np.ones((7, 3)), "label": 1.0}
+  by_sample = {f"v{i}": entry for i in range(12)}
+  assert "12 entries" in told(writers.dump(tmp_path / "a", by_sample))
+  split = {"train": np.ones((3, 4)), "test": np.ones((2, 4))}
+  answer = told(writers.dump(tmp_path / "b", {"text": split, "label": split}))
+  assert "'text' is a dict of 2 keys ('train', 'test')" in answer
+  answer = told(writers.dump(tmp_path / "c", [entry] * 5))
+  assert "5 items" in answer and "'text', 'audio', 'label'" in answer
+
+
+def test_files_that_are_packed_with_their_table_are_to_be_unpacked(tmp_path):
+  raw = io.BytesIO()
+  np.save(raw, np.ones((3, 4)))
+  members = {"d/t.csv": b"id,text\na,a.npy\n", "d/a.npy": raw.getvalue()}
+  assert "2 files: 'd/t.csv', 'd/a.npy'" in told(zipped(tmp_path / "x.zip", members))
+  packed = saved(tmp_path / "t.csv.gz", gzip.compress(members["d/t.csv"]))
+  assert "gzip" in told(packed) and "unpack it" in told(packed)
+
+
+def test_one_clip_needs_no_id_where_its_lengths_differ(tmp_path):
+  np.savez(tmp_path / "x.npz", text=np.ones((5, 4)), audio=np.ones((50, 3)))
+  found = readers.read(tmp_path / "x.npz")
+  assert found.ids.tolist() == ["clip0"]
+  assert found.modalities["audio"].lengths.tolist() == [50]
+  # Else they may as well be samples.
+  np.savez(tmp_path / "y.npz", text=np.ones((5, 4)), audio=np.ones((5, 3)))
+  assert "no array 'id'" in told(tmp_path / "y.npz")
+
+
+def test_a_setting_of_the_name_of_a_modality_is_no_features(tmp_path):
+  content = mmsa() | {"a": 0.5, "v": None}
+  found = readers.read(writers.dump(tmp_path / "x", content))
+  assert {x.name for x in found.ledger if not x.use} >= {"a", "v"}

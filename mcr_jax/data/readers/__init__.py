@@ -112,34 +112,45 @@ def _settled(source: Source) -> tuple[ModuleType, Source]:
   for module in formats():
     if _guarded(source, module.matches, source):
       return module, source
-  if len(dumps := _guarded(source, lambda: source.dumps)) > 1:
-    return _one_dump(source, len(dumps))
+  if parts := _guarded(source, lambda: source.inside):
+    found = _one_inside(source, parts)
+    if found is not None:
+      return found
   raise UserError(f"{source} {_guarded(source, _described, source)}")
 
 
-def _one_dump(source, count) -> tuple[ModuleType, Source]:
-  """The only one of several dumps that is of a known format; the others are told."""
+def _one_inside(
+  source: Source, parts: Mapping[str, object]
+) -> tuple[ModuleType, Source] | None:
+  """The only part of a file that is of a known format; the others are told.
+
+  Args:
+    source: of no format as a whole.
+    parts: name -> content of its dumps, or of what its dict holds.
+  """
   found = []
-  for index in range(count):
-    one = source.of_dump(index)
+  for name, content in parts.items():
+    one = dataclasses.replace(source, whole=content)
     module = next((x for x in formats() if _guarded(one, x.matches, one)), None)
     if module is not None:
-      found.append((index, module, one))
-  held = ", ".join(f"dump {i + 1}: {describe(source.dumps[i])}" for i in range(count))[
-    :600
-  ]
+      found.append((name, module, one))
+  several = len(source.dumps) > 1
+  if not found and not several:
+    return None
+  held = ", ".join(f"{name}: {describe(x)}" for name, x in parts.items())[:600]
   if len(found) != 1:
     many = "several of them are data sets" if found else "none of them is a data set"
+    kind = f"{len(parts)} dumps" if several else f"{len(parts)} parts"
     raise UserError(
-      f"{source} is a pickle of {count} dumps, and {many}: {held}. Write one dict of "
-      "all splits by pickle.dump."
+      f"{source} is a pickle of {kind}, and {many}: {held}. Write one dict of all "
+      "splits by pickle.dump."
     )
-  ((number, module, one),) = found
-  for index, content in enumerate(source.dumps):
-    if index != number:
-      why = f"of {count} dumps in the file, dump {number + 1} is the data set"
-      name = f"dump {index + 1}, {describe(content)[:60]}"
-      source.left.append(ledger.left(name, ledger.size(content), why))
+  ((chosen, module, one),) = found
+  for name, content in parts.items():
+    if name != chosen:
+      why = f"of {len(parts)} parts of the file, {chosen} is the data set"
+      title = f"{name}, {describe(content)[:60]}"
+      source.left.append(ledger.left(title, ledger.size(content), why))
   return module, one
 
 

@@ -36,7 +36,7 @@ def matches(source: Source) -> bool:
   """Whether it is a table with a column `id`, or a folder with one."""
   if source.folder:
     return bool(_tables(source)) and not merbench.matches(source)
-  return table.is_manifest(source.start)
+  return source.packed is None and table.is_manifest(source.start)
 
 
 def read(source: Source, decimal: str = ".", encoding: str = "") -> Dataset:

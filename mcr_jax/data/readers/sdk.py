@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mcr_jax.data import parts as part_names
 from mcr_jax.data.columns import videos
 from mcr_jax.data.ledger import Ledger
 from mcr_jax.data.readers.common import label_arrays, splits, values
@@ -43,7 +44,7 @@ def lacks(source: Source) -> Lack | None:
     return None
   inner = [x for x in content.values() if isinstance(x, dict)]
   wanted = {
-    "splits": len(inner) > 1,
+    "splits": sum(part_names.name_of(x) in SPLITS for x in content) > 1,
     "labels": any(map(_label, inner or [content])),
     "features of text, audio or vision": any(map(values.by_name, inner or [content])),
   }

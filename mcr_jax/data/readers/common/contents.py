@@ -52,7 +52,9 @@ def names(path: pathlib.Path, data: bytearray | None) -> list[str]:
   try:
     with zipfile.ZipFile(path if data is None else io.BytesIO(data)) as archive:
       found = archive.namelist()
-      return [x.removesuffix(".npy") for x in found if x.endswith(".npy")]
+      own = [x.removesuffix(".npy") for x in found if x.endswith(".npy")]
+      # Arrays in folders are files of a data set that was packed whole.
+      return [x for x in own if "/" not in x]
   except (OSError, ValueError, RuntimeError, zipfile.BadZipFile):
     return [""]
 

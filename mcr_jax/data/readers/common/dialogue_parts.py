@@ -103,7 +103,7 @@ def missing(content: object) -> tuple[list[str], list[str]]:
     "vectors of every dialogue": "vectors" in found,
     "two or three lists of the keys of dialogues": found.count("keys") in (2, 3),
   }
-  if not {"vectors", "text"} & set(found):
+  if sum(wanted.values()) < 2:
     return [], list(wanted)
   return [x for x in wanted if wanted[x]], [x for x in wanted if not wanted[x]]
 

@@ -121,15 +121,18 @@ def _text(start) -> str:
     return f"is text{wide} that begins with {text[:40]!r}, and no table of columns."
   names = ", ".join(repr(x)[:40] for x in head.columns[:NAMES])
   separator = table.SEPARATORS.get(head.separator, repr(head.separator))
-  numbers = _all_numbers(head.columns)
-  why = "no names but numbers in its first line" if numbers else "no column 'id'"
+  if table.is_manifest(start):
+    return "is a table of files: unpack it beside them."
+  why = "no column 'id'"
+  if any(map(_is_number, head.columns)):
+    why = "numbers and no names of columns in its first line"
   return (
     f"is a table{wide} whose cells are separated by {separator}, with {why} ({names})."
   )
 
 
-def _all_numbers(cells) -> bool:
+def _is_number(cell) -> bool:
   try:
-    return bool(np.isfinite([float(x) for x in cells]).all())
+    return bool(np.isfinite(float(cell)))
   except ValueError:
     return False

@@ -128,6 +128,9 @@ def _json(start) -> Kind | None:
   text = start.lstrip(b"\xef\xbb\xbf \r\n\t")
   if text[:1] == b"{" and text[1:].lstrip()[:1] in (b'"', b"}"):
     return Kind("JSON", "Features are arrays: write them by numpy.savez", b"")
+  if re.match(rb"\[\s*[\[{\"'\d-]|\{\s*'", text):
+    way = "Features are arrays: write them by numpy.savez"
+    return Kind("JSON, or the text of a list or dict of Python", way, b"")
   if text[:1] == b"<":
     return Kind("XML or another text with tags", "It holds no arrays", b"")
   return None

@@ -19,7 +19,7 @@ from mcr_jax.errors import UserError
 # Of protocols 0 and 1, which have no mark of their own.
 OLD_PICKLE = tuple(b"(c]}lIKMJLGFSUVXT)NP")
 ZIP = b"PK\3\4"
-START = 4096
+START, MOST_INSIDE = 4096, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,9 +135,14 @@ class Source:
         self.left.append(ledger.left(path.name, size, why, "bytes"))
     return found or None
 
-  def of_dump(self, index: int) -> "Source":
-    """The same file with one of its dumps as all of its content."""
-    return dataclasses.replace(self, whole=self.dumps[index])
+  @property
+  def inside(self) -> dict[str, object]:
+    """Several dumps by number, or what the dict of a file has by name."""
+    if len(self.dumps) > 1:
+      return {f"dump {i}": x for i, x in enumerate(self.dumps, 1)}
+    if self.path is None or self.folder or not isinstance(self.content, dict):
+      return {}
+    return {repr(k)[:60]: x for k, x in list(self.content.items())[:MOST_INSIDE]}
 
 
 def _is_old_pickle(start: bytes) -> bool:

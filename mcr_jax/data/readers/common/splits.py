@@ -56,6 +56,7 @@ def parts(
     return []
   named = {k: x for k, x in content.items() if isinstance(x, dict) and _holds(x)}
   roles = part_names.roles(named, source, chosen or {})
+  _refuse_other_orders(content, named, roles, source)
   if not named:
     if not _holds(content):
       return []
@@ -72,6 +73,27 @@ def parts(
       ledger.leave(str(key), part_names.further(str(key)))
   order = lambda part: (*SPLITS, part.split).index(part.split)
   return sorted(found, key=order)
+
+
+def _refuse_other_orders(content, named, roles, source) -> None:
+  """Says of a dict by sample or by modality first that it is one by split."""
+  right = "right is a dict of splits, each with arrays over its samples"
+  own = [key for key in roles if roles[key] in SPLITS]
+  if len(named) > len(SPLITS) and not own:
+    raise UserError(
+      f"{source}: {len(named):,} entries of it are dicts of features, such as "
+      f"{str(next(iter(named)))[:60]!r}, and none is a split by name. By sample it is "
+      f"not read: {right}."
+    )
+  turned = [
+    key
+    for key, name in ((x, values.keys_by_name({x: [y]})) for x, y in content.items())
+    if name and isinstance(content[key], dict)
+  ]
+  if turned and not named:
+    raise UserError(
+      f"{source}: {turned[0]!r} is {values.describe(content[turned[0]])}; {right}."
+    )
 
 
 def _holds(entry) -> bool:
@@ -162,11 +184,11 @@ def ids(
   """The id of every sample; made from split and position where there is none."""
   result, notes = [], []
   for part in found:
-    if key in part.entries:
-      own = part.entries[key]
+    if named := next((x for x in (key, f"{key}s") if x in part.entries), None):
+      own = part.entries[named]
       own = [own] if isinstance(own, str) and part.count == 1 else own
       result += list(values.names(own, f"{source}: {key!r}", part.count))
-      ledger.use(key, "ids", place=part.place)
+      ledger.use(named, "ids", place=part.place)
     else:
       name = part.split or "clip"
       result += [f"{name}{index}" for index in range(part.count)]

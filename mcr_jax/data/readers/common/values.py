@@ -190,11 +190,22 @@ def describe(content) -> str:
   """A few words on an unknown content: its type and what it holds."""
   kind = type(content).__name__
   if isinstance(content, dict):
-    keys = ", ".join(repr(key)[:40] for key in list(content)[:8])
-    return f"a dict of {len(content)} keys ({keys})"
+    return f"a dict of {len(content)} keys ({_keys(content)}){_inner(content.values())}"
   if isinstance(content, np.ndarray):
     return f"an array of shape {content.shape} of {content.dtype}"
   if isinstance(content, (list, tuple, set)):
     kinds = ", ".join(type(item).__name__ for item in list(content)[:10])
-    return f"a {kind} of {len(content)} items ({kinds})"
+    return f"a {kind} of {len(content)} items ({kinds}){_inner(content)}"
   return f"a {kind}"
+
+
+def _keys(content) -> str:
+  return ", ".join(repr(key)[:40] for key in list(content)[:8])
+
+
+def _inner(items) -> str:
+  """What the first of several dicts has."""
+  first = next(iter(items), None)
+  if not isinstance(first, dict) or not all(isinstance(x, dict) for x in items):
+    return ""
+  return f", each a dict such as the first of {len(first)} keys ({_keys(first)})"
