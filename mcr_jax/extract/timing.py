@@ -20,7 +20,7 @@ FRAMES = 100  # a second
 MARGIN = 0.15  # seconds of sound that a cue may be off
 DITHER = 3e-4  # digital silence breaks the aligner
 QUIET = 0.05  # of the loudest 10 ms of a word: below, nothing is said
-PAUSE = 12  # frames of quiet that are no part of a word
+PAUSE = 25  # frames of quiet that are no part of a word
 PHONES = {
   **dict(a="AE", b="B", c="K", d="D", e="EH", f="F", g="G", h="HH", i="IH", j="JH"),
   **dict(k="K", l="L", m="M", n="N", o="AA", p="P", q="K", r="R", s="S", t="T"),
