@@ -44,7 +44,7 @@ class Encoder:
     tokenizer: of the `tokenizers` library.
   """
 
-  weights: dict[str, np.ndarray]
+  weights: dict[str, jax.Array]
   heads: int
   layers: int
   epsilon: float
@@ -111,7 +111,7 @@ def load(folder: str | Path) -> Encoder:
       f"{', '.join(NEEDED)}, as save_pretrained leaves it."
     )
   config = _config(folder / "config.json")
-  weights = _weights(folder / "model.safetensors")
+  weights = jax.device_put(_weights(folder / "model.safetensors"))
   from tokenizers import Tokenizer
 
   try:
