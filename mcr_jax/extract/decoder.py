@@ -32,7 +32,7 @@ FORMATS = (
   "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,wav,mp3,flac,ogg,mpegts,mpeg,aac,amr,flv"
 )
 PIXELS = 36_000_000  # the most of a frame: 8K
-SIDE = 640  # the most of a frame that is handed on
+SIDE = 480  # the most of a frame that is handed on
 DRIFT = 0.02  # seconds by which a time may be off without being a gap
 
 
