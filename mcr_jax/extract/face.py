@@ -101,6 +101,7 @@ def _detect(network, canvas, sides):
   shared = jnp.clip(width, 0).prod(-1)
   same = shared / (area + jnp.take_along_axis(area, best, 1) - shared) > OVERLAP
   # Boxes of one face agree better than any of them is right.
+  found = jnp.where(same, score, 0).max(1)
   weight = jnp.where(same & (score >= FOUND), score, 0)
   weight = weight.at[jnp.arange(len(best)), best[:, 0]].add(1e-6)
   weight = weight / weight.sum(1, keepdims=True)
@@ -109,7 +110,7 @@ def _detect(network, canvas, sides):
   eyes = left - right
   box = jnp.concatenate([mean(centre), mean(extent).max(-1, keepdims=True)], 1)
   turn = jnp.arctan2(eyes[:, 1], eyes[:, 0])
-  return jnp.take_along_axis(score, best, 1)[:, 0], box * sides[:, None], turn
+  return found, box * sides[:, None], turn
 
 
 def _shrunk(canvas, grid, sides, size):
