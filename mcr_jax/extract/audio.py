@@ -1,4 +1,4 @@
-"""Low-level descriptors of sound, in NumPy and SciPy: spectrum, loudness, pitch, voicing.
+"""Low-level descriptors of sound: spectrum, loudness, pitch and voicing.
 
 Everything is measured 100 times a second in windows that are centred at multiples of
 10 ms, and a step of the features is the mean over its windows. The spectrum is that of
@@ -59,7 +59,9 @@ def descriptors(
     block, before = _measure(samples, first, min(BLOCK, count - first), before)
     rows.append(block)
   rows = np.concatenate(rows)
-  owner = np.minimum((np.arange(count) * HOP / SAMPLE_RATE * rate).astype(int), len(times) - 1)
+  owner = np.minimum(
+    (np.arange(count) * HOP / SAMPLE_RATE * rate).astype(int), len(times) - 1
+  )
   size = np.bincount(owner, minlength=len(times))[:, None]
   start = np.searchsorted(owner, np.arange(len(times)))
   f0, voiced = NAMES.index("f0_log2"), rows[:, -1] >= VOICED
@@ -79,14 +81,16 @@ def steps(rate: float, seconds: float) -> np.ndarray:
 
 
 def _measure(samples, first, count, before):
-  """Rows of `NAMES` for `count` windows from the `first`, and the last unit spectrum."""
+  """Rows of `NAMES` for `count` windows from `first`, and the last unit spectrum."""
   plain = _windows(samples, first, count, WINDOW + 1)
   waves = plain[:, 1:] - EMPHASIS * plain[:, :-1]
   power = np.square(np.abs(scipy.fft.rfft(waves * np.hamming(WINDOW), SPECTRUM)))
   mel = np.log(power @ BANK.T + 1e-6)
   total = power.sum(1) + 1e-9
   unit = np.sqrt(power / total[:, None])
-  flux = np.linalg.norm(np.diff(unit, axis=0, prepend=unit[:1] if before is None else before), axis=1)
+  flux = np.linalg.norm(
+    np.diff(unit, axis=0, prepend=unit[:1] if before is None else before), axis=1
+  )
   below = np.cumsum(power, 1) >= 0.85 * total[:, None]
   crossings = np.diff(np.signbit(waves), axis=1).mean(1)
   rows = np.column_stack(

@@ -84,15 +84,15 @@ def _json(kind: bytes, **values) -> None:
 def _decode(settings: dict) -> None:
   source = open(0, "rb", closefd=False)
   with av.open(source, options={"format_whitelist": FORMATS}) as box:
-    picture = next(
-      (s for s in box.streams.video if not s.disposition & _STILL), None
-    )
+    picture = next((s for s in box.streams.video if not s.disposition & _STILL), None)
     sound = next(iter(box.streams.audio), None)
     most = settings["max_seconds"]
     seconds = _seconds(box, (picture, sound))
     begin, end = settings["start"], settings["end"] or math.inf
     if min(seconds, end) - begin > most:
-      raise Unreadable(f"it lasts {min(seconds, end) - begin:.0f} s, the most is {most:g} s")
+      raise Unreadable(
+        f"it lasts {min(seconds, end) - begin:.0f} s, the most is {most:g} s"
+      )
     size = _size(picture) if picture else None
     _json(
       b"I",
@@ -201,7 +201,11 @@ class _Picture:
     stream.codec_context.options = {"max_pixels": str(PIXELS)}
     self.aspect = float(stream.sample_aspect_ratio or 1)
     self.zero, self.rate, self.step, self.damaged = zero, rate, 0, 0
-    self.shown, self.since, self.length = None, 0.0, 1 / float(stream.average_rate or 25)
+    self.shown, self.since, self.length = (
+      None,
+      0.0,
+      1 / float(stream.average_rate or 25),
+    )
 
   def take(self, frame, until: float) -> bool:
     """Whether the frame lies behind what is wanted."""
@@ -253,7 +257,9 @@ def _pixels(frame, aspect: float) -> np.ndarray:
 def _size(picture) -> list[int]:
   width, height = picture.codec_context.width, picture.codec_context.height
   if width * height > PIXELS:
-    raise Unreadable(f"its picture has {width} x {height} pixels, the most is {PIXELS:,}")
+    raise Unreadable(
+      f"its picture has {width} x {height} pixels, the most is {PIXELS:,}"
+    )
   return [width, height]
 
 

@@ -159,7 +159,9 @@ def _crop(canvas, centre, side, turn, size):
   """(N, size, size, 3): squares of frames, turned."""
   one = (jnp.arange(size) + 0.5) / size
   grid = jnp.stack(jnp.meshgrid(one, one), -1).reshape(1, -1, 2)
-  place = _back(jnp.broadcast_to(grid, (len(side), *grid.shape[1:])), centre, side, turn)
+  place = _back(
+    jnp.broadcast_to(grid, (len(side), *grid.shape[1:])), centre, side, turn
+  )
   return _sample(canvas, place).reshape(-1, size, size, 3)
 
 
@@ -183,7 +185,9 @@ def _sample(canvas, place):
     for dx in (0, 1):
       x, y = low[..., 0] + dx, low[..., 1] + dy
       inside = (x >= 0) & (x < canvas.shape[2]) & (y >= 0) & (y < canvas.shape[1])
-      pixel = canvas[row, jnp.clip(y, 0, canvas.shape[1] - 1), jnp.clip(x, 0, canvas.shape[2] - 1)]
+      pixel = canvas[
+        row, jnp.clip(y, 0, canvas.shape[1] - 1), jnp.clip(x, 0, canvas.shape[2] - 1)
+      ]
       weight = (share[..., 0] if dx else 1 - share[..., 0]) * (
         share[..., 1] if dy else 1 - share[..., 1]
       )

@@ -67,20 +67,22 @@ class Encoder:
     return found
 
   def _parts(self, words):
-    """Pieces of a text: the first word, ids with special ones, the word of each or -1."""
+    """Pieces of a text: first word, ids with special ones, the word of each or -1."""
     first = 0
     while first < len(words):
       count = len(words) - first
       while True:
-        coded = self.tokenizer.encode(words[first : first + count], is_pretokenized=True)
+        coded = self.tokenizer.encode(
+          words[first : first + count], is_pretokenized=True
+        )
         if len(coded.ids) <= self.longest:
           break
         fits = [w for w in coded.word_ids[: self.longest - 1] if w is not None]
         count = fits[-1]
         if count < 1:
           raise UserError(
-            f"The word {words[first][:40]!r}... has more pieces than the {self.longest} "
-            "that the language model can read."
+            f"The word {words[first][:40]!r}... has more pieces than the "
+            f"{self.longest} that the language model can read."
           )
       owner = np.array([-1 if w is None else w for w in coded.word_ids])
       yield first, np.array(coded.ids), owner
@@ -168,7 +170,7 @@ def _weights(path: Path) -> dict[str, np.ndarray]:
   found = {}
   try:
     with safe_open(path, framework="numpy") as file:
-      for key in file.keys():  # noqa: SIM118: it is no dict
+      for key in file.keys():  # noqa: SIM118
         name = key.removeprefix("bert.")
         if name.startswith(("embeddings.", "encoder.")) and "position_ids" not in name:
           found[name] = file.get_tensor(key).astype(np.float32)
@@ -204,7 +206,9 @@ def _check(folder, encoder, config) -> None:
       raise UserError(f"{folder}: {name} is {found}; its config wants {wanted}.")
   positions = encoder.weights["embeddings.position_embeddings.weight"]
   pieces = encoder.weights["embeddings.word_embeddings.weight"]
-  if len(positions) < encoder.longest or encoder.tokenizer.get_vocab_size() > len(pieces):
+  if len(positions) < encoder.longest or encoder.tokenizer.get_vocab_size() > len(
+    pieces
+  ):
     raise UserError(f"{folder}: the tokenizer or the config belongs to other weights.")
 
 
@@ -234,7 +238,9 @@ def _encode(weights, ids, mask, shape):
     scores = jnp.einsum("qhd,khd->hqk", q, k) / math.sqrt(q.shape[-1])
     scores = jnp.where(mask[None, None], scores, -jnp.inf)
     read = jnp.einsum("hqk,khd->qhd", jax.nn.softmax(scores), v).reshape(x.shape)
-    x = norm(f"{at}attention.output.LayerNorm", x + dense(f"{at}attention.output.dense", read))
+    x = norm(
+      f"{at}attention.output.LayerNorm", x + dense(f"{at}attention.output.dense", read)
+    )
     y = ACTIVATIONS[activation](dense(f"{at}intermediate.dense", x))
     x = norm(f"{at}output.LayerNorm", x + dense(f"{at}output.dense", y))
   return x

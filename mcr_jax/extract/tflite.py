@@ -37,7 +37,9 @@ class Table:
   def array(self, field: int, dtype) -> np.ndarray:
     """A vector of numbers, () where the field is not there."""
     count, place = self._vector(field)
-    return np.frombuffer(self.data, dtype, count, place) if count else np.zeros(0, dtype)
+    return (
+      np.frombuffer(self.data, dtype, count, place) if count else np.zeros(0, dtype)
+    )
 
   def tables(self, field: int) -> list["Table"]:
     """A vector of tables."""

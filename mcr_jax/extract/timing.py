@@ -26,7 +26,18 @@ PHONES = {
   **dict(k="K", l="L", m="M", n="N", o="AA", p="P", q="K", r="R", s="S", t="T"),
   **dict(u="AH", v="V", w="W", x="K S", y="IY", z="Z"),
 }
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+DIGITS = (
+  "zero",
+  "one",
+  "two",
+  "three",
+  "four",
+  "five",
+  "six",
+  "seven",
+  "eight",
+  "nine",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +61,7 @@ class Timed:
     return ", ".join(f"{n:,} {x}" for n, x in counts if n) or "no words"
 
 
-def times(
-  cues: tuple[Cue, ...], samples: np.ndarray | None, seconds: float
-) -> Timed:
+def times(cues: tuple[Cue, ...], samples: np.ndarray | None, seconds: float) -> Timed:
   """When the words of cues are said.
 
   Args:

@@ -103,6 +103,6 @@ def _text(path: Path) -> str:
     return data.decode("utf-8-sig")
   except UnicodeDecodeError as error:
     raise UserError(
-      f"{path} is not UTF-8: byte {data[error.start]:#04x} at {error.start}. Save it as "
-      "UTF-8."
+      f"{path} is not UTF-8: byte {data[error.start]:#04x} at {error.start}. Save it "
+      "as UTF-8."
     ) from None

