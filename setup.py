@@ -50,6 +50,12 @@ REPORT = [
   "jinja2>=3.1",  # templates of the page, escaped
   "vl-convert-python>=1.9",  # Vega-Lite's own bundler: its scripts, offline, in a wheel
 ]
+EXTRACT = [
+  "av>=15",  # FFmpeg in a wheel: clips to samples and frames
+  "pocketsphinx==5.0.4",  # aligns words with sound; later versions lack wheels
+  "pysubs2>=1.7",  # subtitles
+  "tokenizers>=0.20",  # text to the pieces of a language model
+]
 DOCS = [
   "mkdocs>=1.6,<2",  # builds the site; 2 has no plugins
   "mkdocs-material>=9.6",  # its theme
@@ -59,6 +65,7 @@ DEV = [
   *DATA,
   *VIZ,
   *REPORT,
+  *EXTRACT,
   *DOCS,
   "pytest>=8.2",  # tests
   "pytest-timeout>=2.3",  # a test that hangs ends
@@ -172,6 +179,7 @@ setup(
     "data": DATA,
     "viz": VIZ,
     "report": [*VIZ, *REPORT],
+    "extract": EXTRACT,
     "docs": DOCS,
     "dev": DEV,
     "cuda": ["jax[cuda13]>=0.10"],  # NVIDIA GPUs

@@ -1,6 +1,7 @@
 """`python -m mcr_jax.predict`: one JSON line a sample, from a trained run."""
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,6 +46,8 @@ def main(argv: list[str]) -> None:
       " --checkpoint last",
       "python -m mcr_jax.predict --workdir runs/mosi --input long.npz"
       " --overlong truncate",
+      "python -m mcr_jax.predict --workdir runs/mine --input clip.mp4"
+      " --transcript clip.srt",
     ],
   )
   if not arguments.input:
@@ -59,7 +62,8 @@ def main(argv: list[str]) -> None:
   from mcr_jax.runs.run import load_run
 
   run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
-  dataset = run.read(arguments.input, reading=Reading.of(arguments, run.config))
+  source = _source(run, arguments)
+  dataset = run.read(source, reading=Reading.of(arguments, run.config))
   for note in dataset.notes:
     print(f"note: {note}", file=sys.stderr)
   with Waiting(lambda line: print(line, file=sys.stderr, flush=True)):
@@ -72,6 +76,28 @@ def main(argv: list[str]) -> None:
     open(draft, "w", encoding="utf-8") as file,
   ):
     file.writelines(f"{line}\n" for line in found)
+
+
+def _source(run, arguments):
+  """The file, or the data set of a clip by the recipe of the run's own features."""
+  from mcr_jax.extract import collect, media, transcript
+
+  if not media.is_clip(arguments.input):
+    if arguments.transcript:
+      raise UserError(f"--transcript is of a clip; {arguments.input} is none.")
+    return arguments.input
+  recipe = run.facts["data"].get("extract")
+  if recipe is None:
+    widths = ", ".join(f"{m} of {x}" for m, x in run.spec.widths.items())
+    raise UserError(
+      f"{arguments.input} is a clip, and {run.workdir} was trained on features "
+      f"({widths}) of an unknown making. Train on a file of mcr_jax.extract."
+    )
+  said = arguments.transcript
+  cues = transcript.read(said) if said else transcript.beside(Path(arguments.input))
+  return collect.of_clip(
+    arguments.input, cues, json.dumps(recipe), arguments.text_model
+  )
 
 
 def _plain(spec, values: np.ndarray):
@@ -105,7 +131,15 @@ def _numbered(count: int) -> tuple[str, ...]:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument("--input", required=True, metavar="FILE", help="feature file")
+  parser.add_argument(
+    "--input", required=True, metavar="FILE", help="feature file, or a clip"
+  )
+  parser.add_argument(
+    "--transcript", metavar="FILE", help="of a clip: .txt, .srt, .vtt or .ass"
+  )
+  parser.add_argument(
+    "--text-model", default="", metavar="DIR", help="of a clip: language model"
+  )
   parser.add_argument("--output", metavar="FILE", help="instead of the screen")
   parser.add_argument(
     "--checkpoint", default="best", choices=("best", "last"), help="(best)"

@@ -25,6 +25,7 @@ ALLOWED = {
   "evaluators": {"errors", "files", "losses", "metrics", "ops"},
   "data": {"errors", "files"},
   "flops": {"errors", "contract"},
+  "extract": {"errors", "files", "field", "data"},
   "visualize": {"errors"},
   "figures": {
     *("errors", "config", "contract", "data", "evaluators", "metrics", "models"),
@@ -64,8 +65,12 @@ LATE = {
   "tensorflow_datasets": ("data",),
   "matplotlib": ("visualize", "data", "evaluators", "robustness", "sweeps"),
   "jinja2": ("pages",),
+  "av": ("extract",),
+  "pocketsphinx": ("extract",),
+  "pysubs2": ("extract",),
+  "tokenizers": ("extract",),
   "vl_convert": ("pages",),
-  "safetensors": ("runs",),
+  "safetensors": ("runs", "extract"),
   "sklearn": (),
   "torch": (),
 }
@@ -124,8 +129,9 @@ def test_imports_point_one_way():
 def test_heavy_packages_are_loaded_late_and_by_few():
   for name, path in modules():
     loaded = {x.split(".")[0] for x in imports(path, top_only=True)} & set(LATE)
-    # tensorflow-datasets loads the builders, nobody else.
-    assert not loaded or name.startswith("data.builders"), f"{name} loads {loaded}"
+    # tensorflow-datasets loads the builders; the decoder is a process of its own.
+    alone = name.startswith("data.builders") or name == "extract.decoder"
+    assert not loaded or alone, f"{name} loads {loaded}"
     for package in {x.split(".")[0] for x in imports(path)} & set(LATE):
       room = name.split(".")[0]
       assert room in LATE[package], f"{name} imports {package}"

@@ -12,6 +12,11 @@ from mcr_jax.extract import audio, media, timing, transcript, weights
 from mcr_jax.extract.recipe import Recipe
 from mcr_jax.extract.transcript import Cue
 
+TIMED = {
+  "subtitles": "times of words from subtitles",
+  "aligned": "words aligned with the sound",
+  "spread": "words spread evenly, because the sound does not tell",
+}
 STALE = 1.0  # seconds after which a frame says nothing of now
 
 
@@ -133,7 +138,7 @@ class Extractor:
     found, text = {}, ""
     if recipe.text != "none":
       timed = timing.times(cues, samples, seconds)
-      notes += [f"words: {timed.report}"] if timed.words else ["nothing is said"]
+      notes += [TIMED[x] for x in TIMED if x in timed.how] or ["nothing is said"]
       found["text"] = self._words(timed)
       text = " ".join(timed.words)
     if recipe.audio != "none":

@@ -1,4 +1,4 @@
-"""From jobs to a feature file, beside which every clip is kept as soon as it is done."""
+"""From jobs to a feature file, beside which every clip is kept once it is done."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,8 @@ from mcr_jax.data import archive, npz, parts, words
 from mcr_jax.data.columns import column
 from mcr_jax.data.schema import Dataset, Modality
 from mcr_jax.errors import UserError
-from mcr_jax.extract import table
+from mcr_jax.extract import recipe as recipes
+from mcr_jax.extract import table, transcript
 from mcr_jax.extract.clip import Clip, Extractor, Features
 from mcr_jax.extract.table import Job
 
@@ -121,8 +122,12 @@ def dataset(
   labels, classes, entries = None, (), ()
   if found[0].label is not None:
     place = lambda i: f"clip {found[i].id!r}"
-    read = words.labels([job.label for job in found], place, f"{source}: 'label'")
-    labels, classes, entries = read.values, read.names, read.entries("label")
+    cells = [job.label or "" for job in found]
+    # No class is negative: such labels are measured, even where all are whole.
+    measured = any(cell.startswith("-") for cell in cells)
+    what = f"{source}: 'label'"
+    said = words.labels(cells, place, what, numeric=measured)
+    labels, classes, entries = said.values, said.names, said.entries("label")
   columns = {}
   for name, values in (
     ("speaker", [job.speaker for job in found]),
@@ -146,6 +151,29 @@ def dataset(
     columns=columns,
   )
   return made.leaving(*entries) if entries else made
+
+
+def of_clip(path: str | os.PathLike, cues, recipe: str, text_model="") -> Dataset:
+  """A data set of one clip, by the recipe of a run.
+
+  Args:
+    path: of the clip.
+    cues: what is said in it; None where nothing tells.
+    recipe: JSON of a run's features.
+    text_model: folder of the language model, where the recipe is of one's own.
+  """
+  path = Path(path)
+  extractor = Extractor(recipes.from_json(recipe, "The run"), text_model)
+  if cues is None and "text" in extractor.recipe.modalities:
+    raise UserError(
+      f"The run reads what is said, and nothing tells it of {path}: --transcript FILE "
+      f"({', '.join(transcript.SUFFIXES)}), or such a file beside the clip, with the "
+      "words."
+    )
+  clip = extractor(path, cues)
+  job = Job(path.stem, path, cues)
+  made = dataset([job], [clip], extractor.recipe.to_json(), str(path))
+  return made.noted(*(f"{path.name}: {note}." for note in clip.notes))
 
 
 def write_file(path: str | os.PathLike, made: Dataset) -> None:

@@ -27,6 +27,33 @@ CPU_SECONDS, CPU_A_SECOND = 60, 4
 INSTALL = 'pip install "mcr_jax[extract]"'
 
 
+# How containers begin: offset and bytes.
+MARKS = (
+  (4, b"ftyp"),
+  (0, b"\x1aE\xdf\xa3"),
+  (8, b"WAVE"),
+  (8, b"AVI "),
+  (0, b"ID3"),
+  (0, b"fLaC"),
+  (0, b"OggS"),
+  (0, b"FLV\x01"),
+  (0, b"#!AMR"),
+  (0, b"\x00\x00\x01\xba"),
+  *((0, bytes((0xFF, second))) for second in (0xFB, 0xF3, 0xF2, 0xFA, 0xF1, 0xF9)),
+)
+
+
+def is_clip(path: str | os.PathLike) -> bool:
+  """Whether a file begins as a container of sound or pictures does."""
+  try:
+    with open(path, "rb") as file:
+      head = file.read(512)
+  except OSError:
+    return False
+  stream = len(head) > 376 and head[0] == head[188] == head[376] == 0x47  # MPEG-TS
+  return stream or any(head[at:].startswith(mark) for at, mark in MARKS)
+
+
 @dataclasses.dataclass(frozen=True)
 class Info:
   """What a clip says of itself.

@@ -26,7 +26,6 @@ COLUMNS = (
   *("id", "file", "label", "split", "text", "subtitles", "start", "end"),
   *("speaker", "video_id", "clip_id", "mode"),
 )
-SHARES = (("train", 0.7), ("valid", 0.8), ("test", 1.0))
 SHOWN = 3
 
 
@@ -70,7 +69,7 @@ def jobs(folder: Path, table: Path | None) -> tuple[list[Job], list[str]]:
   )
   if table is None:
     found = [
-      Job(x.relative_to(folder).with_suffix("").as_posix(), x, _beside(x))
+      Job(x.relative_to(folder).with_suffix("").as_posix(), x, transcript.beside(x))
       for x in clips
     ]
     notes = []
@@ -102,14 +101,15 @@ def splits(found: Sequence[Job]) -> tuple[list[str], str]:
       f"{found[given.index('')].id!r}; all have one, or none."
     )
   what = "speaker" if all(job.speaker for job in found) else "video"
-  drawn = []
-  for job in found:
-    key = (job.speaker if what == "speaker" else job.video) or job.id
-    number = hashlib.sha256(key.encode()).digest()
-    place = int.from_bytes(number[:8], "big") / 2**64
-    drawn.append(next(name for name, share in SHARES if place < share))
+  keys = [(job.speaker if what == "speaker" else job.video) or job.id for job in found]
+  order = sorted(set(keys), key=lambda x: hashlib.sha256(x.encode()).digest())
+  # One in each where there are three.
+  test = max(1, round(0.2 * len(order)))
+  valid = test + max(1, round(0.1 * len(order)))
+  names = {x: "test" if i < test else "valid" for i, x in enumerate(order[:valid])}
+  drawn = [names.get(key, "train") for key in keys]
   return drawn, (
-    f"No split is given: by a hash of the {what}, 70 / 10 / 20, no {what} in two."
+    f"No split is given: by a hash of the {what}, about 70 / 10 / 20, no {what} in two."
   )
 
 
@@ -189,7 +189,7 @@ def _job(folder, table, row, by_name) -> Job:
   elif "text" in row:
     cues = transcript.of_text(get("text"))
   else:
-    cues = _beside(matches[0])
+    cues = transcript.beside(matches[0])
   return Job(
     own,
     matches[0],
@@ -211,14 +211,6 @@ def _seconds(name: str, text: str) -> float:
   if not (math.isfinite(value) and value >= 0):
     raise UserError(f"{name} is {text!r}; it is seconds, such as 12.5.")
   return value
-
-
-def _beside(clip: Path) -> tuple[Cue, ...] | None:
-  """The transcript that lies beside a clip under its name."""
-  for suffix in reversed(transcript.SUFFIXES):
-    if (file := clip.with_suffix(suffix)).is_file():
-      return transcript.read(file)
-  return None
 
 
 def _unique(ids: Sequence[str], source: str) -> None:

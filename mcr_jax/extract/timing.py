@@ -54,12 +54,6 @@ class Timed:
   times: np.ndarray
   how: tuple[str, ...]
 
-  @property
-  def report(self) -> str:
-    """Such as `12 aligned, 3 spread`."""
-    counts = [(self.how.count(x), x) for x in ("subtitles", "aligned", "spread")]
-    return ", ".join(f"{n:,} {x}" for n, x in counts if n) or "no words"
-
 
 def times(cues: tuple[Cue, ...], samples: np.ndarray | None, seconds: float) -> Timed:
   """When the words of cues are said.

@@ -74,6 +74,14 @@ def read(path: str | os.PathLike) -> tuple[Cue, ...]:
   return tuple(sorted(cues, key=lambda cue: cue.start))
 
 
+def beside(clip: Path) -> tuple[Cue, ...] | None:
+  """The transcript that lies beside a clip under its name."""
+  for suffix in reversed(SUFFIXES):
+    if (file := clip.with_suffix(suffix)).is_file():
+      return read(file)
+  return None
+
+
 def between(cues: tuple[Cue, ...], start: float, end: float) -> tuple[Cue, ...]:
   """The cues whose middle lies in a part of a clip, by the part's own time."""
   found = []
