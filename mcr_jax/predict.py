@@ -86,8 +86,7 @@ def _source(run, arguments):
     if arguments.transcript:
       raise UserError(f"--transcript is of a clip; {arguments.input} is none.")
     return arguments.input
-  recipe = run.facts["data"].get("extract")
-  if recipe is None:
+  if run.extract is None:
     widths = ", ".join(f"{m} of {x}" for m, x in run.spec.widths.items())
     raise UserError(
       f"{arguments.input} is a clip, and {run.workdir} was trained on features "
@@ -96,7 +95,7 @@ def _source(run, arguments):
   said = arguments.transcript
   cues = transcript.read(said) if said else transcript.beside(Path(arguments.input))
   return collect.of_clip(
-    arguments.input, cues, json.dumps(recipe), arguments.text_model
+    arguments.input, cues, json.dumps(run.extract), arguments.text_model
   )
 
 

@@ -1,6 +1,7 @@
 """A trained run: what its workdir holds, and how to use it."""
 
 import dataclasses
+import json
 import functools
 import os
 from collections.abc import Iterator, Mapping
@@ -87,6 +88,7 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
     checkpoint,
     facts["data"]["digest"],
     tuple(facts.get("chosen", ())),
+    facts["data"].get("extract"),
   )
 
 
@@ -104,6 +106,7 @@ class Run:
     checkpoint: which checkpoint the variables are.
     digest: of the data that it was trained on.
     chosen: (S,) whether the validation split chose the epoch of a seed; () is all.
+    extract: how the features were made, as their file says it; None if it does not.
   """
 
   workdir: Path
@@ -115,6 +118,7 @@ class Run:
   checkpoint: str = "best"
   digest: str = ""
   chosen: tuple[bool, ...] = ()
+  extract: Any = None
 
   def read(
     self, source: Any = None, *, labels: bool = False, reading: Reading = AS_TRAINED
@@ -188,6 +192,15 @@ class Run:
   def check_features(self, dataset: Dataset) -> None:
     """Raises UserError where modalities or widths are not those of the training."""
     readings.check_features(dataset, self.spec, self.workdir)
+    said = dataset.extras.get("extract")
+    if said is None or self.extract is None:
+      return
+    here, there = json.loads(str(said)), self.extract
+    if here != there:
+      raise UserError(
+        f"{dataset.source} was made by another recipe than the features that "
+        f"{self.workdir} was trained on: {_differing(there, here)}."
+      )
 
   def predict(
     self, source: Any = None, *, batch_size: int = 0, reading: Reading = AS_TRAINED
@@ -346,6 +359,14 @@ def evaluation_of(
   return run.evaluation(split, source)
 
 
+def _differing(there: Any, here: Any) -> str:
+  """What two recipes say differently, each first as the run has it."""
+  if not (isinstance(there, dict) and isinstance(here, dict)):
+    return f"{str(there)[:60]} -> {str(here)[:60]}"
+  names = [k for k in {**there, **here} if there.get(k) != here.get(k)]
+  return ", ".join(f"{k}: {there.get(k)!r} -> {here.get(k)!r}" for k in names)
+
+
 def _of_file(path: Path, checkpoint: str) -> Run:
   found = packed.unpack(path)
   if found.checkpoint != checkpoint:
@@ -363,4 +384,5 @@ def _of_file(path: Path, checkpoint: str) -> Run:
     checkpoint,
     found.digest,
     found.chosen,
+    found.facts.get("recipe"),
   )
