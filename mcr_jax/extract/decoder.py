@@ -77,8 +77,8 @@ def _say(kind: bytes, *parts: bytes) -> None:
       sent += os.write(1, message[sent:])
 
 
-def _json(kind: bytes, **values) -> None:
-  _say(kind, json.dumps(values).encode())
+def _json(message: bytes, /, **values) -> None:
+  _say(message, json.dumps(values).encode())
 
 
 def _decode(settings: dict) -> None:

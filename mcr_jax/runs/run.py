@@ -1,8 +1,8 @@
 """A trained run: what its workdir holds, and how to use it."""
 
 import dataclasses
-import json
 import functools
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path

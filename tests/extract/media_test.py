@@ -1,0 +1,126 @@
+"""Clips by their times, and files that are none."""
+
+import numpy as np
+import pytest
+
+from mcr_jax.errors import UserError
+from mcr_jax.extract import media
+from tests.extract.made import RATE, clip, tone
+
+FRAMES = np.arange(0, 1, 0.04)
+
+
+@pytest.fixture(scope="module")
+def whole():
+  return clip(tone(), FRAMES)
+
+
+def events(tmp_path, data, **kwargs):
+  path = tmp_path / "clip.mkv"
+  path.write_bytes(data)
+  return list(media.read(path, **{"rate": 10.0} | kwargs))
+
+
+def of(kind, found):
+  return [x for x in found if isinstance(x, kind)]
+
+
+def level(frame):
+  return float(frame.pixels.mean()) / 200
+
+
+def test_frames_are_those_shown_and_samples_in_their_place(tmp_path, whole):
+  found = events(tmp_path, whole)
+  assert of(media.Info, found)[0].sound and of(media.Info, found)[0].picture
+  sound = np.concatenate([x.samples for x in of(media.Sound, found)])
+  np.testing.assert_allclose(sound[: RATE // 2], tone()[: RATE // 2], atol=2e-4)
+  frames = of(media.Frame, found)
+  assert [x.step for x in frames] == list(range(10))
+  shown = np.floor(((np.arange(10) + 0.5) / 10 + 1e-9) / 0.04) * 0.04
+  np.testing.assert_allclose([level(x) for x in frames], shown, atol=0.02)
+  assert of(media.End, found)[0].seconds == pytest.approx(1.0, abs=0.03)
+
+
+def test_times_count_from_the_beginning_of_the_clip(tmp_path, whole):
+  later = events(tmp_path, clip(tone(), FRAMES, start=7.0))
+  plain = events(tmp_path, whole)
+  pairs = zip(of(media.Frame, later), of(media.Frame, plain), strict=True)
+  for a, b in pairs:
+    np.testing.assert_array_equal(a.pixels, b.pixels)
+
+
+def test_a_frame_is_held_where_none_follows_and_the_gap_is_told(tmp_path):
+  times = np.concatenate([FRAMES[FRAMES < 0.3], FRAMES[FRAMES > 0.7]])
+  found = events(tmp_path, clip(None, times))
+  frames = {x.step: x for x in of(media.Frame, found)}
+  assert level(frames[5]) == pytest.approx(0.28, abs=0.02)
+  assert frames[5].age > 0.2
+  assert len(of(media.Gap, found)) == 1
+
+
+def test_a_part_of_a_clip_is_that_part(tmp_path, whole):
+  found = events(tmp_path, whole, start=0.4, end=0.8)
+  assert [x.step for x in of(media.Frame, found)] == list(range(4))
+  assert level(of(media.Frame, found)[0]) == pytest.approx(0.44, abs=0.03)
+  assert sum(len(x.samples) for x in of(media.Sound, found)) == pytest.approx(
+    0.4 * RATE, abs=RATE * 0.03
+  )
+
+
+def test_only_what_is_wanted_is_decoded(tmp_path, whole):
+  assert not of(media.Frame, events(tmp_path, whole, rate=0.0))
+  assert not of(media.Sound, events(tmp_path, whole, sound=False))
+
+
+def test_longer_clips_are_refused_also_where_they_do_not_say(tmp_path, whole):
+  for data in (whole, clip(tone(), FRAMES, form="mpegts" if False else "matroska")):
+    with pytest.raises(UserError, match="most"):
+      events(tmp_path, data, max_seconds=0.5)
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "cut", "list", "playlist", "zip"])
+def test_what_is_no_clip_is_refused(tmp_path, whole, kind):
+  secret = tmp_path / "secret.mkv"
+  secret.write_bytes(whole)
+  data = {
+    "empty": b"",
+    "text": b"no clip at all\n" * 99,
+    "cut": clip(tone(), FRAMES, form="mp4")[:900],
+    "list": f"ffconcat version 1.0\nfile {secret}\n".encode(),
+    "playlist": f"#EXTM3U\n#EXTINF:9,\nfile://{secret}\n#EXT-X-ENDLIST\n".encode(),
+    "zip": b"PK\3\4" + bytes(200),
+  }[kind]
+  with pytest.raises(UserError):
+    events(tmp_path, data)
+
+
+def test_no_mutation_ends_in_anything_but_frames_or_one_error(tmp_path, whole):
+  rng = np.random.default_rng(0)
+  for _ in range(6):
+    data = bytearray(whole)
+    for place in rng.integers(0, len(data), 40):
+      data[place] = rng.integers(256)
+    try:
+      events(tmp_path, bytes(data))
+    except UserError:
+      continue
+
+
+def test_the_decoder_can_open_no_file(tmp_path, whole, monkeypatch):
+  spy = tmp_path / "decoder.py"
+  code = (media.Path(media.__file__).with_name("decoder.py")).read_text()
+  # As if a decoder had been taken over.
+  code = code.replace(
+    '  _json(b"E", seconds=seconds)', f'  open({str(spy)!r}); _json(b"E", seconds=1)'
+  )
+  spy.write_text(code)
+  monkeypatch.setattr(media, "_decoder", lambda: str(spy))
+  with pytest.raises(UserError):
+    events(tmp_path, whole)
+
+
+def test_folders_and_devices_are_no_clips(tmp_path):
+  for path in (tmp_path, "/dev/null", tmp_path / "none.mp4"):
+    with pytest.raises(UserError):
+      next(media.read(path))
+    assert not media.is_clip(path)
