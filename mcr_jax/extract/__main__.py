@@ -43,9 +43,10 @@ def _extract(arguments, argv) -> int:
   from mcr_jax.extract.clip import Extractor
 
   begin = time.monotonic()
+  labels = Path(arguments.labels) if arguments.labels else None
   chosen = {name: getattr(arguments, name) for name, *_ in recipes.fields()}
   extractor = Extractor(recipes.Recipe(**chosen), arguments.text_model)
-  found, notes = table.jobs(Path(arguments.clips), arguments.labels)
+  found, notes = table.jobs(Path(arguments.clips), labels)
   _needs_words(found, extractor.recipe)
   number, count = _share(arguments.share)
   own = found[number - 1 :: count]

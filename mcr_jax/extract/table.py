@@ -168,7 +168,7 @@ def _job(folder, table, row, by_name) -> Job:
   get = lambda name: row.get(name, "")
   video, clip = get("video_id"), get("clip_id")
   name = get("file") or get("id")
-  own = get("id") or Path(name).with_suffix("").as_posix()
+  own = get("id") or (Path(name).with_suffix("").as_posix() if name else "")
   if not name:
     own = f"{video}$_${clip}"
     name = next(

@@ -77,8 +77,9 @@ class Encoder:
         )
         if len(coded.ids) <= self.longest:
           break
-        fits = [w for w in coded.word_ids[: self.longest - 1] if w is not None]
-        count = fits[-1]
+        owners = coded.word_ids
+        # The word that is cut is left to the next piece, and all that follow.
+        count = owners[self.longest - 1]
         if count < 1:
           raise UserError(
             f"The word {words[first][:40]!r}... has more pieces than the "

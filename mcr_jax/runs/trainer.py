@@ -152,6 +152,7 @@ class Trainer:
       self.seeds,
       digest=self.facts["data"]["digest"],
       chosen=self.chosen,
+      extract=self.facts["data"].get("extract"),
     )
     with self.signals:
       self._save()
