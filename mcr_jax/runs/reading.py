@@ -6,6 +6,7 @@ config to set them in, so that they name the flags of the programs instead.
 
 import contextlib
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -139,7 +140,7 @@ def _features(source, run, tied, labels, reading) -> Dataset:
   if "truncate" in (stated, own.overlong) and stated != "error":
     dataset = policies.limit(dataset, inputs.room_of(config, dataset), "truncate")
   dataset = inputs.as_samples(dataset, spec.unit)
-  check_features(dataset, spec, run.workdir)
+  check_features(dataset, run)
   if more := longer(dataset, spec):
     limits = {m: spec.lengths[m] for m in (more if stated else tied(more))}
     policy = reading.policy(stated or own.overlong)
@@ -161,14 +162,34 @@ def longer(dataset: Dataset, spec: Spec) -> dict[str, int]:
   return {m: n for m, n in lengths_of(dataset).items() if n > spec.lengths[m]}
 
 
-def check_features(dataset: Dataset, spec: Spec, workdir: Path) -> None:
-  """Raises UserError where modalities or widths are not those of the training."""
-  widths = {m: x.width for m, x in dataset.modalities.items()}
-  if widths != dict(spec.widths):
+def check_features(dataset: Dataset, run: Any) -> None:
+  """Raises UserError where features are not of the widths and making of the training.
+
+  Args:
+    dataset: what is to be read.
+    run: its `spec`, `workdir` and `extract` are read.
+  """
+  widths, own = {m: x.width for m, x in dataset.modalities.items()}, run.spec.widths
+  if widths != dict(own):
     raise UserError(
-      f"{dataset.source} has features {widths}; the run {workdir} was trained "
-      f"on {dict(spec.widths)}."
+      f"{dataset.source} has features {widths}; the run {run.workdir} was trained "
+      f"on {dict(own)}."
     )
+  said = dataset.extras.get("extract")
+  here = None if said is None else json.loads(str(said))
+  if None not in (here, run.extract) and here != run.extract:
+    raise UserError(
+      f"{dataset.source} was made by another recipe than the features that "
+      f"{run.workdir} was trained on: {_differing(run.extract, here)}."
+    )
+
+
+def _differing(there: Any, here: Any) -> str:
+  """What two recipes say differently, each first as the run has it."""
+  if not (isinstance(there, dict) and isinstance(here, dict)):
+    return f"{str(there)[:60]} -> {str(here)[:60]}"
+  names = [k for k in {**there, **here} if there.get(k) != here.get(k)]
+  return ", ".join(f"{k}: {there.get(k)!r} -> {here.get(k)!r}" for k in names)
 
 
 def with_labels(dataset: Dataset, spec: Spec, workdir: Path) -> Dataset:

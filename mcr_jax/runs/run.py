@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -191,16 +190,7 @@ class Run:
 
   def check_features(self, dataset: Dataset) -> None:
     """Raises UserError where modalities or widths are not those of the training."""
-    readings.check_features(dataset, self.spec, self.workdir)
-    said = dataset.extras.get("extract")
-    if said is None or self.extract is None:
-      return
-    here, there = json.loads(str(said)), self.extract
-    if here != there:
-      raise UserError(
-        f"{dataset.source} was made by another recipe than the features that "
-        f"{self.workdir} was trained on: {_differing(there, here)}."
-      )
+    readings.check_features(dataset, self)
 
   def predict(
     self, source: Any = None, *, batch_size: int = 0, reading: Reading = AS_TRAINED
@@ -357,14 +347,6 @@ def evaluation_of(
   split = name.removeprefix("last_")
   run = load_run(workdir, checkpoint="best" if name == split else "last")
   return run.evaluation(split, source)
-
-
-def _differing(there: Any, here: Any) -> str:
-  """What two recipes say differently, each first as the run has it."""
-  if not (isinstance(there, dict) and isinstance(here, dict)):
-    return f"{str(there)[:60]} -> {str(here)[:60]}"
-  names = [k for k in {**there, **here} if there.get(k) != here.get(k)]
-  return ", ".join(f"{k}: {there.get(k)!r} -> {here.get(k)!r}" for k in names)
 
 
 def _of_file(path: Path, checkpoint: str) -> Run:
