@@ -1,9 +1,9 @@
 """How long runs take here: a short measurement, and counts of what they do.
 
 A training step is priced by its matrix products and by the equations that its loops
-over time run one after another, three times a forward pass each. What a product and
-what an equation cost is measured on two small programs. Early stopping and short
-sequences make a run cheaper than this.
+over time run one after another, three times a forward pass each, and by the parameters
+that its update goes through. What each of these costs is measured on small programs.
+Early stopping and short sequences make a run cheaper than this.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from ml_collections import ConfigDict
 
 from mcr_jax import flops
@@ -25,6 +26,7 @@ from mcr_jax.sweeps.points import Point
 
 BACKWARD = 3  # a step of training, in forward passes
 REPEATS = 5
+MANY = 1 << 22  # parameters
 SMALL = dict(batch=32, steps=50, width=64)
 
 
@@ -35,10 +37,12 @@ class Machine:
   Attributes:
     operation: seconds of one floating-point operation of a small product.
     equation: seconds of one equation inside a loop over time.
+    parameter: seconds of the update of one parameter by Adam.
   """
 
   operation: float
   equation: float
+  parameter: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +52,12 @@ class Work:
   Attributes:
     operations: of products, a sample.
     equations: that loops over time run one after another, a batch.
+    parameters: of the model.
   """
 
   operations: float
   equations: int
+  parameters: int = 0
 
   def seconds(self, machine: Machine, batch: int) -> float:
     """Of one batch."""
@@ -61,7 +67,7 @@ class Work:
 
 @functools.cache
 def measure() -> Machine:
-  """Times two small programs; some seconds, most of it compiling."""
+  """Times three small programs; some seconds, most of it compiling."""
   batch, steps, width = SMALL.values()
   x = jnp.ones((batch, steps, width))
   w = jnp.full((width, 4 * width), 1e-2)
@@ -90,7 +96,7 @@ def measure() -> Machine:
   (wide, many, _), (long, few, equations) = found
   operation = wide / many
   rest = max(long - few * operation, 0.1 * long)
-  return Machine(operation, rest / equations)
+  return Machine(operation, rest / equations, _update())
 
 
 def work_of(config: ConfigDict, spec: Spec) -> Work:
@@ -103,7 +109,8 @@ def work_of(config: ConfigDict, spec: Spec) -> Work:
   forward = lambda v, b: model.apply(v, b).predictions
   jaxpr = jax.make_jaxpr(forward)(variables, batch).jaxpr
   operations = flops.count(forward, variables, batch).flops / 2
-  return Work(operations, _equations(jaxpr))
+  count = flops.parameters(variables["params"])
+  return Work(operations, _equations(jaxpr), count)
 
 
 def training(
@@ -120,6 +127,7 @@ def training(
   train = config.train
   steps = -(-samples["train"] // train.batch_size)
   epoch = BACKWARD * steps * work.seconds(machine, train.batch_size)
+  epoch += steps * work.parameters * machine.parameter
   size = train.eval_batch_size or train.batch_size
   epoch += -(-samples["valid"] // size) * work.seconds(machine, size)
   return len(config.seeds) * train.epochs * epoch
@@ -158,6 +166,18 @@ def heading(weights: Mapping[str, float]) -> Callable[[Sequence[Sequence[Point]]
     return f"about {progress.duration(seconds)} left for all of these"
 
   return said
+
+
+def _update() -> float:
+  """Seconds of a parameter's update, of matrices that no cache holds."""
+  params = [jnp.ones((MANY // 4,)) for _ in range(4)]
+  adam = optax.adam(1e-3)
+
+  def step(params, state, gradients):
+    updates, state = adam.update(gradients, state)
+    return optax.apply_updates(params, updates), state
+
+  return _time(jax.jit(step), params, adam.init(params), params) / MANY
 
 
 def _time(program: Callable, *arguments: Any) -> float:

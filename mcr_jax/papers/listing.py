@@ -32,10 +32,11 @@ def lines(tables: Sequence[Table]) -> Iterator[str]:
   machine = estimate.measure()
   yield (
     "Time: at most about, five seeds of what is implemented, on this machine, by steps "
-    f"priced at {machine.operation * 1e12:.0f} ps an operation and "
-    f"{machine.equation * 1e6:.1f} us an equation of a loop over time, which were "
-    "measured now. All epochs and whole sequences of the paper's data count: early "
-    "stopping and short samples take less; what is compiled comes on top. Each has "
+    f"priced at {machine.operation * 1e12:.0f} ps an operation, "
+    f"{machine.equation * 1e6:.1f} us an equation of a loop over time and "
+    f"{machine.parameter * 1e9:.1f} ns a parameter's update, which were measured "
+    "now. All epochs and whole sequences of the paper's data count: early stopping and "
+    "short samples take less; what is compiled comes on top. Each has "
     ":quick, which takes minutes, on synthetic data."
   )
   for table in tables:

@@ -17,6 +17,7 @@ from mcr_jax.papers import (
   published,
   render,
 )
+from mcr_jax.papers.definition import Source
 from mcr_jax.sweeps.points import Point
 
 
@@ -109,3 +110,13 @@ def test_a_table_that_is_counted_speaks_of_no_seeds(tmp_path):
   document = plan.make(plan.Request(counted), tmp_path).document
   text = render.text(cells.fill(document, tmp_path))
   assert "deviation over seeds" not in text and render.COUNTED[0] in text
+
+
+def test_an_update_goes_through_every_parameter():
+  config = jobs.config_of(Source("mia_net_mosi"), "synthetic:mosi", (), quick=True)
+  machine = estimate.Machine(operation=0.0, equation=0.0, parameter=1e-9)
+  samples = {"train": 10 * config.train.batch_size, "valid": 1}
+  work = estimate.Work(operations=1.0, equations=1, parameters=1_000)
+  updates = 10 * config.train.epochs * len(config.seeds)
+  found = estimate.training(config, work, samples, machine)
+  assert found == pytest.approx(updates * 1e-6)
