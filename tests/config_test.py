@@ -339,7 +339,7 @@ def test_a_wrong_config_is_one_clear_error(values, words):
     ("mult", "self_layers", -1, "=-1"),
     ("mult", "kernels", {"audio": 1.5}, r"audio=1\.5"),
     ("mult", "relu_dropout", 1.5, r"=1\.5"),
-    ("mia_net", "channels", 0, "=0"),
+    ("mia_net", "channels", -1, "=-1"),
     ("mia_net", "kernel_size", 0, "=0"),
     ("mia_net", "column_scale", float("nan"), "=nan"),
     ("mia_net", "auxiliaries", ("audio", "audio"), r"\('audio', 'audio'\)"),

@@ -53,7 +53,7 @@ def settle(dataset: Dataset, policy: str) -> Dataset:
     left = ledger.left(
       "samples",
       missing.sum(),
-      "they have no label, and data.unlabelled=drop leaves them out",
+      "they have no label, and such samples are to be left out",
       "samples",
       dataset.ids[missing].tolist(),
     )
