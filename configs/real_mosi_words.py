@@ -21,6 +21,9 @@ seeds, 2026-11-28; in brackets less the L1 regression on the mean of the words a
 each seed       .907 +- .045 [-.07,.02] .725 [-.01,.04]       .797 [-.03,.01]
 seeds averaged  .841 [-.13,-.05]        .753 [.02,.07]        .818 [-.01,.04]
 
+Five other first weights (timing under another name) gave .898 +- .033, .720 and .795,
+averaged .843, .746 and .809.
+
 One training is no better than the regression beyond chance. Five whose predictions are
 averaged are in MAE and Corr (p = .001; by videos .014 and .004), in Acc2 not beyond
 chance (p = .29). Why Acc2 does not follow MAE, found on test, nothing chosen by it:
