@@ -63,11 +63,15 @@ class Extractor:
   Args:
     recipe: whose digests of weights may be empty; `recipe` then has them.
     text_model: folder of a language model, for the text "bert".
+  Raises:
+    UserError: a package or weights are not there.
   """
 
   def __init__(self, recipe: Recipe, text_model: str | os.PathLike = ""):
+    media.check_installed()
     own = {"text_weights": "", "vision_weights": ""}
     if recipe.text == "minilm":
+      weights.folder("minilm")
       own["text_weights"] = weights.label("minilm")
     if recipe.text == "bert":
       if not text_model:
@@ -77,6 +81,7 @@ class Extractor:
         )
       own["text_weights"] = weights.digest(Path(text_model, "model.safetensors"))
     if recipe.vision != "none":
+      weights.folder("face")
       own["vision_weights"] = weights.label("face")
     for name, found in own.items():
       wanted = getattr(recipe, name)

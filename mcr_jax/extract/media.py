@@ -110,6 +110,12 @@ class End:
 Event = Info | Sound | Frame | Gap | End
 
 
+def check_installed() -> None:
+  """Raises UserError where clips cannot be read for want of a package."""
+  if importlib.util.find_spec("av") is None:
+    raise UserError(f"Reading clips needs av: {INSTALL}.")
+
+
 def read(
   path: str | os.PathLike,
   *,
@@ -130,8 +136,7 @@ def read(
   Raises:
     UserError: it is no clip, is damaged, or is too long or large.
   """
-  if importlib.util.find_spec("av") is None:
-    raise UserError(f"Reading clips needs av: {INSTALL}.")
+  check_installed()
   settings = {
     "sound": sound,
     "rate": rate,

@@ -1,0 +1,38 @@
+"""What a recipe needs is told at once, and its weights are those that it names."""
+
+import dataclasses
+
+import pytest
+
+from mcr_jax.errors import DamagedCheckpoint, UserError
+from mcr_jax.extract import weights
+from mcr_jax.extract.clip import Extractor
+from mcr_jax.extract.recipe import Recipe
+
+pytest.importorskip("av")
+OF_SOUND = Recipe(text="none", vision="none")
+
+
+def test_missing_weights_are_told_before_any_clip(tmp_path, monkeypatch):
+  monkeypatch.setenv("MCR_JAX_MODELS", str(tmp_path))
+  for recipe in (Recipe(vision="none"), Recipe(text="none"), Recipe(text="bert")):
+    with pytest.raises(UserError):
+      Extractor(recipe)
+  assert Extractor(OF_SOUND).recipe == OF_SOUND
+
+
+def test_weights_of_other_bytes_are_refused(tmp_path, monkeypatch):
+  monkeypatch.setenv("MCR_JAX_MODELS", str(tmp_path))
+  for path in weights.SOURCES["face"].files:
+    file = tmp_path / "face" / path.rpartition("/")[2]
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"TFL3 of somebody else")
+  with pytest.raises(DamagedCheckpoint):
+    weights.folder("face")
+
+
+def test_a_recipe_of_other_weights_is_not_extracted_by(brought):
+  whole = Extractor(Recipe(text="none")).recipe
+  assert whole.vision_weights == weights.label("face")
+  with pytest.raises(UserError):
+    Extractor(dataclasses.replace(whole, vision_weights="0" * 64))
