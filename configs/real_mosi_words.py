@@ -13,10 +13,11 @@ timing and one openSMILE vector as a sequence of one step. `mult` is the same wi
 
 `minilm` reads frozen MiniLM vectors in place of GloVe. Its width and rate were set by
 hand, not searched for, and runs of two and three seeds were seen on test before these:
-the test is not untouched. Twelve draws over rate, decay and five dropouts, chosen by the
-229 validation samples with a seed each, did worse on it (MAE 0.957 +- 0.052). Test, five
-seeds, 2026-11-28; in brackets less the L1 regression on the mean of the words alone
-(MAE .931, Corr .709, Acc2 has-0 .805), 95% by a paired bootstrap over samples:
+the test is not untouched. Twelve draws over rate, decay and five dropouts, chosen by
+the 229 validation samples with a seed each, did worse on it (MAE 0.957 +- 0.052).
+Test, five seeds, 2026-11-28; in brackets less the L1 regression on the mean of the
+words alone (MAE .931, Corr .709, Acc2 has-0 .805), 95% by a paired bootstrap over
+samples:
 
                 MAE                     Corr                  Acc2 has-0
 each seed       .907 +- .045 [-.07,.02] .725 [-.01,.04]       .797 [-.03,.01]
