@@ -198,3 +198,38 @@ def test_one_segment_again_and_again_is_refused(tmp_path):
   path = writers.dump(tmp_path / "x", [content["train"][0]] * 20_000)
   with pytest.raises(UserError, match="20,000 segments repeat 1 arrays"):
     readers.read(path)
+
+
+@pytest.mark.parametrize("form", ["tuple", "dumps", "bytes"])
+@pytest.mark.parametrize("of", ["mmsa", "mult", "sdk"])
+def test_dicts_of_every_kind_come_in_the_same_forms(tmp_path, of, form):
+  write = {"mmsa": writers.mmsa_content, "mult": writers.mult_content}
+  content = write.get(of, writers.sdk_content)(writers.invented())
+  expected = readers.read(writers.dump(tmp_path / "x", content))
+  parts = list(content.values())
+  if form == "bytes":
+    keyed = {
+      s.encode(): {k.encode(): v for k, v in x.items()} for s, x in content.items()
+    }
+    path = writers.dump(tmp_path / "y", keyed)
+  elif form == "tuple":
+    path = writers.dump(tmp_path / "y", tuple(parts))
+  else:
+    path = tmp_path / "y"
+    path.write_bytes(
+      b"".join(writers.dump(tmp_path / "z", x).read_bytes() for x in parts)
+    )
+  found = readers.read(path)
+  same(found, expected)
+  said = any("train, valid, test, in this order" in x for x in found.notes)
+  assert said == (form != "bytes")
+
+
+def test_words_may_stand_in_a_column(tmp_path):
+  corpus = aligned(finite())
+  words = lambda i, n: (np.array([[f"w{t}".encode()] for t in range(n)], object), ())
+  dataset = readers.read(
+    writers.dump(tmp_path / "x", writers.tuples_content(corpus, words))
+  )
+  steps = len(corpus.sequences["vision"][0])
+  assert dataset.extras["raw_text"][0].split() == [f"w{t}" for t in range(steps)]

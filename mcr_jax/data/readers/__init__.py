@@ -92,7 +92,7 @@ def read(
   # Of this library's own file nothing was guessed.
   guessed = () if module is feature_file else (f"It is {module.FORMAT}.",)
   entries = (*dataset.ledger, *source.left)
-  notes = (*guessed, *dataset.notes, *ledger.notes(entries))
+  notes = (*guessed, *source.notes, *dataset.notes, *ledger.notes(entries))
   return dataclasses.replace(dataset, notes=notes, ledger=entries)
 
 

@@ -29,12 +29,11 @@ MOSEI = ("sentiment", "happy", "sad", "anger", "surprise", "disgust", "fear")
 
 def matches(source: Source) -> bool:
   """Whether it has features by such names, or MulT's with another name of labels."""
-  content = _content(source)
-  entries = _entries(content)
+  entries = _entries(source.content)
   if not entries or any(map(_is_others, entries)):
     return False
   named = any(values.sdk_name(key) for entry in entries for key in entry)
-  return named or isinstance(source.content, tuple | list) or any(map(_label, entries))
+  return named or any(map(_label, entries))
 
 
 def lacks(source: Source) -> Lack | None:
@@ -59,7 +58,7 @@ def read(source: Source, parts: Mapping[str, str] | None = None) -> Dataset:
     source: of this format.
     parts: split -> the file's name of what to take for it.
   """
-  content, source, ledger = _content(source), str(source), Ledger()
+  content, source, ledger = source.content, str(source), Ledger()
   found = splits.parts(content, source, ledger, parts)
   modalities, notes = splits.modalities(found, source, ledger)
   key = next((x for part in found for x in part.entries if _is_id(x)), "id")
@@ -94,16 +93,6 @@ def read(source: Source, parts: Mapping[str, str] | None = None) -> Dataset:
     columns=videos(ids),
     ledger=ledger.entries(),
   )
-
-
-def _content(source: Source) -> object:
-  """The dict of a file; a tuple of dicts is one of splits, in their order."""
-  content = source.content
-  dicts = isinstance(content, tuple | list) and len(content) in (2, 3)
-  if dicts and all(isinstance(x, dict) and values.by_name(x) for x in content):
-    names = SPLITS if len(content) == len(SPLITS) else ("train", "test")
-    return dict(zip(names, content, strict=True))
-  return content
 
 
 def _entries(content) -> list[dict]:

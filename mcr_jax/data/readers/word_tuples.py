@@ -128,7 +128,8 @@ def _text(
   texts = all(row.said is not None for row in rows)
   numbers = all(row.numbers is not None for row in rows)
   if not vectors:
-    ledger.leave("words", NUMBERS if numbers else NO_VECTORS)
+    beside = f"numbers of words, whose texts are beside them; {NO_VECTORS}"
+    ledger.leave("words", (beside if texts else NUMBERS) if numbers else NO_VECTORS)
     ledger.leave("texts", NO_VECTORS)
     if not numbers:
       ledger.part("words", len(rows), f"as a modality {NO_VECTORS}", "samples")

@@ -80,3 +80,11 @@ def _is_dict(keys) -> bool:
     return True
   theirs = [key for key in keys if values.sdk_name(key)]
   return bool(theirs) and not any(x.endswith(("_mask", "_offsets")) for x in keys)
+
+
+def readable(content: object, depth: int = 2) -> object:
+  """The same with keys that Python 2 wrote as bytes as text, some levels deep."""
+  if not isinstance(content, dict) or not depth:
+    return content
+  text = lambda key: key.decode("utf-8", "replace") if isinstance(key, bytes) else key
+  return {text(key): readable(value, depth - 1) for key, value in content.items()}

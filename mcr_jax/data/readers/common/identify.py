@@ -81,10 +81,13 @@ def _array(source) -> str:
       shape, _, dtype = npy.header(file, str(source))
     except UserError:
       return "is one damaged array. Write it again by numpy.save."
-  held = describe(source.content) if source.content is not None else f"shape {shape}"
-  kind = "objects, " if dtype.kind == "O" else ""
+  held = f"shape {shape} of {dtype}"
+  if source.content is not None:
+    found = source.content
+    listed = found.tolist() if isinstance(found, np.ndarray) else found
+    held = f"objects, {describe(listed)}"
   return (
-    f"is one array of {kind}{held} of {dtype}. A data set has ids and modalities: "
+    f"is one array of {held}. A data set has ids and modalities: "
     "write it by numpy.savez(file, id=..., text=...), or list .npy files in a .csv "
     "manifest."
   )

@@ -14,6 +14,8 @@ from mcr_jax.data.readers.common import (
   table,
   unpickle,
 )
+from mcr_jax.data.readers.common.values import by_name
+from mcr_jax.data.schema import SPLITS
 from mcr_jax.errors import UserError
 
 # Of protocols 0 and 1, which have no mark of their own.
@@ -30,11 +32,13 @@ class Source:
     paths: one file or folder, or several files.
     left: what is in them that no format ever reads, such as bytes behind the end.
     whole: the one of several dumps that counts; None where all do.
+    notes: what was taken for granted, a sentence each.
   """
 
   paths: tuple[pathlib.Path, ...]
   left: list[Entry] = dataclasses.field(default_factory=list)
   whole: object = None
+  notes: list[str] = dataclasses.field(default_factory=list)
 
   def __str__(self) -> str:
     return ", ".join(map(str, self.paths))
@@ -115,7 +119,17 @@ class Source:
       return self._of_split_files()
     if self.start[:4] == ZIP or self.start.startswith(contents.NPY):
       return contents.of_arrays(self.path, self.data)
-    return self.dumps[0] if len(self.dumps) == 1 else tuple(self.dumps) or None
+    found = self.dumps[0] if len(self.dumps) == 1 else tuple(self.dumps) or None
+    return self._by_split(contents.readable(found))
+
+  def _by_split(self, content):
+    """A tuple of two or three dicts of features as the dict of splits that it is."""
+    several = isinstance(content, tuple | list) and len(content) in (2, len(SPLITS))
+    if not several or not all(isinstance(x, dict) and by_name(x) for x in content):
+      return content
+    names = SPLITS if len(content) == len(SPLITS) else ("train", "test")
+    self.notes.append(f"Its parts are {', '.join(names)}, in this order.")
+    return dict(zip(names, content, strict=True))
 
   def _of_split_files(self) -> dict | None:
     """Split -> content of the pickle that is named so; None of other files."""

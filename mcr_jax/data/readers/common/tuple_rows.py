@@ -173,6 +173,7 @@ def _steps(value, what) -> np.ndarray | None:
 def _texts(value) -> tuple[str, ...] | None:
   """Words as texts; of an array or list of texts, else None."""
   if isinstance(value, np.ndarray):
+    value = value.reshape(-1) if 1 in value.shape[1:] else value  # (T, 1)
     value = value.tolist() if value.ndim == 1 and value.dtype.kind in "USO" else None
   if not isinstance(value, list | tuple):
     return None
