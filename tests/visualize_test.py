@@ -78,6 +78,13 @@ def test_curves_of_one_number_an_epoch_have_no_band():
   assert figure.axes[0].lines[0].get_ydata()[1] == 0.5 and draw(figure)
 
 
+def test_the_names_of_many_runs_stand_below_their_lines():
+  rows = [{"epoch": e, "valid/loss": [1 / e]} for e in (1, 2)]
+  few, many = (visualize.curves({str(n): rows for n in range(k)}) for k in (4, 9))
+  assert few.axes[0].get_legend() and not few.legends
+  assert many.legends and not many.axes[0].get_legend() and draw(many)
+
+
 def test_a_run_without_the_metric_says_what_it_has():
   rows = [{"epoch": 1, "valid/loss": [1.0]}]
   with pytest.raises(UserError, match="'a' .*'valid/mae'.* valid/loss"):

@@ -16,6 +16,7 @@ from mcr_jax.errors import UserError
 
 FOLDER = package.ROOT.parent / "benchmarks" / "results" / "tables"
 NAMES = {"mae": "MAE", "corr": "Corr", "weighted_f1": "weighted F1"}
+NAMES |= {"acc2_has0": "Acc2 has-0", "acc2_non0": "Acc2 non-0", "acc7": "Acc7"}
 
 
 def tables(folder: Path = FOLDER) -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ from mcr_jax.visualize import canvas
 _MARKERS = "os^Dv<>"
 _DASHES = ("-", "--", "-.", ":")
 _MARKED_POINTS = 20
+# Runs whose names fit among their lines; more stand below, each so many inches high.
+INSIDE, LINE = 4, 0.15
 
 
 def curves(
@@ -27,7 +29,8 @@ def curves(
     metric: a name in these rows; a row without it is skipped.
     title: over the figure.
   """
-  figure, axes = canvas.new(canvas.COLUMN, 2.5)
+  many = len(runs) > INSIDE
+  figure, axes = canvas.new(canvas.COLUMN, 2.5 + many * LINE * len(runs))
   for number, (name, rows) in enumerate(runs.items()):
     kept = [row for row in rows if row.get(metric) is not None]
     if not kept:
@@ -41,7 +44,9 @@ def curves(
   canvas.title(axes, title)
   axes.set(xlabel="epoch", ylabel=metric)
   axes.xaxis.get_major_locator().set_params(integer=True)
-  legend = axes.legend(frameon=False, fontsize=canvas.SMALL)
+  style = dict(frameon=False, fontsize=canvas.SMALL)
+  below = lambda: figure.legend(loc="outside lower center", **style)
+  legend = below() if many else axes.legend(**style)
   for text in legend.get_texts():
     text.set_parse_math(False)
   return figure
