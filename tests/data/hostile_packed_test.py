@@ -15,6 +15,7 @@ def folder(tmp_path_factory):
   return tmp_path_factory.mktemp("packed")
 
 
+@pytest.mark.slow
 def test_packed_code_does_not_run_and_bombs_stay_within_their_bound(folder):
   code = packed_attacks.code_attacks(folder)
   bombs = packed_attacks.memory_attacks()

@@ -233,3 +233,12 @@ def test_words_may_stand_in_a_column(tmp_path):
   )
   steps = len(corpus.sequences["vision"][0])
   assert dataset.extras["raw_text"][0].split() == [f"w{t}" for t in range(steps)]
+
+
+def test_a_table_of_vectors_is_no_data_set(tmp_path):
+  table = {"glove": np.ones((9, 5)), "vocab": np.array([f"w{i}" for i in range(9)])}
+  np.savez(tmp_path / "x.npz", **table)
+  with pytest.raises(UserError, match="'id'.* glove, vocab"):
+    readers.read(tmp_path / "x.npz")
+  with pytest.raises(UserError, match="'glove', 'vocab'"):
+    readers.read(writers.dump(tmp_path / "y", table))

@@ -32,7 +32,9 @@ def matches(source: Source) -> bool:
   entries = _entries(source.content)
   if not entries or any(map(_is_others, entries)):
     return False
-  named = any(values.sdk_name(key) for entry in entries for key in entry)
+  named = any(
+    values.sdk_name(key) for x in entries for key in values.keys_by_name(x).values()
+  )
   return named or any(map(_label, entries))
 
 

@@ -78,8 +78,9 @@ def _is_dict(keys) -> bool:
   """Whether the names of an .npz are those of splits, or the SDK's of features."""
   if sum(parts.name_of(key) in SPLITS for key in keys) >= 2:
     return True
-  theirs = [key for key in keys if values.sdk_name(key)]
-  return bool(theirs) and not any(x.endswith(("_mask", "_offsets")) for x in keys)
+  found = values.keys_by_name({key: [] for key in keys}).values()
+  theirs = any(map(values.sdk_name, found))
+  return theirs and not any(x.endswith(("_mask", "_offsets")) for x in keys)
 
 
 def readable(content: object, depth: int = 2) -> object:

@@ -163,7 +163,8 @@ def sdk_name(key: object) -> str:
 def keys_by_name(mapping: dict) -> dict[str, str]:
   """Modality -> the key of a dict that holds it, in the order of mcr_jax.
 
-  The names of the CMU-MultimodalSDK count where there are none of ours.
+  The names of the CMU-MultimodalSDK count where there are none of ours, and where two
+  modalities, or one and labels, are named.
   """
   found, theirs = {}, {}
   for key, value in mapping.items():
@@ -177,7 +178,10 @@ def keys_by_name(mapping: dict) -> dict[str, str]:
             f"two entries are both the {name} modality: {table[name]!r}, {key!r}."
           )
         table[name] = key
-  found = theirs | found
+  # One table of GloVe is a vocabulary, and no modality of samples.
+  labelled = any("label" in str(key).lower() for key in mapping)
+  if len(theirs | found) > 1 or labelled:
+    found = theirs | found
   return {name: found[name] for name in MODALITIES if name in found}
 
 
