@@ -171,12 +171,15 @@ def test_gradients_equal_finite_differences(variant):
   with jax.enable_x64(True):
     model = build(**VARIANTS[variant])
     batch = make_batch(model)
-    variables = draw(model, batch)
+    variables = jax.tree.map(np.asarray, draw(model, batch))
     value = lambda v: jnp.sin(model.apply(v, Batch.of(batch)).predictions).sum()
-    loss, gradient = jax.jit(value), jax.jit(jax.grad(value))(variables)
+    # One program; to trace and compile it is the cost.
+    both = jax.jit(jax.value_and_grad(value))
+    loss, gradient = (lambda v: both(v)[0]), both(variables)[1]
     for seed in range(3):
-      direction = draw(model, batch, seed=seed + 10)
-      slope = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, gradient, direction)))
+      random = np.random.default_rng(seed + 10)
+      direction = jax.tree.map(lambda v, r=random: r.normal(size=v.shape), variables)
+      slope = sum(jax.tree.leaves(jax.tree.map(np.vdot, gradient, direction)))
       move = lambda h, d=direction: jax.tree.map(lambda v, e: v + h * e, variables, d)
       difference = lambda h, m=move: (loss(m(h)) - loss(m(-h))) / (2 * h)
       # A ReLU may turn between the two points; not between all of these pairs.
