@@ -338,7 +338,10 @@ def test_a_run_is_tested_on_other_data_and_its_head_trained_there(tmp_path):
   )
   columns = (Column("mae", "MAE", corpus="test", scale=1.0),)
   table = Table("tiny", "MCR", "Table 9", "x", columns, (Section("", rows),))
-  paths = [features(tmp_path), features(tmp_path, "b.npz", label=np.ones(40, "f4"))]
+  paths = [
+    features(tmp_path),
+    features(tmp_path, "b.npz", label=np.linspace(3, -3, 40)),
+  ]
   data = {n: p.partition("=")[2] for n, p in zip(("mosi", "mosei"), paths, strict=True)}
   with pytest.MonkeyPatch.context() as patch:
     patch.setitem(catalog.TABLES, "tiny", table)
