@@ -51,7 +51,7 @@ class TransformerSettings(Precision):
       name=name,
     )
 
-  def encoder_layer(self, name: str) -> EncoderLayer:
+  def encoder_layer(self, name: str, *, use_bias: bool = False) -> EncoderLayer:
     """A self-attention layer, submodule of the module that calls this."""
     return EncoderLayer(
       self.heads,
@@ -60,5 +60,6 @@ class TransformerSettings(Precision):
       self.residual_dropout,
       self.attention,
       self.computation,
+      use_bias,
       name=name,
     )

@@ -174,6 +174,7 @@ class EncoderLayer(nn.Module):
   residual_dropout: Rate = 0.0
   implementation: str = "auto"
   dtype: jnp.dtype | None = None
+  use_bias: bool = False
 
   @nn.compact
   def __call__(
@@ -187,6 +188,7 @@ class EncoderLayer(nn.Module):
     normed = LayerNorm(name="norm")(x)
     read, intermediates = MultiHeadAttention(
       self.heads,
+      self.use_bias,
       dropout=self.attention_dropout,
       implementation=self.implementation,
       dtype=self.dtype,

@@ -34,10 +34,11 @@ from mcr_jax.layers.dropout import Rate
 from mcr_jax.layers.embed import TemporalEmbedding
 from mcr_jax.layers.head import Head
 from mcr_jax.layers.stack import recomputes, stack, unstack
+from mcr_jax.layers.stream import Masks, concatenate, split
 from mcr_jax.layers.transformer import LayerNorm
 from mcr_jax.models.mcr.layer import ReinforcementLayer
 from mcr_jax.models.mcr.settings import Settings
-from mcr_jax.models.mcr.stream import Carry, Masks, concatenate, plain_join, split
+from mcr_jax.models.mcr.stream import Carry, plain_join
 from mcr_jax.ops.attention.features import SAVED
 from mcr_jax.ops.masking import keep
 from mcr_jax.ops.pooling import POOLINGS

@@ -30,8 +30,8 @@ from jaxtyping import Array, Bool, Float
 
 from mcr_jax.contract import Intermediates
 from mcr_jax.layers.dropout import Dropout
+from mcr_jax.layers.stream import Stream, Streams, concatenate, split
 from mcr_jax.models.mcr.settings import Settings
-from mcr_jax.models.mcr.stream import Stream, Streams, concatenate, split
 from mcr_jax.ops.attention import attend, attention_weights
 from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.dropout import Dropout as DropoutDecisions

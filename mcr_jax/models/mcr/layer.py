@@ -12,17 +12,11 @@ import flax.linen as nn
 from jaxtyping import Array
 
 from mcr_jax.contract import Intermediates
+from mcr_jax.layers.stream import Masks, Stream, Streams, concatenate
 from mcr_jax.models.mcr.cmu import CMU
 from mcr_jax.models.mcr.scu import SCU
 from mcr_jax.models.mcr.settings import Settings
-from mcr_jax.models.mcr.stream import (
-  Carry,
-  Masks,
-  Stream,
-  Streams,
-  concatenate,
-  plain_join,
-)
+from mcr_jax.models.mcr.stream import Carry, plain_join
 from mcr_jax.models.mcr.update import Join, Update
 
 

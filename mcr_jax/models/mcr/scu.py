@@ -22,8 +22,8 @@ from flax.linen.initializers import lecun_normal, normal, zeros
 from jaxtyping import Array, Float
 
 from mcr_jax.contract import Intermediates
+from mcr_jax.layers.stream import Stream
 from mcr_jax.models.mcr.settings import Settings
-from mcr_jax.models.mcr.stream import Stream
 from mcr_jax.ops.masking import keep
 
 BRANCHES = ("cross", "self")

@@ -11,6 +11,7 @@ from mcr_jax.contract import Spec
 from mcr_jax.errors import UserError
 from mcr_jax.field import field
 from mcr_jax.layers.settings import TransformerSettings
+from mcr_jax.layers.stream import joined_positions
 from mcr_jax.layers.transformer import Project, split_heads
 
 
@@ -65,10 +66,8 @@ class Settings(TransformerSettings):
 
   def positions(self, masks: Mapping[str, Array]) -> Integer[np.ndarray, "_"]:
     """Where the steps of joined sequences stood if none were cut below its longest."""
-    starts = np.cumsum([0, *(self.spec.lengths[m] for m in masks)])
-    steps = [mask.shape[1] for mask in masks.values()]
-    parts = zip(starts[:-1], steps, strict=True)
-    return np.concatenate([start + np.arange(count) for start, count in parts])
+    longest = [self.spec.lengths[m] for m in masks]
+    return joined_positions(longest, [mask.shape[1] for mask in masks.values()])
 
   def project(self, name: str) -> Project:
     """Queries, keys or values of CMU, submodule of the module that calls this."""

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.contract import Intermediates
+from mcr_jax.layers.stream import Masks, concatenate
 from mcr_jax.models.mcr.settings import Settings
-from mcr_jax.models.mcr.stream import Masks, concatenate
 from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.masking import keep
 

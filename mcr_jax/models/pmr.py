@@ -1,0 +1,280 @@
+"""PMR: modalities are reinforced step by step through a hub of messages.
+
+F. Lv, X. Chen, Y. Huang, L. Duan and G. Lin, "Progressive modality reinforcement for
+human multimodal emotion recognition from unaligned multimodal sequences", CVPR 2021.
+Z_m is modality m after a convolution along time and with sinusoidal positions, and the
+hub Z_O = [Z_1, ..., Z_M] joins them along time. A reinforcement unit MRU(s -> t) is,
+with t = LN(Z_t) and s = LN(Z_s),
+
+  1. C = MHA(t, s), S = MHA(t, t)
+  2. G = sigmoid([C, S] W_G + b_G), X = Z_t + LN(G * C + (1 - G) * S)
+  3. MRU = X + W relu(V X)
+
+and a layer, of which D follow one another,
+
+  4. Z_m <- MRU(Z_O -> Z_m) for every m
+  5. Z_(m->O) = MRU(Z_m -> Z_O) for every m, with the new Z_m and the old Z_O
+  6. beta_m = the mean over t of U' tanh(W_m Z_(m->O)[t] + b_m)
+  7. w = softmax of beta over modalities, Z_O <- FF(sum_m w_m Z_(m->O))
+
+with FF the feed-forward layer with its skip. A transformer encoder reads [Z_O, Z_1, ...,
+Z_M], joined along time; its parts are pooled, joined along features, and go through two
+linear layers with a skip.
+
+Deviations:
+- 6 in the paper is U' tanh(W_m vec(Z) + b_m) of all features of all steps, which needs
+  a billion weights a modality for unaligned sequences: `scoring="literal"`.
+- Z_t is added in 2, as every system beside this one does; `residual=False` is without.
+- Each part of what the encoder reads is pooled over its real steps; the last step of
+  all would be that of the last modality.
+- Padding is never read. Where a source misses, C and G are zero. A missing modality
+  sends no message, and has no part in the softmax of 7.
+- No code of the authors is public. Public re-implementations multiply the convolution
+  by sqrt(width); one has a single MRU for all roles and draws the matrices of 6 anew at
+  every step. Here each direction of each layer has parameters of its own.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.core import FrozenDict
+from flax.linen.initializers import lecun_normal, normal, zeros
+from jaxtyping import Array, Float, Integer
+
+from mcr_jax import contract
+from mcr_jax.contract import Batch, Card, Intermediates, Output, Spec
+from mcr_jax.field import field, rate
+from mcr_jax.layers.dropout import Dropout, Rate
+from mcr_jax.layers.embed import TemporalEmbedding
+from mcr_jax.layers.head import Head
+from mcr_jax.layers.settings import TransformerSettings
+from mcr_jax.layers.stack import recomputes, stack, unstack
+from mcr_jax.layers.stream import Masks, Stream, concatenate, joined_positions, split
+from mcr_jax.layers.transformer import LayerNorm, split_heads
+from mcr_jax.ops.attention.features import SAVED
+from mcr_jax.ops.broadcast import broadcast_left
+from mcr_jax.ops.masking import keep, masked_softmax
+from mcr_jax.ops.pooling import POOLINGS, mean
+
+HUB = "hub"
+
+
+@dataclasses.dataclass(kw_only=True)
+class Settings(TransformerSettings):
+  """What a layer reads of the model's fields."""
+
+  spec: Spec
+  residual: bool = field(True, doc="Whether a unit adds to what it reinforces.")
+  scoring: str = field(
+    "pooled",
+    choices=("pooled", "literal"),
+    doc="Of messages: the mean of a score a step, or the paper's score of all features "
+    "of all steps, for short sequences.",
+  )
+
+  def hub_positions(self, masks: Masks) -> Integer[np.ndarray, "_"]:
+    """Where the steps of the hub stood if no sequence were cut."""
+    lengths, steps = self.spec.lengths, {m: mask.shape[1] for m, mask in masks.items()}
+    return joined_positions([lengths[m] for m in masks], [*steps.values()])
+
+  def part_positions(self, masks: Masks) -> Integer[np.ndarray, "_"]:
+    """The same of the hub and, behind it, all modalities."""
+    hub, longest = self.hub_positions(masks), sum(self.spec.lengths.values())
+    return np.concatenate([hub, longest + hub])
+
+
+class Unit(nn.Module):
+  """MRU: a target reads a source and itself, with a gate between the two."""
+
+  settings: Settings
+
+  @nn.compact
+  def __call__(
+    self, target: Stream, source: Stream, *, train: bool
+  ) -> tuple[Float[Array, "B T D"], Intermediates]:
+    settings, width = self.settings, target.z.shape[-1]
+    dense = lambda size, name: nn.Dense(size, dtype=settings.computation, name=name)
+    drop = lambda rate, x: Dropout(rate)(x, train=train, positions=target.positions)
+    t, s = target.norm("norm_target"), source.norm("norm_source")
+
+    def read(name, memory, stream):
+      attention = settings.multi_head(name, use_bias=True)
+      found, inner = attention(
+        t,
+        memory,
+        stream.mask,
+        train=train,
+        query_mask=target.mask,
+        positions=target.positions,
+        memory_positions=stream.positions,
+      )
+      # The bias of the output projection must not stand in for what was never read.
+      there = stream.mask.any(-1)[:, None, None]
+      return jnp.where(there, found, 0), there, {f"{name}_{k}": inner[k] for k in inner}
+
+    cross, there, maps = read("cross", s, source)
+    own, _, own_maps = read("self", t, target)
+    gate = nn.sigmoid(dense(width, "gate")(jnp.concatenate([cross, own], -1)))
+    gate = jnp.where(there, gate, 0)
+    x = LayerNorm(name="norm")(gate * cross + (1 - gate) * own)
+    x = drop(settings.residual_dropout, x)
+    x = target.z + x if settings.residual else x
+    y = drop(settings.relu_dropout, nn.relu(dense(4 * width, "hidden")(x)))
+    x = x + drop(settings.residual_dropout, dense(width, "residual")(y))
+    gate = keep(gate, target.mask)
+    return keep(x, target.mask), {"gate": gate, **maps, **own_maps}
+
+
+class Messages(nn.Module):
+  """MUM, steps 6 and 7: what the hub makes of a message a modality."""
+
+  settings: Settings
+
+  @nn.compact
+  def __call__(
+    self, messages: dict[str, Float[Array, "B K D"]], masks: Masks, *, train: bool
+  ) -> tuple[Float[Array, "B K D"], Float[Array, "B M"]]:
+    """The next hub, and the weight of every message."""
+    settings, mask = self.settings, concatenate(masks)
+    literal = settings.scoring == "literal"
+    size = settings.width * (sum(settings.spec.lengths.values()) if literal else 1)
+    positions, there = settings.hub_positions(masks), []
+    u, beta = self.param("U", normal(size**-0.5), (size,)), []
+    for m, z in messages.items():
+      w = self.param(f"W_{m}", lecun_normal(), (size, size))
+      b = self.param(f"b_{m}", zeros, (size,))
+      z, w, b, v = nn.dtypes.promote_dtype(z, w, b, u, dtype=settings.computation)
+      wide = jnp.promote_types(z.dtype, jnp.float32)
+      product = functools.partial(jnp.matmul, preferred_element_type=wide)
+      if literal:  # of steps that were cut the rows are those of zeros
+        rows = w.reshape(-1, settings.width, size)[positions].reshape(-1, size)
+        z = product(z.reshape(len(z), -1), rows)
+        beta.append(product(jnp.tanh(z + broadcast_left(b, z)).astype(v.dtype), v))
+      else:
+        z = product(z, w)
+        scores = product(jnp.tanh(z + broadcast_left(b, z)).astype(v.dtype), v)
+        beta.append(mean(scores[..., None], mask)[:, 0])
+      there.append(masks[m].any(-1))
+    weights = masked_softmax(jnp.stack(beta, -1), jnp.stack(there, -1))  # Step 7
+    stacked = jnp.stack([*messages.values()])
+    z = jnp.einsum("bm,mbkd->bkd", weights.astype(stacked.dtype), stacked)
+    z = settings.feed_forward()(z, train=train, positions=positions)
+    return keep(z, mask), weights
+
+
+class Layer(nn.Module):
+  """Steps 4 to 7, of all modalities."""
+
+  settings: Settings
+
+  @nn.compact
+  def __call__(
+    self, streams: dict[str, Float[Array, "B _ D"]], masks: Masks, train: bool
+  ) -> tuple[dict[str, Float[Array, "B _ D"]], Intermediates]:
+    """`streams` are those of all modalities, and under `hub` that of the hub."""
+    settings, intermediates, messages, found = self.settings, {}, {}, {}
+    # By name: a dict that went through a loop comes back sorted.
+    masks = {m: masks[m] for m in settings.spec.modalities}
+    positions = settings.hub_positions(masks)
+    hub = Stream.of(streams[HUB], concatenate(masks), positions)
+    for m, mask in masks.items():
+      unit = Unit(settings, name=f"from_hub_{m}")
+      target = Stream.of(streams[m], mask)
+      found[m], intermediates[f"from_hub_{m}"] = unit(target, hub, train=train)  # 4
+      unit = Unit(settings, name=f"to_hub_{m}")
+      source = Stream.of(found[m], mask)
+      messages[m], intermediates[f"to_hub_{m}"] = unit(hub, source, train=train)  # 5
+    update = Messages(settings, name="messages")
+    found[HUB], intermediates["weights"] = update(messages, masks, train=train)
+    return found, {**intermediates, "streams": found}
+
+
+class Encoder(nn.Module):
+  """A layer of the transformer that reads the hub and all modalities, joined."""
+
+  settings: Settings
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "B K D"], masks: Masks, train: bool
+  ) -> tuple[Float[Array, "B K D"], Intermediates]:
+    masks = {m: masks[m] for m in self.settings.spec.modalities}
+    mask = concatenate({HUB: concatenate(masks), **masks})
+    layer = self.settings.encoder_layer("layer", use_bias=True)
+    return layer(x, mask, train=train, positions=self.settings.part_positions(masks))
+
+
+class Model(contract.Model, Settings, kw_only=True):
+  """Modalities and a hub that reinforce one another, layer by layer."""
+
+  card = Card(
+    "PMR",
+    "Lv, Chen, Huang, Duan, Lin: Progressive Modality Reinforcement for Human "
+    "Multimodal Emotion Recognition from Unaligned Multimodal Sequences, CVPR 2021",
+  )
+
+  kernel: int = field(3, low=1, doc="Steps that the temporal convolution sees.")
+  kernels: Mapping[str, int] = field(
+    FrozenDict(), low=1, modalities=True, doc="The same, of single modalities."
+  )
+  layers: int = field(5, low=1, doc="Reinforcement layers D.")
+  encoder_layers: int = field(5, low=1, doc="Of the encoder that reads all parts.")
+  pooling: str = field("mean", choices=tuple(POOLINGS), doc="Of a part's steps.")
+  embed_dropout: Rate = rate("Of what is embedded.")
+  output_dropout: Rate = rate("Of the hidden features of the last layers.")
+  remat: bool = field(
+    False,
+    doc="Recompute layers in the backward pass, of batches where that saves much.",
+  )
+
+  @nn.compact
+  def __call__(self, batch: Batch, *, train: bool = False) -> Output:
+    split_heads(self.width, self.heads)
+    settings, batch = Settings.of(self), jax.tree.map(jnp.asarray, batch)
+    masks = {m: batch.mask[m] for m in self.modalities}
+    embedded = {m: self._embed(m, batch.x[m], masks[m], train) for m in masks}
+    streams, intermediates = {HUB: concatenate(embedded), **embedded}, {}
+    run = functools.partial(self._stack, remat=recomputes(self.remat, masks))
+    streams, inner = run(Layer, self.layers, "layers")(streams, masks, train)
+    intermediates |= unstack(inner, self.layers)
+
+    parts = {HUB: concatenate(masks), **masks}
+    x = concatenate({name: streams[name] for name in parts})
+    x, inner = run(Encoder, self.encoder_layers, "encoder")(x, masks, train)
+    intermediates["encoder"] = unstack(inner, self.encoder_layers)
+    x = LayerNorm(name="encoder_norm")(keep(x, concatenate(parts)))
+    pool = POOLINGS[self.pooling]
+    pooled = [pool(z, parts[name]) for name, z in split(x, parts).items()]
+    intermediates["features"] = features = jnp.concatenate(pooled, -1)
+    size = math.prod(self.outputs)
+    head = Head(size, self.output_dropout, settings.computation, name="head")
+    predictions = head(features, train=train).reshape(-1, *self.outputs)
+    wide = jnp.promote_types(predictions.dtype, jnp.float32)
+    return Output(predictions.astype(wide), intermediates=intermediates)
+
+  def _embed(self, m: str, x: Array, mask: Array, train: bool) -> Array:
+    """Z_m at first."""
+    return TemporalEmbedding(
+      self.width,
+      self.kernels.get(m, self.kernel),
+      use_bias=False,
+      dropout=self.embed_dropout,
+      dtype=self.computation,
+      name=f"embed_{m}",
+    )(x, mask, train=train)
+
+  def _stack(
+    self, layer: type[nn.Module], depth: int, name: str, *, remat: bool
+  ) -> nn.Module:
+    """Some layers as a loop: as many as there are would take minutes to compile."""
+    if remat:
+      # What attention read is kept, see models/mcr.
+      policy = jax.checkpoint_policies.save_only_these_names(SAVED)
+      layer = nn.remat(layer, static_argnums=(3,), policy=policy)
+    return stack(layer, depth, rolled=True)(Settings.of(self), name=name)
