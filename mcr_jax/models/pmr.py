@@ -17,8 +17,8 @@ and a layer, of which D follow one another,
   6. beta_m = the mean over t of U' tanh(W_m Z_(m->O)[t] + b_m)
   7. w = softmax of beta over modalities, Z_O <- FF(sum_m w_m Z_(m->O))
 
-with FF the feed-forward layer with its skip. A transformer encoder reads [Z_O, Z_1, ...,
-Z_M], joined along time; its parts are pooled, joined along features, and go through two
+with FF the feed-forward layer with its skip. A transformer encoder reads [Z_O, Z_1,
+..., Z_M], joined along time; its parts are pooled, joined along features, and go to two
 linear layers with a skip.
 
 Deviations:
@@ -58,11 +58,13 @@ from mcr_jax.layers.stack import recomputes, stack, unstack
 from mcr_jax.layers.stream import Masks, Stream, concatenate, joined_positions, split
 from mcr_jax.layers.transformer import LayerNorm, split_heads
 from mcr_jax.ops.attention.features import SAVED
-from mcr_jax.ops.broadcast import broadcast_left
 from mcr_jax.ops.masking import keep, masked_softmax
 from mcr_jax.ops.pooling import POOLINGS, mean
 
 HUB = "hub"
+# Axes behind that of modalities along which what units show was padded, by name.
+HEARD = {"gate": (1,), "cross_weights": (2,), "self_weights": (2, 3)}
+SENT = {"cross_weights": (3,)}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -93,29 +95,24 @@ class Unit(nn.Module):
   """MRU: a target reads a source and itself, with a gate between the two."""
 
   settings: Settings
+  train: bool
 
   @nn.compact
   def __call__(
-    self, target: Stream, source: Stream, *, train: bool
+    self, target: Stream, source: Stream
   ) -> tuple[Float[Array, "B T D"], Intermediates]:
     settings, width = self.settings, target.z.shape[-1]
     dense = lambda size, name: nn.Dense(size, dtype=settings.computation, name=name)
-    drop = lambda rate, x: Dropout(rate)(x, train=train, positions=target.positions)
+    at = {"train": self.train, "positions": target.positions}
+    drop = lambda rate, x: Dropout(rate)(x, **at)
     t, s = target.norm("norm_target"), source.norm("norm_source")
 
-    def read(name, memory, stream):
+    def read(name, memory, of):
+      more = {"query_mask": target.mask, "memory_positions": of.positions}
       attention = settings.multi_head(name, use_bias=True)
-      found, inner = attention(
-        t,
-        memory,
-        stream.mask,
-        train=train,
-        query_mask=target.mask,
-        positions=target.positions,
-        memory_positions=stream.positions,
-      )
+      found, inner = attention(t, memory, of.mask, **at, **more)
       # The bias of the output projection must not stand in for what was never read.
-      there = stream.mask.any(-1)[:, None, None]
+      there = of.mask.any(-1)[:, None, None]
       return jnp.where(there, found, 0), there, {f"{name}_{k}": inner[k] for k in inner}
 
     cross, there, maps = read("cross", s, source)
@@ -138,61 +135,94 @@ class Messages(nn.Module):
 
   @nn.compact
   def __call__(
-    self, messages: dict[str, Float[Array, "B K D"]], masks: Masks, *, train: bool
+    self, messages: Float[Array, "M B K D"], masks: Masks, *, train: bool
   ) -> tuple[Float[Array, "B K D"], Float[Array, "B M"]]:
     """The next hub, and the weight of every message."""
-    settings, mask = self.settings, concatenate(masks)
+    settings, hub = self.settings, concatenate(masks)
+    positions, count = settings.hub_positions(masks), len(masks)
     literal = settings.scoring == "literal"
     size = settings.width * (sum(settings.spec.lengths.values()) if literal else 1)
-    positions, there = settings.hub_positions(masks), []
-    u, beta = self.param("U", normal(size**-0.5), (size,)), []
-    for m, z in messages.items():
-      w = self.param(f"W_{m}", lecun_normal(), (size, size))
-      b = self.param(f"b_{m}", zeros, (size,))
-      z, w, b, v = nn.dtypes.promote_dtype(z, w, b, u, dtype=settings.computation)
-      wide = jnp.promote_types(z.dtype, jnp.float32)
-      product = functools.partial(jnp.matmul, preferred_element_type=wide)
-      if literal:  # of steps that were cut the rows are those of zeros
-        rows = w.reshape(-1, settings.width, size)[positions].reshape(-1, size)
-        z = product(z.reshape(len(z), -1), rows)
-        beta.append(product(jnp.tanh(z + broadcast_left(b, z)).astype(v.dtype), v))
-      else:
-        z = product(z, w)
-        scores = product(jnp.tanh(z + broadcast_left(b, z)).astype(v.dtype), v)
-        beta.append(mean(scores[..., None], mask)[:, 0])
-      there.append(masks[m].any(-1))
-    weights = masked_softmax(jnp.stack(beta, -1), jnp.stack(there, -1))  # Step 7
-    stacked = jnp.stack([*messages.values()])
-    z = jnp.einsum("bm,mbkd->bkd", weights.astype(stacked.dtype), stacked)
+    kernel = self.param("score_kernel", lecun_normal(batch_axis=0), (count, size, size))
+    bias = self.param("score_bias", zeros, (count, size))
+    u = self.param("score", normal(size**-0.5), (size,))
+    z, kernel, bias, u = nn.dtypes.promote_dtype(
+      messages, kernel, bias, u, dtype=settings.computation
+    )
+    if literal:  # what was cut are rows of zeros
+      kernel = kernel.reshape(count, -1, settings.width, size)[:, positions]
+      scores = jnp.einsum("mbkd,mkdn->mbn", z, kernel)[:, :, None]
+      steps = jnp.ones((len(hub), 1), bool)
+    else:
+      scores, steps = jnp.einsum("mbkd,mdn->mbkn", z, kernel), hub
+    scores = jnp.tanh(scores + bias[:, None, None])
+    wide = jnp.promote_types(scores.dtype, jnp.float32)
+    scores = jnp.einsum("mbkn,n->bkm", scores, u, preferred_element_type=wide)
+    beta = mean(scores, steps)  # Step 6
+    there = jnp.stack([mask.any(-1) for mask in masks.values()], -1)
+    weights = masked_softmax(beta, there)  # Step 7
+    z = jnp.einsum("bm,mbkd->bkd", weights.astype(messages.dtype), messages)
     z = settings.feed_forward()(z, train=train, positions=positions)
-    return keep(z, mask), weights
+    return keep(z, hub), weights
 
 
 class Layer(nn.Module):
-  """Steps 4 to 7, of all modalities."""
+  """Steps 4 to 7, each for all modalities as one product.
+
+  Their sequences are padded to one length for that, whatever they have beyond it is
+  masked.
+  """
 
   settings: Settings
 
   @nn.compact
   def __call__(
-    self, streams: dict[str, Float[Array, "B _ D"]], masks: Masks, train: bool
-  ) -> tuple[dict[str, Float[Array, "B _ D"]], Intermediates]:
-    """`streams` are those of all modalities, and under `hub` that of the hub."""
-    settings, intermediates, messages, found = self.settings, {}, {}, {}
+    self,
+    carry: tuple[Float[Array, "M B T D"], Float[Array, "B K D"]],
+    masks: Masks,
+    train: bool,
+  ) -> tuple[tuple[Float[Array, "M B T D"], Float[Array, "B K D"]], Intermediates]:
+    """`carry` are the modalities, and the hub."""
+    settings, (z, hub) = self.settings, carry
     # By name: a dict that went through a loop comes back sorted.
     masks = {m: masks[m] for m in settings.spec.modalities}
-    positions = settings.hub_positions(masks)
-    hub = Stream.of(streams[HUB], concatenate(masks), positions)
-    for m, mask in masks.items():
-      unit = Unit(settings, name=f"from_hub_{m}")
-      target = Stream.of(streams[m], mask)
-      found[m], intermediates[f"from_hub_{m}"] = unit(target, hub, train=train)  # 4
-      unit = Unit(settings, name=f"to_hub_{m}")
-      source = Stream.of(found[m], mask)
-      messages[m], intermediates[f"to_hub_{m}"] = unit(hub, source, train=train)  # 5
+    mask = padded(masks)
+    whole = Stream.of(hub, concatenate(masks), settings.hub_positions(masks))
+
+    def units(name, axes):
+      each = {"params": True, "dropout": True}
+      unit = nn.vmap(Unit, variable_axes={"params": 0}, split_rngs=each, in_axes=axes)
+      return unit(settings, train, name=name)
+
+    z, heard = units("from_hub", (0, None))(Stream.of(z, mask), whole)  # 4
+    messages, sent = units("to_hub", (None, 0))(whole, Stream.of(z, mask))  # 5
     update = Messages(settings, name="messages")
-    found[HUB], intermediates["weights"] = update(messages, masks, train=train)
-    return found, {**intermediates, "streams": found}
+    hub, weights = update(messages, masks, train=train)
+    streams, seen = unpadded(z, masks), {"weights": weights}
+    for i, (m, real) in enumerate(masks.items()):
+      own = lambda inner, axes, i=i, steps=real.shape[1]: {
+        name: _cut(x[i], steps, axes.get(name, ())) for name, x in inner.items()
+      }
+      seen |= {f"from_hub_{m}": own(heard, HEARD), f"to_hub_{m}": own(sent, SENT)}
+    return (z, hub), seen | {"streams": {HUB: hub, **streams}}
+
+
+def padded(parts: dict[str, Array]) -> Array:
+  """(M, B, T, ...): sequences or masks of all modalities, as long as the longest."""
+  steps = max(x.shape[1] for x in parts.values())
+  longer = lambda x: jnp.pad(
+    x, [(0, 0), (0, steps - x.shape[1])] + [(0, 0)] * (x.ndim - 2)
+  )
+  return jnp.stack([*map(longer, parts.values())])
+
+
+def unpadded(x: Float[Array, "M B T D"], masks: Masks) -> dict[str, Array]:
+  """By modality, as long as its mask."""
+  return {m: x[i, :, : mask.shape[1]] for i, (m, mask) in enumerate(masks.items())}
+
+
+def _cut(x: Array, steps: int, axes: tuple[int, ...]) -> Array:
+  """The first steps along some axes."""
+  return x[tuple(slice(steps if axis in axes else None) for axis in range(x.ndim))]
 
 
 class Encoder(nn.Module):
@@ -239,13 +269,13 @@ class Model(contract.Model, Settings, kw_only=True):
     settings, batch = Settings.of(self), jax.tree.map(jnp.asarray, batch)
     masks = {m: batch.mask[m] for m in self.modalities}
     embedded = {m: self._embed(m, batch.x[m], masks[m], train) for m in masks}
-    streams, intermediates = {HUB: concatenate(embedded), **embedded}, {}
     run = functools.partial(self._stack, remat=recomputes(self.remat, masks))
-    streams, inner = run(Layer, self.layers, "layers")(streams, masks, train)
-    intermediates |= unstack(inner, self.layers)
+    carry = padded(embedded), concatenate(embedded)
+    (z, hub), inner = run(Layer, self.layers, "layers")(carry, masks, train)
+    intermediates = unstack(inner, self.layers)
 
     parts = {HUB: concatenate(masks), **masks}
-    x = concatenate({name: streams[name] for name in parts})
+    x = concatenate({HUB: hub, **unpadded(z, masks)})
     x, inner = run(Encoder, self.encoder_layers, "encoder")(x, masks, train)
     intermediates["encoder"] = unstack(inner, self.encoder_layers)
     x = LayerNorm(name="encoder_norm")(keep(x, concatenate(parts)))

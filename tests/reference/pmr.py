@@ -3,16 +3,18 @@
     y, losses, out = pmr(params, sample, modalities=..., heads=..., layers=...)
 
 `sample` has `<m>` (T_m, D_m) and `<m>_mask` (T_m,). `params` are the model's; `layers`
-and `encoder` have an axis of layers in front:
+and `encoder` have an axis of layers in front, and units then one of modalities:
 
     embed_<m>/kernel                               (k, D_m, d)
-    layers/{from_hub, to_hub}_<m>/                 MRU(hub -> m) and MRU(m -> hub)
+    layers/{from_hub, to_hub}/                     MRU(hub -> m) and MRU(m -> hub)
       norm_target, norm_source, norm/{scale, bias}
       {cross, self}/{query, key, value}/{kernel (d, heads, d / heads), bias}
       {cross, self}/out/{kernel (heads, d / heads, d), bias}
       gate/{kernel (2 d, d), bias}                 of C, then of S
       {hidden, residual}/{kernel, bias}
-    layers/messages/{U, W_<m>, b_<m>}, feed_forward/{norm, hidden, output}
+    layers/messages/{score_kernel, score_bias}     W_m and b_m, an axis of modalities
+    layers/messages/score                          U
+    layers/messages/feed_forward/{norm, hidden, output}
     encoder/layer/{norm, attention, feed_forward}, encoder_norm
     head/{hidden, residual, output}/{kernel, bias}
 
@@ -47,17 +49,20 @@ def pmr(
   everywhere = np.concatenate([real[m] for m in modalities])
   for i in range(layers):
     layer, messages = row(params["layers"], i), {}
-    for m in modalities:
-      for name in (f"from_hub_{m}", f"to_hub_{m}"):
-        pair = (z[m], hub) if name.startswith("from") else (hub, z[m])
-        made, gate = unit(layer[name], *pair, heads, residual)
-        out.setdefault(name, []).append(gate)
-        if name.startswith("from"):
-          z[m] = made
-        else:
-          messages[m] = made
-    here = [m for m in modalities if len(z[m])]
-    beta = [score(layer["messages"], m, messages[m], everywhere, literal) for m in here]
+    for k, m in enumerate(modalities):
+      own = row(layer["from_hub"], k)
+      z[m], gate = unit(own, z[m], hub, heads, residual)
+      out.setdefault(f"from_hub_{m}", []).append(gate)
+      own = row(layer["to_hub"], k)
+      messages[m], gate = unit(own, hub, z[m], heads, residual)
+      out.setdefault(f"to_hub_{m}", []).append(gate)
+    here, beta = [m for m in modalities if len(z[m])], []
+    for m in here:
+      kernel, bias, u = (
+        layer["messages"][name] for name in ("score_kernel", "score_bias", "score")
+      )
+      k = modalities.index(m)
+      beta.append(score(kernel[k], bias[k], u, messages[m], everywhere, literal))
     powers = np.exp(beta - np.max(beta, initial=-np.inf))
     shares = dict(zip(here, powers / powers.sum(), strict=True))
     out["weights"].append([shares.get(m, 0.0) for m in modalities])
@@ -98,15 +103,13 @@ def unit(params, target, source, heads, residual):
   return x + linear(params["residual"], hidden), gate
 
 
-def score(params, m, message, everywhere, literal):
+def score(kernel, bias, u, message, everywhere, literal):
   """beta_m: the mean of a score a step, or one of the whole, zeros where nothing is."""
   if not literal:
-    rows = np.tanh(message @ params[f"W_{m}"] + params[f"b_{m}"]) @ params["U"]
-    return rows.mean()
+    return (np.tanh(message @ kernel + bias) @ u).mean()
   whole = np.zeros((len(everywhere), message.shape[1]))
   whole[everywhere] = message
-  rows = whole.reshape(-1) @ params[f"W_{m}"] + params[f"b_{m}"]
-  return np.tanh(rows) @ params["U"]
+  return np.tanh(whole.reshape(-1) @ kernel + bias) @ u
 
 
 def feed_forward(params, x):
