@@ -132,10 +132,11 @@ class Messages(nn.Module):
   """MUM, steps 6 and 7: what the hub makes of a message a modality."""
 
   settings: Settings
+  train: bool
 
   @nn.compact
   def __call__(
-    self, messages: Float[Array, "M B K D"], masks: Masks, *, train: bool
+    self, messages: Float[Array, "M B K D"], masks: Masks
   ) -> tuple[Float[Array, "B K D"], Float[Array, "B M"]]:
     """The next hub, and the weight of every message."""
     settings, hub = self.settings, concatenate(masks)
@@ -161,7 +162,7 @@ class Messages(nn.Module):
     there = jnp.stack([mask.any(-1) for mask in masks.values()], -1)
     weights = masked_softmax(beta, there)  # Step 7
     z = jnp.einsum("bm,mbkd->bkd", weights.astype(messages.dtype), messages)
-    z = settings.feed_forward()(z, train=train, positions=positions)
+    z = settings.feed_forward()(z, train=self.train, positions=positions)
     return keep(z, hub), weights
 
 
@@ -195,8 +196,7 @@ class Layer(nn.Module):
 
     z, heard = units("from_hub", (0, None))(Stream.of(z, mask), whole)  # 4
     messages, sent = units("to_hub", (None, 0))(whole, Stream.of(z, mask))  # 5
-    update = Messages(settings, name="messages")
-    hub, weights = update(messages, masks, train=train)
+    hub, weights = Messages(settings, train, name="messages")(messages, masks)
     streams, seen = unpadded(z, masks), {"weights": weights}
     for i, (m, real) in enumerate(masks.items()):
       own = lambda inner, axes, i=i, steps=real.shape[1]: {

@@ -6,135 +6,164 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from mcr_jax import models
 from mcr_jax.contract import Spec
-from mcr_jax.layers.stream import joined_positions
+from mcr_jax.layers.stream import Stream, concatenate, joined_positions
+from mcr_jax.models import pmr
 from tests.models.cases import Case
 from tests.models.equations import assert_equals, close
-from tests.models.recurrent_cases import draw, make_batch
-from tests.reference.pmr import pmr as written
+from tests.models.recurrent_cases import make_batch
+from tests.reference import pmr as written
 
-KEY = jax.random.key(3)
-THREE = ("text", "vision", "audio")
+TWO, THREE = ("text", "audio"), ("text", "vision", "audio")
 D = {"text": 5, "audio": 3, "vision": 2}
 T = {"text": 4, "audio": 6, "vision": 5}
 SMALL = {"width": 4, "heads": 2, "layers": 1, "encoder_layers": 1}
 
 
-def build(modalities=("text", "audio"), outputs=(1,), **fields):
+def build(modalities=TWO, outputs=(1,), **fields):
   spec = Spec({m: T[m] for m in modalities}, {m: D[m] for m in modalities}, outputs)
   return models.build("pmr", spec, **{**SMALL, **fields})
 
 
-@pytest.mark.parametrize(
-  "modalities, outputs, fields",
-  [
-    (("audio", "text"), (1,), {"layers": 2, "encoder_layers": 2}),
-    (
-      THREE,
-      (2, 2),
-      {"scoring": "literal", "residual": False, "pooling": "last", "kernel": 1},
-    ),
-  ],
-  ids=["pooled", "literal"],
-)
-def test_the_model_equals_its_equations(modalities, outputs, fields):
-  model = build(modalities, outputs, **fields)
-  one = functools.partial(
-    written,
-    modalities=modalities,
-    heads=model.heads,
-    layers=model.layers,
-    encoder_layers=model.encoder_layers,
-    residual=model.residual,
-    literal=model.scoring == "literal",
-    last=model.pooling == "last",
-  )
+def test_the_model_equals_its_equations():
+  names = ("audio", "text")
+  model = build(names, (2, 2), layers=2)
+  fields = {"heads": 2, "layers": 2, "encoder_layers": 1}
+  one = functools.partial(written.pmr, modalities=names, **fields)
   output, samples = assert_equals(model, one)
   masks = dict(make_batch(model).mask)
-  masks[modalities[-1]] = (
-    masks[modalities[-1]].at[2].set(False)
-  )  # as assert_equals does
-  masks["hub"] = jnp.concatenate([masks[m] for m in modalities], 1)
+  masks["text"] = masks["text"].at[2].set(False)  # as assert_equals does
+  masks["hub"] = concatenate({m: masks[m] for m in names})
   for b, out in enumerate(samples):
     for i in range(model.layers):
       layer = output.intermediates[f"layer_{i}"]
       close(layer["weights"][b], out["weights"][i])
       for name, rows in out["streams"][i].items():
         close(layer["streams"][name][b][masks[name][b]], rows)
-      for m in modalities:
+      for m in names:
         for name, real in ((f"from_hub_{m}", m), (f"to_hub_{m}", "hub")):
           close(layer[name]["gate"][b][masks[real][b]], out[name][i])
 
 
+def random_streams(model, seed=2):
+  """What a layer takes, of real steps alone, and its masks."""
+  found, random = make_batch(model).mask, np.random.default_rng(seed)
+  masks = {m: found[m] for m in model.modalities}
+  draw = lambda mask: random.normal(size=(*mask.shape, 4)) * np.asarray(mask)[..., None]
+  z = {m: jnp.asarray(draw(mask), jnp.zeros(()).dtype) for m, mask in masks.items()}
+  return (pmr.padded(z), concatenate(z)), masks
+
+
+def drawn(module, *arguments):
+  """Parameters that are nowhere zero."""
+  random = np.random.default_rng(4)
+  shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *arguments))
+  value = lambda x: jnp.asarray(0.6 * random.normal(size=x.shape), x.dtype)
+  return jax.tree.map(value, shapes)["params"]
+
+
+def test_without_residuals_a_unit_is_that_of_the_paper():
+  with jax.enable_x64(True):
+    (_, hub), masks = random_streams(build())
+    mask = concatenate(masks)
+    settings = pmr.Settings(spec=build().spec, width=4, heads=2, residual=False)
+    unit, stream = pmr.Unit(settings, True), Stream.of(hub, mask)
+    params = drawn(unit, stream, stream)
+    found, _ = jax.jit(unit.apply)({"params": params}, stream, stream)
+    params, hub = jax.tree.map(np.asarray, (params, hub))
+    for b, real in enumerate(np.asarray(mask)):
+      x = hub[b][real]
+      close(found[b][real], written.unit(params, x, x, 2, False)[0])
+
+
+def test_the_literal_score_is_of_all_features_of_all_steps():
+  with jax.enable_x64(True):
+    (_, hub), masks = random_streams(build())
+    sent, mask = jnp.stack([hub, 2 * hub]), concatenate(masks)
+    settings = pmr.Settings(spec=build().spec, width=4, scoring="literal")
+    messages = pmr.Messages(settings, True)
+    params = drawn(messages, sent, masks)
+    kernel, bias, u = (params[x] for x in ("score_kernel", "score_bias", "score"))
+    assert kernel.shape == (2, 40, 40)
+    _, weights = jax.jit(messages.apply)({"params": params}, sent, masks)
+    one = lambda m, b: written.score(
+      kernel[m], bias[m], u, np.asarray(sent[m, b][mask[b]]), np.asarray(mask[b]), True
+    )
+    powers = np.exp([one(0, 0), one(1, 0)])
+    close(weights[0], powers / powers.sum())
+
+
 @functools.cache
 def small():
-  """Parameters, a batch, a program, and what it gives."""
-  model = build()
-  batch = make_batch(model)
-  params = draw(model, batch)["params"]
-  run = jax.jit(lambda params, batch: model.apply({"params": params}, batch))
-  return params, batch, run, run(params, batch)
-
-
-def changed(params, path, change):
-  """The parameters with another array at a/b/c."""
-  name, _, rest = path.partition("/")
-  inner = changed(params[name], rest, change) if rest else change(params[name])
-  return {**params, name: inner}
+  """A layer: its parameters, streams, masks, a program, and what it gives."""
+  layer = pmr.Layer(pmr.Settings(spec=build().spec, width=4, heads=2))
+  carry, masks = random_streams(build())
+  params = drawn(layer, carry, masks, False)
+  run = jax.jit(lambda p, carry: layer.apply({"params": p}, carry, masks, False)[1])
+  return params, carry, masks, run, run(params, carry)
 
 
 def test_gates_and_weights_are_shares():
-  _, batch, _, output = small()
-  layer = output.intermediates["layer_0"]
-  mask = {m: batch.mask[m] for m in ("text", "audio")}
+  *_, mask, _, layer = small()
   there = jnp.stack([real.any(-1) for real in mask.values()], -1)
   np.testing.assert_array_equal(layer["weights"] > 0, there)
   np.testing.assert_allclose(layer["weights"].sum(-1), there.any(-1), rtol=1e-6)
-  hub = jnp.concatenate([*mask.values()], 1)
   for i, m in enumerate(mask):
-    for name, real in ((f"from_hub_{m}", mask[m]), (f"to_hub_{m}", hub)):
+    for name, real in ((f"from_hub_{m}", mask[m]), (f"to_hub_{m}", concatenate(mask))):
       gate = layer[name]["gate"]
       # Nothing is read of a modality that misses.
-      open_ = real & there[:, i, None]
-      assert ((gate > 0) & (gate < 1))[open_].all() and not gate[~open_].any()
+      ajar = real & there[:, i, None]
+      assert ((gate > 0) & (gate < 1))[ajar].all() and not gate[~ajar].any()
 
 
 def test_behind_a_shut_gate_a_modality_does_not_hear_the_hub():
-  params, batch, run, output = small()
-  louder = batch.replace(x={**batch.x, "audio": 2 * batch.x["audio"]})
-  text = lambda found: found.intermediates["layer_0"]["streams"]["text"]
-  assert (text(run(params, louder)) != text(output))[0].any()
-  shut = changed(params, "layers/from_hub/gate/bias", lambda b: b.at[:, 0].add(-200))
-  np.testing.assert_array_equal(text(run(shut, louder)), text(run(shut, batch)))
+  params, (z, hub), _, run, expected = small()
+  text = lambda params, hub: run(params, (z, hub))["streams"]["text"]
+  assert (text(params, 2 * hub) != expected["streams"]["text"])[0].any()
+  gate = params["from_hub"]["gate"]
+  gate = {**gate, "bias": gate["bias"].at[0].add(-200)}
+  shut = {**params, "from_hub": {**params["from_hub"], "gate": gate}}
+  np.testing.assert_array_equal(text(shut, 2 * hub), text(shut, hub))
 
 
 def test_the_hub_of_a_layer_is_made_of_what_the_layer_made_of_modalities():
-  params, batch, run, output = small()
-  for i, m in enumerate(("text", "audio")):
-    move = lambda b, i=i: b.at[:, i].set(jnp.asarray([1.0, -1.0, 3.0, 0.5]))
-    moved = changed(params, "layers/from_hub/residual/bias", move)
-    found = run(moved, batch).intermediates["layer_0"]["streams"]["hub"]
-    there = batch.mask[m].any(-1)
-    differs = (found != output.intermediates["layer_0"]["streams"]["hub"]).any((1, 2))
-    np.testing.assert_array_equal(differs, there)
+  params, carry, masks, run, expected = small()
+  unit = params["from_hub"]
+  for i, m in enumerate(masks):
+    bias = unit["residual"]["bias"].at[i].set(jnp.asarray([1.0, -1.0, 3.0, 0.5]))
+    moved = {**unit, "residual": {**unit["residual"], "bias": bias}}
+    found = run({**params, "from_hub": moved}, carry)["streams"]["hub"]
+    differs = (found != expected["streams"]["hub"]).any((1, 2))
+    np.testing.assert_array_equal(differs, masks[m].any(-1))
 
 
 def test_dropout_is_the_same_where_padding_was_cut_inside_the_hub():
-  rates = ("attention", "relu", "residual", "embed", "output")
-  model = build(**{f"{name}_dropout": 0.3 for name in rates})
-  params, batch, *_ = small()
-  real = {"text": 3, "audio": 5}
-  mask = {m: x & (np.arange(x.shape[1]) < real[m])[None] for m, x in batch.mask.items()}
-  batch = batch.replace(mask=mask)
-  cut = {m: batch.x[m][:, : real[m]] for m in real}
-  short = batch.replace(x=cut, mask={m: mask[m][:, : real[m]] for m in real})
-  train = functools.partial(model.apply, train=True)
-  run = jax.jit(lambda b: train({"params": params}, b, rngs={"dropout": KEY}))
-  expected, found = (run(b).predictions for b in (batch, short))
-  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+  rates = {f"{name}_dropout": 0.3 for name in ("attention", "relu", "residual")}
+  layer = pmr.Layer(pmr.Settings(spec=build().spec, width=4, heads=2, **rates))
+  params, (z, hub), masks, *_ = small()
+  ends = {"text": 3, "audio": 5}
+  masks = {m: x & (np.arange(T[m]) < ends[m])[None] for m, x in masks.items()}
+  short = {m: x[:, : ends[m]] for m, x in masks.items()}
+  parts = pmr.unpadded(z, masks)
+  cut = {m: x[:, : ends[m]] for m, x in parts.items()}
+
+  @jax.jit
+  def run(parts, masks):
+    parts, masks = ({m: x[m] for m in TWO} for x in (parts, masks))
+    carry = pmr.padded(parts), concatenate(parts)
+    rngs = {"dropout": jax.random.key(3)}
+    (z, hub), _ = layer.apply({"params": params}, carry, masks, True, rngs=rngs)
+    return {m: x for m, x in pmr.unpadded(z, masks).items()}, hub
+
+  expected, found = run(parts, masks), run(cut, short)
+  for m, end in ends.items():
+    np.testing.assert_allclose(
+      found[0][m], expected[0][m][:, :end], rtol=1e-4, atol=1e-5
+    )
+  kept = joined_positions([*T.values()][:2], [*ends.values()])
+  np.testing.assert_allclose(found[1], expected[1][:, kept], rtol=1e-4, atol=1e-5)
 
 
 def count(model, joined=True):
@@ -155,14 +184,14 @@ def count(model, joined=True):
 CASES = {"pmr": Case(count, SMALL)}
 
 
-@pytest.mark.parametrize("layers, total", [(5, 1_135_201), (3, 743_921)])
-def test_the_stated_sizes_have_their_number_of_parameters(layers, total):
+def test_the_stated_sizes_have_their_number_of_parameters():
   spec = Spec(dict.fromkeys(THREE, 3), dict(zip(THREE, (300, 35, 74), strict=True)))
-  fields = {"heads": 8, "layers": layers, "kernels": {"audio": 5}}
-  model = models.build("pmr", spec, **fields)
+  model = models.build("pmr", spec, heads=8, kernels={"audio": 5})
   params = jax.eval_shape(model.init, jax.random.key(0), spec.example())["params"]
   assert sum(x.size for x in jax.tree.leaves(params)) == count(model)
-  assert count(model, joined=False) == total
+  # Where the last step of all that was joined goes to the head.
+  assert count(model, joined=False) == 1_135_201
+  assert count(model.clone(layers=3), joined=False) == 743_921
 
 
 def test_steps_of_the_hub_stand_where_they_stood_before_a_cut():
