@@ -291,6 +291,17 @@ SYSTEMS = {
     train=dict(epochs=15, batch_size=32),
     **dict.fromkeys(("mosi", "mosei"), dict(loss=dict(name="huber"))),
   ),
+  # Nothing of the authors' is public: a re-implementation's, and MulT's batches.
+  "pmr": dict(
+    model=dict(
+      **dict(width=40, heads=8, layers=5, encoder_layers=5),
+      **dict(kernel=3, kernels=dict(audio=5), embed_dropout=0.25),
+      **dict(attention_dropout=0.1, relu_dropout=0.1, residual_dropout=0.1),
+    ),
+    optim=dict(lr=1e-3, clip=0.8),
+    train=dict(epochs=100, batch_size=32),
+    unaligned=dict(model=dict(remat=True)),
+  ),
   "qmf": dict(
     model=dict(input_dropout=0.2, dropout=0.2),
     # RMSprop, but for the first updates.

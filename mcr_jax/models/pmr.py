@@ -82,8 +82,8 @@ class Settings(TransformerSettings):
 
   def hub_positions(self, masks: Masks) -> Integer[np.ndarray, "_"]:
     """Where the steps of the hub stood if no sequence were cut."""
-    lengths, steps = self.spec.lengths, {m: mask.shape[1] for m, mask in masks.items()}
-    return joined_positions([lengths[m] for m in masks], [*steps.values()])
+    longest = [self.spec.lengths[m] for m in masks]
+    return joined_positions(longest, [mask.shape[1] for mask in masks.values()])
 
   def part_positions(self, masks: Masks) -> Integer[np.ndarray, "_"]:
     """The same of the hub and, behind it, all modalities."""
@@ -169,8 +169,7 @@ class Messages(nn.Module):
 class Layer(nn.Module):
   """Steps 4 to 7, each for all modalities as one product.
 
-  Their sequences are padded to one length for that, whatever they have beyond it is
-  masked.
+  For that all sequences are padded to one length.
   """
 
   settings: Settings

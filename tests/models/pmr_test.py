@@ -100,8 +100,8 @@ def small():
   """A layer: its parameters, streams, masks, a program, and what it gives."""
   layer = pmr.Layer(pmr.Settings(spec=build().spec, width=4, heads=2))
   carry, masks = random_streams(build())
-  params = drawn(layer, carry, masks, False)
-  run = jax.jit(lambda p, carry: layer.apply({"params": p}, carry, masks, False)[1])
+  params = drawn(layer, carry, masks, True)
+  run = jax.jit(lambda p, carry: layer.apply({"params": p}, carry, masks, True)[1])
   return params, carry, masks, run, run(params, carry)
 
 
