@@ -134,4 +134,5 @@ def test_the_same_representation_of_all_modalities_has_no_discrepancy():
     losses = model.apply({"params": params}, batch, train=True, rngs=rngs).losses
     return losses["similarity"]
 
-  assert run(True) == 0 and run(False) > 1e-3
+  # But for rounding: a compiler may fuse the two sides differently.
+  assert run(True) < 1e-8 and run(False) > 1e-3
