@@ -66,7 +66,7 @@ class Data:
   )
   decimal: str = field(".", choices=(".", ","), doc="Of tables: the decimal sign.")
   encoding: str = field("", doc="Of tables that are not UTF-8, such as `gbk`.")
-  text: str = field(
+  layers: str = field(
     "mean",
     choices=("mean", "join", "roberta1", "roberta2", "roberta3", "roberta4"),
     doc="Of conversation pickles with layers of text: their mean, all, or one.",

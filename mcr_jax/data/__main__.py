@@ -58,7 +58,9 @@ def main(argv: list[str]) -> int:
     )
     command.add_argument("--decimal", help="of tables: the decimal sign, . or ,")
     command.add_argument("--encoding", help="of tables that are not UTF-8")
-    command.add_argument("--text", help="of layers of text: mean, join, or one by name")
+    command.add_argument(
+      "--layers", help="of layers of text: mean, join, or one by name"
+    )
     command.add_argument("--vectors", help="of words or their numbers: file of vectors")
     command.add_argument(
       "--memory-gb",
@@ -78,7 +80,7 @@ def main(argv: list[str]) -> int:
   if most is not None and not 0 < most < math.inf:
     raise UserError(f"--memory-gb {most} must be a number above 0.")
   stated = {
-    x: getattr(arguments, x) for x in ("decimal", "encoding", "text", "vectors")
+    x: getattr(arguments, x) for x in ("decimal", "encoding", "layers", "vectors")
   }
   dataset = readers.read(
     arguments.file,

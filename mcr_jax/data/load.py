@@ -158,7 +158,7 @@ def _open(config, own):
   home = os.path.expanduser
   path = home(path) if single else [home(part) for part in path]
   given = lambda *names: {name: config.get(name) or None for name in names}
-  stated = given("decimal", "encoding", "text", "vectors")
+  stated = given("decimal", "encoding", "layers", "vectors")
   chosen = given("align", "features")
   if own:
     return readers.read(path, parts=config.get("parts"), optional=stated, **chosen)

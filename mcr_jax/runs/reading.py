@@ -28,7 +28,7 @@ from mcr_jax.runs import inputs
 # What of `config.data` says how a file is read, and not what a run makes of it.
 FIELDS = (
   *("overlong", "nonfinite", "unlabelled", "ids", "parts", "label", "split"),
-  *("decimal", "encoding", "align", "features", "text", "vectors"),
+  *("decimal", "encoding", "align", "features", "layers", "vectors"),
 )
 _SENTENCES = {
   policies.CUT: (

@@ -162,16 +162,16 @@ def test_layers_of_text_are_a_choice(tmp_path):
   expected, layers, content = layered()
   path = writers.dump(tmp_path / "x", content)
   text = expected.joined("text")
-  joined = readers.read(path, text="join").modalities["text"]
+  joined = readers.read(path, layers="join").modalities["text"]
   np.testing.assert_allclose(
     joined.values, np.concatenate([text + i for i in range(4)], 1), rtol=1e-6
   )
-  one = readers.read(path, text="roberta3")
+  one = readers.read(path, layers="roberta3")
   np.testing.assert_allclose(one.modalities["text"].values, text + 2, rtol=1e-6)
   left = sorted(x.name for x in one.ledger if not x.use)
   assert left == ["roberta1", "roberta2", "roberta4"]
-  with pytest.raises(UserError, match="data.text='roberta9'"):
-    readers.read(path, text="roberta9")
+  with pytest.raises(UserError, match="data.layers='roberta9'"):
+    readers.read(path, layers="roberta9")
 
 
 def test_classes_of_a_corpus_that_is_not_known_are_numbers(tmp_path):

@@ -202,3 +202,17 @@ def test_empty_frames_at_the_end_are_dropped_though_the_length_counts_them(
   content["train"]["vision_lengths"][0] += 2
   dataset = readers.read(writers.dump(tmp_path / "x", content))
   assert_equal(dataset, corpus)
+
+
+def test_names_of_mmsa_keep_their_classes_where_one_never_occurs(tmp_path):
+  content = {
+    split: {
+      "id": [f"{split}{i}" for i in range(4)],
+      "text": np.ones((4, 3, 2), np.float32),
+      "classification_labels": np.array([0, 2, 2, 0]),
+      "annotations": ["Negative", "Positive", "Positive", "Negative"],
+    }
+    for split in ("train", "valid", "test")
+  }
+  found = readers.read(writers.dump(tmp_path / "x", content))
+  assert found.class_names[0] == "Negative" and found.class_names[-1] == "Positive"

@@ -24,7 +24,9 @@ def run_of(**data):
   """What reading asks of a run, without having trained one."""
   config = configs.complete({"model": tiny.CONCAT, "data": data})
   spec = Spec(lengths=tiny.LONGEST, widths=tiny.WIDTHS, task="regression")
-  return types.SimpleNamespace(config=config, spec=spec, workdir=pathlib.Path("DIR"))
+  return types.SimpleNamespace(
+    config=config, spec=spec, workdir=pathlib.Path("DIR"), extract=None
+  )
 
 
 def read(dataset, *, run=None, tied=("audio",), labels=False, skip=False, **fields):

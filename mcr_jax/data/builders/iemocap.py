@@ -1,8 +1,8 @@
 """IEMOCAP: the emotions of acted dialogues."""
 
 from mcr_jax.data.builders.corpus import Corpus, Labels
+from mcr_jax.data.readers.common.dialogue_labels import IEMOCAP
 from mcr_jax.data.readers.common.label_arrays import EMOTIONS
-from mcr_jax.data.readers.conversation import IEMOCAP
 
 
 class Iemocap(Corpus):

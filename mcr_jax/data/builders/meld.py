@@ -1,7 +1,7 @@
 """MELD: the emotions of a television series' dialogues, in 13,708 utterances."""
 
 from mcr_jax.data.builders.corpus import Corpus, Labels
-from mcr_jax.data.readers.conversation import MELD
+from mcr_jax.data.readers.common.dialogue_labels import MELD
 
 
 class Meld(Corpus):

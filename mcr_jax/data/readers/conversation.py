@@ -28,7 +28,7 @@ VALID_SHARE = 114 / 1152
 FORMAT = (
   "a conversation pickle of MELD or IEMOCAP (DialogueRNN, MM-DFN, COSMIC, MMGCN, M3NET)"
 )
-OPTIONS = ("text",)
+OPTIONS = ("layers",)
 MANY = 100_000
 TEXTS = ("mean", "join", *LAYERS)
 
@@ -44,16 +44,16 @@ def lacks(source: Source) -> Lack | None:
   return Lack(tuple(has), tuple(missing))
 
 
-def read(source: Source, text: str = "mean") -> Dataset:
+def read(source: Source, layers: str = "mean") -> Dataset:
   """The utterances of all dialogues, each one sample.
 
   Args:
     source: of this format.
-    text: what becomes of the four layers of a text encoder: their `mean`, all of them
+    layers: what becomes of the four layers of a text encoder: their `mean`, all of them
       (`join`), or one by name.
   """
   content, source, ledger = source.content, str(source), Ledger()
-  choose(text, TEXTS, "data.text")
+  choose(layers, TEXTS, "data.layers")
   parts = dialogue_parts.of(content)
   for number, part in enumerate(content):
     ledger.hold(_name(parts, number), len(part) if hasattr(part, "__len__") else 1)
@@ -70,7 +70,7 @@ def read(source: Source, text: str = "mean") -> Dataset:
   ]
   _refuse_repeats(content[parts.labels], keys, counts, source)
   sizes = dict(zip(keys, counts, strict=True))
-  modalities = _modalities(content, parts, keys, counts, text, source, ledger)
+  modalities = _modalities(content, parts, keys, counts, layers, source, ledger)
   emotions, known = dialogue_labels.emotions(content, parts, keys)
   labels = dialogue_labels.classes(
     content[parts.labels], keys, counts, emotions, source
@@ -119,7 +119,7 @@ def read(source: Source, text: str = "mean") -> Dataset:
       f"It has {len(content)} parts, {known or 'of a corpus that is not known'}; "
       f"{classes}.",
       valid,
-      *_layers_note(parts, text),
+      *_layers_note(parts, layers),
       *(f"{name}: one vector an utterance." for name in modalities),
     ),
     extras=extras,
@@ -187,7 +187,7 @@ def _modalities(content, parts, keys, counts, text, source, ledger):
     for name in chosen:
       ledger.use(name, how.get(text, "the modality text"))
     for name in parts.layers:
-      ledger.leave(name, f"data.text={text} takes another layer")
+      ledger.leave(name, f"data.layers={text} takes another layer")
   for name in values.MODALITIES:
     if name in parts.features:
       found[name] = read(name)
@@ -201,7 +201,7 @@ def _layers_note(parts, text) -> list[str]:
   how = {"mean": "the mean of them", "join": "all of them joined"}
   return [
     f"Its text has {len(parts.layers)} layers of an encoder: {how.get(text, text)} is "
-    f"read; data.text is one of {', '.join(TEXTS)}."
+    f"read; data.layers is one of {', '.join(TEXTS)}."
   ]
 
 

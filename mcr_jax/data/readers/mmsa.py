@@ -198,9 +198,10 @@ def _class_names(found, classes, having, source, ledger):
   pairs = zip(classes[having].tolist(), np.array(words)[having].tolist(), strict=True)
   pairs = set(pairs)
   known = dict(sorted(pairs))
-  count = len(known)
-  if len(pairs) != count or sorted(known) != list(range(count)):
+  if len(pairs) != len(known) or min(known, default=0) < 0:
     ledger.leave("annotations", "they are not one name of each class")
     return ()
   ledger.use("annotations", "names of the classes")
-  return tuple(known[index] for index in range(count))
+  # A class that no sample has has no name here; its number keeps the place.
+  count = int(max(known, default=-1)) + 1
+  return tuple(known.get(index, str(index)) for index in range(count))

@@ -59,12 +59,14 @@ def of(content: object) -> Parts | None:
   """The parts of a conversation pickle; None of what is none."""
   found = kinds(content)
   at = lambda kind: [i for i, x in enumerate(found) if x == kind]
-  features, keys = at("vectors"), at("keys")
+  # Numbers of utterances count on, or differ within every dialogue.
+  whole = [i for i in at("whole") if not _counts(content[i])]
+  # Before all labels there are no features: these are speakers of a kind of their own.
+  features = [i for i in at("vectors") if whole and i > whole[0]]
+  keys = at("keys")
   if not features or len(keys) not in (2, 3):
     return None
   before = [i for i in range(features[0]) if found[i] in ("text", "whole", "rows")]
-  # Numbers of utterances count on, or differ within every dialogue.
-  whole = [i for i in at("whole") if not _counts(content[i])]
   labels = [i for i in whole if i in before]
   if not labels:
     return None
