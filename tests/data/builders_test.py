@@ -12,8 +12,8 @@ import tensorflow_datasets as tfds
 from mcr_jax.data import builders, npz, synthetic
 from mcr_jax.data.checks import validate
 from mcr_jax.data.load import digest
+from mcr_jax.data.readers.common.dialogue_labels import MELD
 from mcr_jax.data.readers.common.label_arrays import EMOTIONS
-from mcr_jax.data.readers.conversation import MELD
 from mcr_jax.data.schema import SPLITS, Dataset, Modality
 from mcr_jax.errors import UserError
 
