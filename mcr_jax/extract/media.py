@@ -6,6 +6,7 @@
 import dataclasses
 import importlib.util
 import json
+import math
 import os
 import signal
 import stat
@@ -22,6 +23,7 @@ from mcr_jax.errors import UserError
 SAMPLE_RATE = 16_000
 MEMORY = 2 << 30
 LONGEST_MESSAGE = 64 << 20
+SIDE = 480  # pixels of a frame, at most
 # A second of 4K takes about one.
 CPU_SECONDS, CPU_A_SECOND = 60, 4
 INSTALL = 'pip install "mcr_jax[extract]"'
@@ -155,7 +157,7 @@ def read(
       env=_environment(),
     )
   try:
-    yield from _events(Path(path), process.stdout, rate)
+    yield from _events(Path(path), process.stdout, rate, max_seconds)
   except EOFError:
     raise UserError(f"{path}: {_death(process.wait())}") from None
   finally:
@@ -192,16 +194,28 @@ def _environment() -> dict[str, str]:
   return {k: os.environ[k] for k in needed if k in os.environ} | threads
 
 
-def _events(path: Path, pipe, rate: float) -> Iterator[Event]:
+def _events(path: Path, pipe, rate: float, most: float) -> Iterator[Event]:
+  last = -1
   while True:
     kind, size = struct.unpack("<cI", _exactly(pipe, 5))
     if size > LONGEST_MESSAGE:
       raise UserError(f"{path}: the decoder answers with {size:,} bytes at once.")
     data = _exactly(pipe, size)
     if kind == b"X":
-      text = data.decode("utf-8", "replace")
+      text = "".join(filter(str.isprintable, data.decode("utf-8", "replace")))
       raise UserError(f"{path} is no clip that can be read: {text}.")
-    event = _event(kind, data)
+    try:
+      event = _event(kind, data)
+      _check(event, rate, most + 2)
+      if isinstance(event, Frame):
+        if event.step <= last:
+          raise ValueError("a step that was before")
+        last = event.step
+    except (ValueError, KeyError, TypeError, struct.error) as error:
+      raise UserError(
+        f"{path}: the decoder answers with what is no answer ({error}); the clip is "
+        "damaged, or hostile."
+      ) from None
     yield event
     if isinstance(event, End):
       return
@@ -226,6 +240,25 @@ def _event(kind: bytes, data: bytes) -> Event:
     a, b = float(values["start"]), float(values["end"])
     return Gap(f"no {what} between {a:.2f} and {b:.2f} s")
   return End(float(values["seconds"]))
+
+
+def _check(event: Event, rate: float, most: float) -> None:
+  """Raises ValueError where an answer cannot be of a clip of `most` seconds."""
+  match event:
+    case Sound(place, samples):
+      right = 0 <= place and place + len(samples) <= most * SAMPLE_RATE
+      right = right and bool(np.isfinite(samples).all())
+    case Frame(step, age, pixels):
+      right = 0 <= step <= most * rate and 0 <= age < math.inf
+      right = right and 0 < min(pixels.shape) and max(pixels.shape) <= SIDE
+    case Info():
+      right = 0 <= event.seconds < math.inf
+    case End(seconds):
+      right = 0 <= seconds <= most
+    case _:
+      right = True
+  if not right:
+    raise ValueError(f"{type(event).__name__} of no such clip")
 
 
 def _exactly(pipe, size: int) -> bytes:

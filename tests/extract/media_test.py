@@ -1,5 +1,7 @@
 """Clips by their times, and files that are none."""
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -114,6 +116,30 @@ def test_the_decoder_can_open_no_file(tmp_path, whole, monkeypatch):
     '  _json(b"E", seconds=seconds)', f'  open({str(spy)!r}); _json(b"E", seconds=1)'
   )
   spy.write_text(code)
+  monkeypatch.setattr(media, "_decoder", lambda: str(spy))
+  with pytest.raises(UserError):
+    events(tmp_path, whole)
+
+
+@pytest.mark.parametrize(
+  "message",
+  [
+    ("A", struct.pack("<q", 1 << 60) + bytes(8)),
+    ("A", struct.pack("<q", 0) + np.float32(np.nan).tobytes()),
+    ("V", struct.pack("<qdHH", 0, 0.0, 9000, 9000)),
+    ("V", struct.pack("<qdHH", 1 << 50, 0.0, 1, 1) + bytes(3)),
+    ("I", b"[1]"),
+    ("E", b'{"seconds": 1e300}'),
+    ("Z", b"?"),
+  ],
+)
+def test_a_decoder_that_was_taken_over_is_not_believed(
+  tmp_path, whole, monkeypatch, message
+):
+  kind, data = message
+  spy = tmp_path / "decoder.py"
+  answer = kind.encode() + struct.pack("<I", len(data)) + data
+  spy.write_text(f"import os\nos.write(1, {answer!r})\n")
   monkeypatch.setattr(media, "_decoder", lambda: str(spy))
   with pytest.raises(UserError):
     events(tmp_path, whole)
