@@ -1,6 +1,7 @@
 """`python -m mcr_jax.extract`: a folder of clips to a feature file."""
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -52,7 +53,10 @@ def _extract(arguments, argv) -> int:
   own = found[number - 1 :: count]
   where = collect.parts_of(arguments.out)
   cli.prepare()
-  helpers = _start(arguments, argv) if count == 1 else []
+  helpers = _start(arguments, argv, number, count)
+  if helpers:
+    # Else `kill` would end this process alone, and the helpers go on.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
   try:
     mine = own[:: len(helpers) + 1]
     failed = collect.extract(mine, extractor, where, _Teller(len(mine)))
@@ -62,7 +66,7 @@ def _extract(arguments, argv) -> int:
     for helper in helpers:
       helper.terminate()
   if helpers:
-    failed = collect.extract(found, extractor, where, _Teller(0))
+    failed = collect.extract(own, extractor, where, _Teller(0))
   if failed and not arguments.skip_bad:
     some = "; ".join(f"{x.id}: {x.why}" for x in failed[:3])
     raise UserError(
@@ -112,8 +116,8 @@ def _share(text: str) -> tuple[int, int]:
   raise UserError(f"--share {text!r} must be I/N, I from 1 to N, such as 2/8.")
 
 
-def _start(arguments, argv) -> list[subprocess.Popen]:
-  """Processes that do all shares of `--jobs` but the first."""
+def _start(arguments, argv, number, count) -> list[subprocess.Popen]:
+  """Processes that do all shares of `--jobs` but the first, of a share of all clips."""
   if arguments.jobs < 1:
     raise UserError(f"--jobs {arguments.jobs} must be at least 1.")
   command = [
@@ -127,11 +131,11 @@ def _start(arguments, argv) -> list[subprocess.Popen]:
   ]
   return [
     subprocess.Popen(
-      [*command, "--share", f"{i}/{arguments.jobs}"],
+      [*command, "--share", f"{number + count * i}/{count * arguments.jobs}"],
       stdout=subprocess.DEVNULL,
       stderr=subprocess.DEVNULL,
     )
-    for i in range(2, arguments.jobs + 1)
+    for i in range(1, arguments.jobs)
   ]
 
 

@@ -59,9 +59,11 @@ def descriptors(
     block, before = _measure(samples, first, min(BLOCK, count - first), before)
     rows.append(block)
   rows = np.concatenate(rows)
-  owner = np.minimum(
-    (np.arange(count) * HOP / SAMPLE_RATE * rate).astype(int), len(times) - 1
-  )
+  # Rounding must not take a window from the step that it begins.
+  place = np.arange(count) * HOP / SAMPLE_RATE * rate + 1e-6
+  owner = np.minimum(place.astype(int), len(times) - 1)
+  if owner[-1] < len(times) - 1:  # a last step of less than a hop: the window before it
+    owner, rows = np.append(owner, len(times) - 1), np.concatenate([rows, rows[-1:]])
   size = np.bincount(owner, minlength=len(times))[:, None]
   start = np.searchsorted(owner, np.arange(len(times)))
   f0, voiced = NAMES.index("f0_log2"), rows[:, -1] >= VOICED

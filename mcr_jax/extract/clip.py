@@ -16,6 +16,7 @@ TIMED = {
   "subtitles": "times of words from subtitles",
   "aligned": "words aligned with the sound",
   "spread": "words spread evenly, because the sound does not tell",
+  "outside": "words whose subtitles begin after the end of the clip",
 }
 STALE = 1.0  # seconds after which a frame says nothing of now
 

@@ -50,22 +50,27 @@ def extract(
   for i, job in enumerate(found):
     try:
       path = part_of(job, extractor, where)
-      clip = read(path) if path.is_file() else None
-      if clip is None:
-        clip = extractor(job.file, job.cues, start=job.start, end=job.end)
-        write(path, clip)
-      say(i, job, clip)
+      kept = read(path) if path.is_file() else None
+      clip = kept or extractor(job.file, job.cues, start=job.start, end=job.end)
     except UserError as error:
       failed.append(Failed(job.id, str(error)))
       say(i, job, failed[-1])
+      continue
+    # A full disk is no fault of the clip's: it ends the work.
+    if kept is None:
+      write(path, clip)
+    say(i, job, clip)
   return failed
 
 
 def part_of(job: Job, extractor: Extractor, where: Path) -> Path:
   """The file of a clip's features: another clip, recipe or text is another file."""
   digest = hashlib.sha256(extractor.recipe.to_json().encode())
-  with open(job.file, "rb") as file:
-    digest.update(hashlib.file_digest(file, "sha256").digest())
+  try:
+    with open(job.file, "rb") as file:
+      digest.update(hashlib.file_digest(file, "sha256").digest())
+  except OSError as error:
+    raise UserError(f"{job.file} cannot be read: {error.strerror}.") from None
   said = None if job.cues is None else [dataclasses.astuple(cue) for cue in job.cues]
   digest.update(json.dumps([said, job.start, job.end]).encode())
   return where / f"{digest.hexdigest()[:32]}.npz"

@@ -47,7 +47,9 @@ class Recipe:
     choices=("none", "words"),
     doc="words: audio and vision as their means over every word.",
   )
-  max_seconds: float = field(600.0, above=0, doc="The longest clip that is read.")
+  max_seconds: float = field(
+    600.0, above=0, high=86_400, doc="The longest clip that is read."
+  )
   text_weights: str = ""
   vision_weights: str = ""
 
@@ -83,7 +85,7 @@ def from_json(text: str, source: str) -> Recipe:
   """
   try:
     values = json.loads(text)
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise UserError(f"{source}: the recipe is no JSON ({error}).") from None
   if not isinstance(values, dict) or "version" not in values:
     raise UserError(
@@ -99,7 +101,10 @@ def from_json(text: str, source: str) -> Recipe:
     kind = type(known[name].default)
     if type(value) is not kind and (type(value), kind) != (int, float):
       raise UserError(f"{source}: recipe.{name}={value!r} must be {kind.__name__}.")
-    values[name] = kind(value)
+    try:
+      values[name] = kind(value)
+    except OverflowError:
+      raise UserError(f"{source}: recipe.{name} has too many digits.") from None
   return Recipe(**values)
 
 

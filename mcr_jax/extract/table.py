@@ -148,10 +148,17 @@ def _rows(table: Path) -> tuple[list[dict], list[str]]:
 
 def _of_rows(folder, table, rows, clips) -> list[Job]:
   by_name = {}
-  for clip in clips:
-    name = clip.relative_to(folder)
-    for key in {name.as_posix(), name.with_suffix("").as_posix(), name.name, name.stem}:
-      by_name.setdefault(key, []).append(clip)
+  # What names more counts more: a whole path is of one clip, whoever shares its end.
+  for keys in (
+    lambda x: {x.as_posix()},
+    lambda x: {x.with_suffix("").as_posix()},
+    lambda x: {x.name, x.stem},
+  ):
+    some = {}
+    for clip in clips:
+      for key in keys(clip.relative_to(folder)):
+        some.setdefault(key, []).append(clip)
+    by_name = some | by_name
   found, wrong = [], []
   for row in rows:
     try:
@@ -168,7 +175,7 @@ def _job(folder, table, row, by_name) -> Job:
   get = lambda name: row.get(name, "")
   video, clip = get("video_id"), get("clip_id")
   name = get("file") or get("id")
-  own = get("id") or (Path(name).with_suffix("").as_posix() if name else "")
+  own = get("id") or _without_suffix(name)
   if not name:
     own = f"{video}$_${clip}"
     name = next(
@@ -201,6 +208,12 @@ def _job(folder, table, row, by_name) -> Job:
     video or str(matches[0].relative_to(folder)),
     get("speaker"),
   )
+
+
+def _without_suffix(name: str) -> str:
+  """A name of a clip without what says its kind; other dots are part of it."""
+  stem, dot, suffix = name.rpartition(".")
+  return stem if f"{dot}{suffix}".lower() in MEDIA else name
 
 
 def _seconds(name: str, text: str) -> float:

@@ -47,7 +47,7 @@ class Timed:
   Attributes:
     words: of all cues.
     times: (words, 2) seconds.
-    how: of every word, "subtitles", "aligned" or "spread".
+    how: of every word, "subtitles", "aligned", "spread" or "outside".
   """
 
   words: tuple[str, ...]
@@ -75,6 +75,8 @@ def times(cues: tuple[Cue, ...], samples: np.ndarray | None, seconds: float) -> 
       part = _aligned(cue, samples, *span) if heard else None
       name = "spread" if part is None else "aligned"
       part = spread(cue.words, *span) if part is None else part
+    if cue.timed and cue.start >= seconds:
+      name = "outside"
     words += cue.words
     found.append(np.clip(part, 0, seconds))
     how += [name] * len(cue.words)

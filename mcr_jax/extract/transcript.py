@@ -10,6 +10,9 @@ from pathlib import Path
 from mcr_jax.errors import UserError
 
 LARGEST = 8 << 20
+LONGEST = (
+  5_000  # characters of a subtitle: parsers look for ends of tags in all of them
+)
 SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
 SUFFIXES = (".txt", *SUBTITLES)
 
@@ -56,13 +59,18 @@ def read(path: str | os.PathLike) -> tuple[Cue, ...]:
   import pysubs2
 
   form = "ass" if path.suffix.lower() in (".ass", ".ssa") else path.suffix[1:].lower()
+  parts = text.splitlines() if form == "ass" else text.split("-->")
+  if (longest := max(map(len, parts), default=0)) > LONGEST:
+    raise UserError(
+      f"{path} has a subtitle of {longest:,} characters; the most is {LONGEST:,}."
+    )
   try:
     subtitles = pysubs2.SSAFile.from_string(text, format_=form)
   except Exception as error:  # its parsers raise whatever a line makes them raise
     raise UserError(f"{path} cannot be read as subtitles: {error}.") from None
   cues = []
   for event in subtitles:
-    words = tuple(re.sub(r"<[^>]*>", " ", event.plaintext).split())
+    words = tuple(re.sub(r"<[^<>]*>", " ", event.plaintext).split())
     if event.is_comment or not words:
       continue
     if not 0 <= event.start <= event.end:
@@ -106,11 +114,13 @@ def _text(path: Path) -> str:
   if len(data) > LARGEST:
     raise UserError(f"{path}: a transcript of more than {LARGEST:,} bytes.")
   if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-    return data.decode("utf-16")
+    code, name = "utf-16", "UTF-16"
+  else:
+    code, name = "utf-8-sig", "UTF-8"
   try:
-    return data.decode("utf-8-sig")
+    return data.decode(code)
   except UnicodeDecodeError as error:
     raise UserError(
-      f"{path} is not UTF-8: byte {data[error.start]:#04x} at {error.start}. Save it "
+      f"{path} is not {name}: byte {data[error.start]:#04x} at {error.start}. Save it "
       "as UTF-8."
     ) from None

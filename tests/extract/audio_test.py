@@ -64,3 +64,10 @@ def test_steps_cover_the_clip():
   np.testing.assert_allclose(times[1:, 0], times[:-1, 1])
   assert times[-1, 1] == pytest.approx(1.03)
   assert (column(values, "log_energy")[12:20] < column(values, "log_energy")[5]).all()
+
+
+@pytest.mark.parametrize("rate", [29.97, 60.0, 100.0])
+def test_every_step_has_a_number_at_any_rate_and_length(rate):
+  for count in range(RATE // 2, RATE // 2 + 700, 37):
+    values, times = audio.descriptors(tone(0.5), rate, count / RATE)
+    assert len(values) == len(times) and np.isfinite(values).all()

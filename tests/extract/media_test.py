@@ -27,6 +27,15 @@ def of(kind, found):
   return [x for x in found if isinstance(x, kind)]
 
 
+def altered(tmp_path, monkeypatch, old, new):
+  """Has clips decoded by a decoder with another line."""
+  spy = tmp_path / "decoder.py"
+  code = media.Path(media.__file__).with_name("decoder.py").read_text()
+  assert old in code
+  spy.write_text(code.replace(old, new))
+  monkeypatch.setattr(media, "_decoder", lambda: str(spy))
+
+
 def level(frame):
   return float(frame.pixels.mean()) / 200
 
@@ -74,10 +83,14 @@ def test_only_what_is_wanted_is_decoded(tmp_path, whole):
   assert not of(media.Sound, events(tmp_path, whole, sound=False))
 
 
-def test_longer_clips_are_refused_also_where_they_do_not_say(tmp_path, whole):
-  for data in (whole, clip(tone(), FRAMES, form="mpegts" if False else "matroska")):
-    with pytest.raises(UserError, match="most"):
-      events(tmp_path, data, max_seconds=0.5)
+def test_longer_clips_are_refused_also_where_they_do_not_say(
+  tmp_path, whole, monkeypatch
+):
+  with pytest.raises(UserError, match="it lasts 1 s"):
+    events(tmp_path, whole, max_seconds=0.5)
+  altered(tmp_path, monkeypatch, "_seconds(box, (picture, sound))", "0.0")
+  with pytest.raises(UserError, match="more than 0.5 s"):
+    events(tmp_path, whole, max_seconds=0.5)
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "cut", "list", "playlist", "zip"])
@@ -142,6 +155,14 @@ def test_a_decoder_that_was_taken_over_is_not_believed(
   spy.write_text(f"import os\nos.write(1, {answer!r})\n")
   monkeypatch.setattr(media, "_decoder", lambda: str(spy))
   with pytest.raises(UserError):
+    events(tmp_path, whole)
+
+
+def test_a_clip_that_takes_too_much_time_is_told_so(tmp_path, whole, monkeypatch):
+  altered(tmp_path, monkeypatch, "  source =", "  while True: pass\n  source =")
+  monkeypatch.setattr(media, "CPU_SECONDS", 1)
+  monkeypatch.setattr(media, "CPU_A_SECOND", 0)
+  with pytest.raises(UserError, match="time"):
     events(tmp_path, whole)
 
 

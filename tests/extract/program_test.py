@@ -1,6 +1,8 @@
 """From a folder of clips to a file, to a run, to the prediction for a clip."""
 
+import signal
 import socket
+import subprocess
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from mcr_jax import predict
 from mcr_jax.data import npz
 from mcr_jax.errors import UserError
 from mcr_jax.extract import __main__ as program
-from mcr_jax.extract import collect
+from mcr_jax.extract import collect, table
+from mcr_jax.extract.clip import Extractor
+from mcr_jax.extract.recipe import Recipe
 from tests.extract.made import clip, tone
 
 pytest.importorskip("av")
@@ -116,3 +120,54 @@ def test_words_must_be_told_before_anything_is_done(folder, tmp_path):
   for more in (["--vision", "none"], [*OF_SOUND, "--share", "3/2"], ["--jobs", "0"]):
     with pytest.raises(UserError):
       program.main([str(folder), "--out", str(tmp_path / "x.npz"), *more])
+
+
+def test_a_full_disk_ends_it_and_is_no_fault_of_a_clip(folder, tmp_path, monkeypatch):
+  def full(path, clip):
+    raise UserError(f"{path} cannot be written: no space is left.")
+
+  monkeypatch.setattr(collect, "write", full)
+  with pytest.raises(UserError, match="no space"):
+    extract(folder, tmp_path / "x.npz", "--skip-bad")
+
+
+def test_a_clip_that_went_is_one_that_cannot_be_used(folder, tmp_path):
+  gone = table.Job("gone", folder / "gone.mkv", None)
+  some = [gone, table.Job("c0", folder / "c0.mkv", None)]
+  extractor = Extractor(Recipe(text="none", vision="none"))
+  failed = collect.extract(some, extractor, tmp_path / "parts", lambda *_: None)
+  assert [x.id for x in failed] == ["gone"]
+  assert len(list((tmp_path / "parts").iterdir())) == 1
+
+
+def test_shares_of_a_share_are_all_of_it(monkeypatch):
+  started = []
+
+  class Started(program.subprocess.Popen):
+    def __init__(self, command, **_):
+      started.append(command[-1])
+
+  monkeypatch.setattr(program.subprocess, "Popen", Started)
+  for jobs, share in ((2, (1, 1)), (3, (2, 8))):
+    program._start(program.argparse.Namespace(jobs=jobs), [], *share)
+  assert started == ["2/2", "10/24", "18/24"]
+
+
+def test_no_helper_is_left_by_a_signal(folder, tmp_path, monkeypatch):
+  def late(*_):
+    raise RuntimeError("nobody heard the signal")
+
+  def killed(*_):
+    signal.raise_signal(signal.SIGTERM)
+
+  before = signal.signal(signal.SIGTERM, late)
+  try:
+    with subprocess.Popen(["sleep", "60"]) as helper:
+      monkeypatch.setattr(program, "_start", lambda *_: [helper])
+      monkeypatch.setattr(collect, "extract", killed)
+      with pytest.raises(SystemExit) as end:
+        extract(folder, tmp_path / "x.npz")
+      assert helper.wait(10) == -signal.SIGTERM
+  finally:
+    signal.signal(signal.SIGTERM, before)
+  assert end.value.code == 143

@@ -48,6 +48,8 @@ def test_tables_of_mmsa_are_read(folder):
     "id,label\nmissing,1\n",
     "id,label\n1,1\na,1\na,2\n",
     "id,label\na,1,2\n",
+    "file,label\n.,1\n",
+    "file,label\n/,1\n",
     "id,id\na,b\n",
     "id,start,end\na,3,2\n",
     "id,start\na,soon\n",
@@ -57,6 +59,19 @@ def test_tables_of_mmsa_are_read(folder):
 def test_wrong_tables_are_refused(folder, text):
   with pytest.raises(UserError):
     jobs(folder, text)
+
+
+def test_a_whole_path_is_one_clip_and_a_dot_no_suffix(folder):
+  for name in ("sub/a.mp4", "x.1.mp4", "x.2.mp4"):
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"")
+  found, _ = jobs(folder, "file\na.mp4\nx.1\nx.2\nsub/a\n")
+  assert [x.id for x in found] == ["a", "x.1", "x.2", "sub/a"]
+  assert [x.file for x in found[::3]] == [folder / "a.mp4", folder / "sub/a.mp4"]
+  (folder / "Raw/b.mp4").write_bytes(b"")
+  (folder / "sub/b.mp4").write_bytes(b"")
+  with pytest.raises(UserError, match="2 clips"):
+    jobs(folder, "file\nb.mp4\n")
 
 
 def test_one_message_names_all_rows_that_are_wrong(folder):
@@ -124,9 +139,22 @@ def test_recipes_are_equal_or_say_where_they_differ():
   assert recipes.from_json(one.to_json(), "here") == one
   assert recipes.difference(one, recipes.Recipe()) == ["audio_rate: 10.0 -> 20.0"]
   assert one.digest != recipes.Recipe().digest
-  for text in ("{", "[]", '{"version": 9}', one.to_json().replace("10.0", '"fast"')):
+  huge = one.to_json().replace("10.0", "1" + "0" * 400)
+  for text in (
+    "{",
+    "[]",
+    huge,
+    "[" * 100_000,
+    '{"version": 9}',
+    one.to_json().replace("10.0", '"fast"'),
+  ):
     with pytest.raises(UserError):
       recipes.from_json(text, "here")
-  for wrong in ({"audio_rate": 0.0}, {"text": "gpt"}, {"max_seconds": -1.0}):
+  for wrong in (
+    {"audio_rate": 0.0},
+    {"text": "gpt"},
+    {"max_seconds": -1.0},
+    {"max_seconds": 1e12},
+  ):
     with pytest.raises(UserError):
       recipes.Recipe(**wrong)

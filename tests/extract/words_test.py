@@ -38,6 +38,7 @@ def test_subtitles_are_cues_with_times(tmp_path):
   [
     ("a.srt", b"just text"),
     ("a.txt", b"caf\xe9"),
+    ("b.txt", b"\xff\xfeabc"),
     ("a.doc", b"x"),
     ("b.srt", b"\0" * 9),
   ],
@@ -125,3 +126,19 @@ def test_what_cannot_be_aligned_is_spread_and_said_so():
   found = timing.times(words, noise, 0.25)
   assert set(found.how) == {"spread"}
   assert np.isfinite(found.times).all() and not math.isnan(found.times.sum())
+
+
+@pytest.mark.parametrize("sign", ["<", "<a", "{", "{\\"])
+def test_a_subtitle_without_end_is_refused_at_once(tmp_path, sign):
+  pytest.importorskip("pysubs2")
+  path = tmp_path / "a.srt"
+  path.write_text(SRT + sign * 30_000)
+  with pytest.raises(UserError, match="characters"):
+    transcript.read(path)
+
+
+def test_words_behind_the_end_of_the_clip_are_told():
+  cues = (Cue(("a", "b"), 0.0, 0.5), Cue(("c",), 5.0, 6.0))
+  found = timing.times(cues, None, 1.0)
+  assert found.how == ("spread", "spread", "outside")
+  np.testing.assert_array_equal(found.times[2], [1, 1])
