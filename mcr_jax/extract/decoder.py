@@ -85,9 +85,17 @@ def _json(message: bytes, /, **values) -> None:
 
 def _decode(settings: dict) -> None:
   source = open(0, "rb", closefd=False)
-  with av.open(source, options={"format_whitelist": FORMATS}) as box:
+  options = {"format_whitelist": FORMATS}
+  # Nobody reads the names in it, whose letters may be of any code.
+  with av.open(source, options=options, metadata_errors="replace") as box:
     picture = next((s for s in box.streams.video if not s.disposition & _STILL), None)
     sound = next(iter(box.streams.audio), None)
+    for stream, wanted, what in (
+      (picture, settings["rate"], "picture"),
+      (sound, settings["sound"], "sound"),
+    ):
+      if stream and wanted and stream.codec_context is None:
+        raise Unreadable(f"its {what} is of a kind that is not known here")
     most = settings["max_seconds"]
     seconds = _seconds(box, (picture, sound))
     begin, end = settings["start"], settings["end"] or math.inf
@@ -96,13 +104,8 @@ def _decode(settings: dict) -> None:
         f"it lasts {min(seconds, end) - begin:.0f} s, the most is {most:g} s"
       )
     size = _size(picture) if picture else None
-    _json(
-      b"I",
-      format=box.format.name,
-      seconds=seconds,
-      sound=sound is not None,
-      picture=size,
-    )
+    told = {"format": box.format.name, "seconds": seconds, "picture": size}
+    _json(b"I", **told, sound=sound is not None)
     zero = _zero(box, (picture, sound)) + begin
     takers = {}
     if sound and settings["sound"]:
@@ -141,7 +144,7 @@ def _frames(packet, taker):
   """What a packet decodes to; one that is damaged leaves a gap."""
   try:
     yield from packet.decode()
-  except av.InvalidDataError:
+  except (av.InvalidDataError, av.error.PermissionError):  # the latter of AAC
     taker.damaged += 1
 
 
@@ -257,7 +260,9 @@ def _pixels(frame, aspect: float) -> np.ndarray:
 
 
 def _size(picture) -> list[int]:
-  width, height = picture.codec_context.width, picture.codec_context.height
+  if (codec := picture.codec_context) is None:
+    return [0, 0]
+  width, height = codec.width, codec.height
   if width * height > PIXELS:
     raise Unreadable(
       f"its picture has {width} x {height} pixels, the most is {PIXELS:,}"

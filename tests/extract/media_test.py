@@ -93,6 +93,30 @@ def test_longer_clips_are_refused_also_where_they_do_not_say(
     events(tmp_path, whole, max_seconds=0.5)
 
 
+def test_a_name_in_other_letters_is_no_damage(tmp_path, whole):
+  assert whole.count(b"DURATION") == 2
+  data = whole.replace(b"DURATION", b"CAF\xe9 NOW")  # Latin-1, as old programs write it
+  assert of(media.Frame, events(tmp_path, data))
+
+
+def test_a_damaged_packet_leaves_a_gap_whatever_its_decoder_calls_it(
+  tmp_path, whole, monkeypatch
+):
+  old = "    yield from packet.decode()"
+  worse = "    if packet.pts == 128: raise av.error.PermissionError(1, 'as of AAC')\n"
+  altered(tmp_path, monkeypatch, old, worse + old)
+  gaps = of(media.Gap, events(tmp_path, whole))
+  assert "1 damaged packets of the sound were left out" in [x.text for x in gaps]
+
+
+def test_an_unknown_codec_is_named_where_it_is_wanted(tmp_path, whole):
+  assert whole.count(b"V_MPEG4/ISO/ASP") == 1
+  data = whole.replace(b"V_MPEG4/ISO/ASP", b"V_NOBODY/KNOWS/")
+  with pytest.raises(UserError, match="its picture is of a kind"):
+    events(tmp_path, data)
+  assert of(media.Sound, events(tmp_path, data, rate=0.0))
+
+
 @pytest.mark.parametrize("kind", ["empty", "text", "cut", "list", "playlist", "zip"])
 def test_what_is_no_clip_is_refused(tmp_path, whole, kind):
   secret = tmp_path / "secret.mkv"
