@@ -80,6 +80,11 @@ def build_model(config: ConfigDict, spec: Spec) -> Model:
   if config.data.absent == "leave":
     of_fields = chosen.domains(given)
     for name, value in own.items():
-      if of_fields[name].modalities and isinstance(value, Mapping):
+      if not of_fields[name].modalities:
+        continue
+      if isinstance(value, Mapping):
         own[name] = {m: x for m, x in value.items() if m in spec.lengths}
+      elif isinstance(value, tuple):
+        # Where none is left, (), which is all, is not what was asked for.
+        own[name] = tuple(m for m in value if m in spec.lengths) or value
   return models.build(chosen.of(given), spec, **own)

@@ -43,6 +43,24 @@ def test_settings_of_modalities_that_the_data_lacks_are_left():
     inputs.build_model(configs.complete(given), spec)
 
 
+def test_an_order_leaves_out_modalities_that_the_data_lacks():
+  given = {
+    "model": {"name": "mctn", "order": ("vision", "audio", "text")},
+    "data": {"absent": "leave"},
+  }
+  build = lambda *names: inputs.build_model(
+    configs.complete(given),
+    Spec(lengths=dict.fromkeys(names, 3), widths=dict.fromkeys(names, 2)),
+  )
+  assert build("text", "audio").order == ("audio", "text")
+  # Nothing that is left would say all of them.
+  with pytest.raises(UserError, match="'vision'"):
+    build("gaze")
+  given["data"]["absent"] = "error"
+  with pytest.raises(UserError, match="'vision'"):
+    build("text", "audio")
+
+
 def test_synthetic_data_has_no_place():
   for path in ("synthetic", "synthetic:mosi"):
     assert not inputs.place_of(configs.complete({"data": {"path": path}}))
