@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mcr_jax import files
@@ -152,6 +152,21 @@ def digest(path: Path) -> str:
   """SHA-256 of a file."""
   with open(path, "rb") as file:
     return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(place: Path, names: Sequence[str]) -> str:
+  """One SHA-256 for some files of a folder.
+
+  Raises:
+    UserError: one is not there.
+  """
+  if missing := [name for name in names if not (place / name).is_file()]:
+    raise UserError(
+      f"{place} has no {', '.join(missing)}; a language model is a folder with "
+      f"{', '.join(names)}, as save_pretrained leaves it."
+    )
+  joined = "".join(digest(place / name) for name in names)
+  return hashlib.sha256(joined.encode()).hexdigest()
 
 
 def _download(source: Source, where: str) -> Path:

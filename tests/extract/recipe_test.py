@@ -31,6 +31,17 @@ def test_weights_of_other_bytes_are_refused(tmp_path, monkeypatch):
     weights.folder("face")
 
 
+def test_a_model_of_ones_own_is_all_of_its_files(tmp_path):
+  bert = dataclasses.replace(OF_SOUND, text="bert")
+  with pytest.raises(UserError):
+    Extractor(bert, tmp_path)
+  for name in ("config.json", "model.safetensors", "tokenizer.json"):
+    (tmp_path / name).write_text("{}")
+  one = Extractor(bert, tmp_path).recipe.text_weights
+  (tmp_path / "tokenizer.json").write_text("{ }")
+  assert Extractor(bert, tmp_path).recipe.text_weights != one
+
+
 def test_a_recipe_of_other_weights_is_not_extracted_by(brought):
   whole = Extractor(Recipe(text="none")).recipe
   assert whole.vision_weights == weights.label("face")
