@@ -78,14 +78,10 @@ SYSTEMS = {
       **dict(warmup_steps=16, multipliers=((r".*bias", 2e-3),)),
     ),
     train=dict(epochs=3, batch_size=24),
-    **dict.fromkeys(
-      ("mosi", "mosei"),
-      dict(data=dict(lengths=dict(text=50, audio=50)), loss=dict(name="l2")),
-    ),
-    iemocap=dict(data=dict(lengths=dict(text=20, audio=20))),
-    unaligned=dict(
-      data=dict(lengths=dict(text=50, audio=375)), model=dict(align="uniform")
-    ),
+    mosi=dict(loss=dict(name="l2")),
+    mosei=dict(loss=dict(name="l2"), optim=dict(warmup_steps=204)),
+    iemocap=dict(optim=dict(warmup_steps=34)),
+    unaligned=dict(model=dict(align="uniform")),
   ),
   "dialogue_rnn": dict(
     model=dict(

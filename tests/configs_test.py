@@ -103,6 +103,23 @@ def test_a_name_that_systems_does_not_have_is_refused():
       configs.load(f"systems:{arg}")
 
 
+@pytest.mark.parametrize(
+  "corpus, samples", [("mosi", 1284), ("mosei", 16326), ("iemocap", 2717)]
+)
+def test_cm_bert_warms_up_for_a_tenth_of_its_updates(corpus, samples):
+  c = configs.load(f"systems:cm_bert,{corpus}")
+  updates = c.train.epochs * -(-samples // c.train.batch_size)
+  assert c.optim.warmup_steps == updates // 10
+
+
+@pytest.mark.parametrize("corpus", systems.UNALIGNED)
+@pytest.mark.parametrize("name", systems.SYSTEMS)
+def test_every_system_has_room_for_the_frames_of_a_corpus(name, corpus):
+  if models.load(name).card.unit == "utterance":
+    lengths = systems.get_config(f"{name},{corpus},unaligned").data.lengths
+    assert lengths.to_dict() == systems.UNALIGNED[corpus]
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_every_config_has_a_quick_variant_on_synthetic_data(name):
   config = configs.load(f"{FOLDER / name}:quick")
