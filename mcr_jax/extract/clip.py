@@ -12,7 +12,6 @@ from mcr_jax.extract import audio, media, timing, transcript, weights
 from mcr_jax.extract.recipe import Recipe
 from mcr_jax.extract.transcript import Cue
 
-NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
 TIMED = {
   "subtitles": "times of words from subtitles",
   "aligned": "words aligned with the sound",
@@ -81,7 +80,7 @@ class Extractor:
           "Text by a model of one's own needs its folder: --text-model DIR, with "
           "config.json, model.safetensors and tokenizer.json."
         )
-      own["text_weights"] = weights.digest_of(Path(text_model).expanduser(), NEEDED)
+      own["text_weights"] = weights.label_of(Path(text_model).expanduser())
     if recipe.vision != "none":
       weights.folder("face")
       own["vision_weights"] = weights.label("face")

@@ -21,7 +21,7 @@ class Recipe:
   """How features are made.
 
   Attributes:
-    text_weights: digest of the language model's weights; "" without one.
+    text_weights: digest of the language model's files; "" without one.
     vision_weights: digest of the weights of the face's networks; "" without them.
   """
 

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcr_jax.errors import UserError
+from mcr_jax.extract import weights as weights_files
 
-NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
 KINDS = ("bert",)
 ACTIVATIONS = {
   "gelu": functools.partial(jax.nn.gelu, approximate=False),
@@ -108,11 +108,7 @@ def load(folder: str | Path) -> Encoder:
   for name in ("tokenizers", "safetensors"):
     if importlib.util.find_spec(name) is None:
       raise UserError(f'Vectors of words need {name}: pip install "mcr_jax[extract]".')
-  if missing := [name for name in NEEDED if not (folder / name).is_file()]:
-    raise UserError(
-      f"{folder} has no {', '.join(missing)}; a language model is a folder with "
-      f"{', '.join(NEEDED)}, as save_pretrained leaves it."
-    )
+  weights_files.require(folder)
   config = _config(folder / "config.json")
   weights = jax.device_put(_weights(folder / "model.safetensors"))
   from tokenizers import Tokenizer

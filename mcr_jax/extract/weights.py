@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from mcr_jax import files
@@ -21,6 +21,7 @@ from mcr_jax.errors import DamagedCheckpoint, UserError
 
 COMMAND = "python -m mcr_jax.extract --get-models"
 LARGEST = 1 << 30
+LANGUAGE_MODEL = ("config.json", "model.safetensors", "tokenizer.json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,19 +155,20 @@ def digest(path: Path) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest_of(place: Path, names: Sequence[str]) -> str:
-  """One SHA-256 for some files of a folder.
+def label_of(place: Path) -> str:
+  """One digest for the files of a language model of one's own."""
+  require(place)
+  joined = "".join(digest(place / name) for name in LANGUAGE_MODEL)
+  return hashlib.sha256(joined.encode()).hexdigest()
 
-  Raises:
-    UserError: one is not there.
-  """
-  if missing := [name for name in names if not (place / name).is_file()]:
+
+def require(place: Path) -> None:
+  """Raises UserError where a folder lacks a file of a language model."""
+  if missing := [name for name in LANGUAGE_MODEL if not (place / name).is_file()]:
     raise UserError(
       f"{place} has no {', '.join(missing)}; a language model is a folder with "
-      f"{', '.join(names)}, as save_pretrained leaves it."
+      f"{', '.join(LANGUAGE_MODEL)}, as save_pretrained leaves it."
     )
-  joined = "".join(digest(place / name) for name in names)
-  return hashlib.sha256(joined.encode()).hexdigest()
 
 
 def _download(source: Source, where: str) -> Path:

@@ -294,7 +294,7 @@ class Trainer:
       self.loop.restore(restored.tree, **restored.meta)
     self.writer.truncate_after(self.loop.epoch - 1)
     self.facts["resumed"] = [*self.facts.get("resumed", []), describe()]
-    # Finished before, if more epochs are asked for now: then the config is another.
+    # A run that was finished goes on with another config where it asks for more epochs.
     self.writer.write_facts(self.facts | {"finished": False})
     self.writer.write_text("config.json", configs.to_json(self.config))
     if not self.loop.selection["active"].any():
