@@ -180,7 +180,8 @@ def _report(out, made, clips, seconds) -> None:
     for note in clip.notes:
       counts[note] = counts.get(note, 0) + 1
   for note in sorted(counts, key=counts.get, reverse=True)[:10]:
-    print(f"  {counts[note]:,} clips: {note}")
+    number = counts[note]
+    print(f"  {number:,} clip{'s' * (number != 1)}: {note}")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
