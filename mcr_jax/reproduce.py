@@ -34,17 +34,19 @@ def main(argv: list[str]) -> int | None:
   )
   cli.prepare()
   command = shlex.join(["python", "-m", "mcr_jax.reproduce", *argv])
-  return _reproduce(request, Path(arguments.workdir), arguments.share, command)
+  workdir, rows = Path(arguments.workdir), arguments.row
+  return _reproduce(request, workdir, arguments.share, rows, command)
 
 
-def _reproduce(request, workdir: Path, text: str, command: str) -> None:
+def _reproduce(request, workdir: Path, text: str, rows: list[str], command: str):
   from mcr_jax.papers import document, estimate, plan, work
   from mcr_jax.runs import progress
   from mcr_jax.sweeps import share as shares
 
   share = shares.parse(text)
   made = plan.make(request, workdir)
-  work.check_search(made.jobs, request.search)
+  jobs = made.of_rows(rows) if rows else made.jobs
+  work.check_search(jobs, request.search)
   made.document["command"] = command
   document.begin(made.document, workdir)
   for line in filter(None, (_heading(made.document), made.document["synthetic"])):
@@ -52,11 +54,11 @@ def _reproduce(request, workdir: Path, text: str, command: str) -> None:
   # What takes a moment needs no estimate of how long.
   weights = {}
   if request.data:
-    weights = estimate.of_jobs(made.jobs, request.search)
+    weights = estimate.of_jobs(jobs, request.search)
     seconds = sum(weights.values()) / share.of
     print(f"at most about {progress.duration(seconds)}, without compiling", flush=True)
   left = work.work(
-    made.jobs,
+    jobs,
     workdir,
     share,
     draws=request.search,
@@ -69,6 +71,11 @@ def _reproduce(request, workdir: Path, text: str, command: str) -> None:
   print(f"\n{(workdir / 'table.txt').read_text('utf-8')}")
   written = ["table.json", "table.csv", "table.tex", "table.txt", *_page(workdir)]
   print(f"written to {workdir}: {', '.join(written)}")
+  left = [
+    job.key
+    for job in made.jobs
+    if not work.done(job, workdir / plan.RUNS, request.search)
+  ]
   if left:
     print(f"not done: {', '.join(left)}")
   if name := made.document["figure"]:
@@ -166,6 +173,14 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     default=[],
     metavar="NAME=FILE",
     help="feature file of one of the data sets that the table reads",
+  )
+  parser.add_argument(
+    "--row",
+    action="append",
+    default=[],
+    metavar="NAME",
+    help="do this row alone, and what it comes after; several times for several; the "
+    "same workdir takes the others later",
   )
   parser.add_argument(
     "--partial",

@@ -30,7 +30,7 @@ def fill(document: Mapping[str, Any], workdir: Path) -> dict[str, Any]:
   document["comparisons"] = []
   for number, section in enumerate(document["sections"]):
     for row in section["rows"]:
-      _fill_row(row, document["columns"], found)
+      _fill_row(row, document["columns"], found, bool(document["synthetic"]))
     for column in document["columns"]:
       _mark_best(section["rows"], column)
     compared = _compare(section["rows"], document, found)
@@ -38,7 +38,9 @@ def fill(document: Mapping[str, Any], workdir: Path) -> dict[str, Any]:
   return files.finite(files.plain(document))
 
 
-def _fill_row(row: dict, columns: Sequence[dict], found: Mapping[str, Result]) -> None:
+def _fill_row(
+  row: dict, columns: Sequence[dict], found: Mapping[str, Result], synthetic: bool
+) -> None:
   own = {corpus: found[key] for corpus, key in row["runs"].items()}
   if own:
     states = [result.status for result in own.values()]
@@ -51,7 +53,8 @@ def _fill_row(row: dict, columns: Sequence[dict], found: Mapping[str, Result]) -
     result = own.get(column["corpus"])
     if result is not None and result.status == "done":
       cell |= _score(column, result)
-    if cell["mean"] is not None and cell["published"] is not None:
+    comparable = cell["mean"] is not None and cell["published"] is not None
+    if comparable and not synthetic:
       cell["difference"] = cell["mean"] - cell["published"]
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,24 @@ class Plan:
 
   document: dict[str, Any]
   jobs: tuple[Job, ...]
+
+  def of_rows(self, names: Sequence[str]) -> tuple[Job, ...]:
+    """The jobs that stand behind rows of these names, in whichever section.
+
+    Raises:
+      UserError: a name of no row, or of a row that trains and counts nothing.
+    """
+    rows = [row for section in self.document["sections"] for row in section["rows"]]
+    known = {name: set() for name in dict.fromkeys(row["name"] for row in rows)}
+    for row in rows:
+      known[row["name"]] |= set(row["runs"].values())
+    wanted = set()
+    for name in names:
+      if not (keys := known[choose(name, known, "--row")]):
+        raise UserError(f"--row {name!r}: nothing is trained for this row here.")
+      wanted |= keys
+    wanted |= {job.after for job in self.jobs if job.key in wanted}
+    return tuple(job for job in self.jobs if job.key in wanted)
 
 
 def make(request: Request, workdir: Path) -> Plan:

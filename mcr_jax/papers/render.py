@@ -16,16 +16,14 @@ STATUS = {
   "impossible": "impossible",
 }
 LEGEND = (
-  "Every number of ours: mean +- deviation over seeds; in brackets the published one, "
-  "and ours less that.",
+  "Every number of ours: mean +- deviation over seeds; in brackets the published "
+  "one{}.",
   "*: the best of ours. +: better than every other of ours by a paired t-test over "
   "seeds, p < 0.05; ++: by Holm's correction, too. Nothing of ours is tested against a "
   "published mean.",
 )
 # Of a table without predictions.
-COUNTED = (
-  "In brackets the published number, and ours less that. *: the best of ours.",
-)
+COUNTED = ("In brackets the published number{}. *: the best of ours.",)
 
 
 def text(document: Document) -> str:
@@ -41,7 +39,9 @@ def text(document: Document) -> str:
     title = filter(None, (section["title"], warning))
     lines += ["", *title, aligned(rows)]
   trained = any(run["trained"] for run in document["runs"].values())
-  legend = LEGEND if trained else COUNTED
+  # Of synthetic data no difference says anything.
+  less = "" if warning else ", and ours less that"
+  legend = [line.format(less) for line in (LEGEND if trained else COUNTED)]
   lines += ["", *legend, *document["notes"], *remarks(document)]
   return "\n".join(lines)
 
@@ -170,7 +170,9 @@ def _cell(cell: Mapping, column: Mapping) -> str:
   found = f"{_number(cell['mean'], decimals)}{spread}{mark}"
   if printed is None:
     return found
-  return f"{found} ({_number(printed, decimals)} {cell['difference']:+.{decimals}f})"
+  less = cell["difference"]
+  less = "" if less is None else f" {less:+.{decimals}f}"
+  return f"{found} ({_number(printed, decimals)}{less})"
 
 
 def _number(value: float | None, decimals: int) -> str:

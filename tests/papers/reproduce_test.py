@@ -196,6 +196,28 @@ def test_text_csv_and_latex_show_the_same(done):
   assert "Two systems &amp; more" in page and "not implemented" in page
 
 
+def test_rows_are_done_one_at_a_time(done, tmp_path, capsys):
+  data, whole = done
+  shutil.copytree(whole / "runs" / "aligned-mult", tmp_path / "t/runs/aligned-mult")
+  shutil.copy(whole / "plan.json", tmp_path / "t")
+  run(tmp_path / "t", data, "--row", "MulT")
+  assert "not done: aligned-mcr" in capsys.readouterr().out
+  mult, mcr, _ = document.read(tmp_path / "t")["sections"][0]["rows"]
+  assert (mult["status"], mcr["status"]) == ("done", "missing")
+  for name in ("MuLT", "RAVEN"):
+    with pytest.raises(UserError, match=name):
+      run(tmp_path / "t", data, "--row", name)
+
+
+def test_no_difference_is_shown_on_synthetic_data(done, tmp_path):
+  shutil.copytree(done[1] / "runs", tmp_path / "runs")
+  for name, synthetic in (("given", ""), ("made", "SYNTHETIC")):
+    plan = json.loads((done[1] / "plan.json").read_text()) | {"synthetic": synthetic}
+    cell = cells.fill(plan, tmp_path)["sections"][0]["rows"][0]["cells"]["mae"]
+    assert cell["mean"] > 0 and cell["published"] == 0.871, name
+    assert (cell["difference"] is None) == bool(synthetic)
+
+
 def test_draws_of_a_search_begin_with_the_published_settings(done):
   config = plan.config_of(system("lf_dnn"), "x", (), quick=False)
   found = search.points(config, 4)
