@@ -8,7 +8,6 @@ from typing import Any
 
 from mcr_jax.errors import UserError
 
-
 # Of a comparison: its numbers, in the order of the page's columns.
 COMPARED = ("difference", "p_seeds", "p_seeds_holm", "p_samples", "low", "high")
 
