@@ -28,6 +28,9 @@ def quick(config: mlc.ConfigDict) -> None:
   align = "text" if lengths and len({*lengths}) == 1 else ""
   set_fields(config, "data", path="synthetic", align=align, modalities=(), lengths={})
   set_fields(config, "train", epochs=2, batch_size=32)
+  if phases := config.train.get("phases", ()):
+    short = tuple({**phase, "epochs": 1} for phase in phases)
+    set_fields(config, "train", phases=short, epochs=max(2, len(short)))
   config.seeds = (0, 1)
 
 

@@ -370,6 +370,22 @@ SYSTEMS = {
     train=dict(epochs=10, batch_size=8),
     coattention=dict(model=dict(fusion="coattention")),
   ),
+  # Where the authors predict features, the gradient is cut, the rate falls on a plateau
+  # of that error, and the best weights go on; here those of the last epoch do.
+  "tcsp": dict(
+    model=dict(dropout=0.5),
+    optim=dict(
+      **dict(lr=1e-3, clip=0.8, clip_by="value"),
+      **dict(schedule="plateau", plateau_factor=0.1, plateau_patience=5),
+    ),
+    train=dict(
+      **dict(epochs=70, batch_size=24),
+      phases=(
+        dict(epochs=40, trainable=("translate_.*",), task=False),
+        dict(epochs=30, trainable=("(?!translate_).*",)),
+      ),
+    ),
+  ),
 }
 # No settings are public: those of MOSEI.
 for name in ("mfn", "graph_mfn", "mfm"):

@@ -1,11 +1,23 @@
-"""The k-th largest of many numbers, without sorting them."""
+"""The largest of many numbers."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer
 
 # Parts of a row that are counted side by side: a sum over parts is made of vectors.
 PARTS = 16
+
+
+def largest(
+  x: Float[Array, "*B K"], mask: Bool[Array, "*#B K"], k: int
+) -> Bool[Array, "*B K"]:
+  """True at the k largest entries of each row, of those that exist.
+
+  Of equal ones the first; all where there are no more than k.
+  """
+  places = jax.lax.top_k(jnp.where(mask, x, -jnp.inf), min(k, x.shape[-1]))[1]
+  entries = jnp.arange(x.shape[-1]).reshape((1,) * x.ndim + (-1,))
+  return (places[..., None] == entries).any(-2) & mask
 
 
 def kth_largest(x: Float[Array, "B K"], k: Integer[Array, "B"]) -> Float[Array, "B"]:
