@@ -8,6 +8,9 @@ from typing import Any
 
 from mcr_jax.errors import UserError
 
+# Of a comparison: its numbers, in the order of the page's columns.
+COMPARED = ("difference", "p_seeds", "p_seeds_holm", "p_samples", "low", "high")
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -59,7 +62,7 @@ def comparisons(table: Mapping[str, Any]) -> list[dict[str, Any]]:
   titles = {
     c["id"]: " ".join(filter(None, (c["group"], c["title"]))) for c in table["columns"]
   }
-  number = lambda x: "n/a" if x is None else f"{x:.3g}"
+  decimals = {c["id"]: int(c["decimals"]) + 1 for c in table["columns"]}
   return [
     {
       "section": table["sections"][x["section"]]["title"],
@@ -67,15 +70,7 @@ def comparisons(table: Mapping[str, Any]) -> list[dict[str, Any]]:
       "best": x["best"],
       "other": x["other"],
       "numbers": [
-        number(x.get(name))
-        for name in (
-          "difference",
-          "p_seeds",
-          "p_seeds_holm",
-          "p_samples",
-          "low",
-          "high",
-        )
+        _number(x.get(name), name, decimals.get(x["column"], 3)) for name in COMPARED
       ],
       "reason": x.get("reason", ""),
     }
@@ -100,6 +95,15 @@ def runs(table: Mapping[str, Any]) -> list[dict[str, Any]]:
     }
     for key, x in table.get("runs", {}).items()
   ]
+
+
+def _number(value: float | None, name: str, decimals: int) -> tuple[str, str]:
+  """(text, what it sorts by) of a number of a comparison."""
+  if value is None:
+    return "n/a", ""
+  if not name.startswith("p_"):
+    return f"{value:+.{decimals}f}", repr(value)
+  return "< 0.001" if value < 0.001 else f"{value:.3f}", repr(value)
 
 
 def _row(row: Mapping[str, Any], columns: list) -> dict[str, Any]:

@@ -147,6 +147,17 @@ def _one_cell():
   return [{"title": "", "rows": [{"name": "x", "cells": {"a": {"mean": 1.0}}}]}]
 
 
+def test_a_comparison_has_digits_that_can_be_read():
+  column = {"id": "mae", "group": "", "title": "MAE", "decimals": 3}
+  entry = {"section": 0, "column": "mae", "best": "A", "other": "B", "low": 5e-17}
+  entry |= {"difference": -0.04873, "p_seeds": 9e-05, "p_seeds_holm": 0.22}
+  table = {"columns": [column], "sections": [{"title": ""}], "comparisons": [entry]}
+  (found,) = tables.comparisons(table)
+  texts = [text for text, _ in found["numbers"]]
+  assert texts == ["-0.0487", "< 0.001", "0.220", "n/a", "+0.0000", "n/a"]
+  assert float(found["numbers"][1][1]) == 9e-05  # it sorts by
+
+
 def test_long_sequences_fit_into_a_small_page():
   steps = {"text": 50, "vision": 500, "audio": 375}
   modalities = {
