@@ -28,8 +28,11 @@ Deviations:
   attention is masked, and the mean of the real steps read, or the last of them.
 - It ships the late variant with another fusion than the paper's, which is this one.
 - A missing modality is zero before F, and its own losses are 0.
-- The transformer has no biases on queries, keys and values, and all decoders start at
-  zero (layers/output.py).
+- The transformer has no biases on queries, keys and values; its positions count from 0
+  and have a sine beside each cosine, where those of the code count from 1 and have all
+  sines first. All decoders start at zero (layers/output.py).
+- A modality's decoder learns its own label where the data has one; published is that of
+  the sample for all.
 """
 
 import math

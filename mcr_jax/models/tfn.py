@@ -7,7 +7,8 @@ the product of the widths.
 
 With `subnetworks="published"` it is the paper's network: an LSTM over the text, three
 layers on each other modality (layers/subnetwork.py), two hidden layers behind the
-product. Its output is not squashed to the range of the labels.
+product. `dropout` falls on the product alone, and the output is not squashed
+to the range of the labels.
 
 Deviations of `subnetworks="vector"`: one hidden layer; the subnetwork of a modality is
 one layer to `width` features with ReLU, or nothing (`width=0`). A missing modality
@@ -16,10 +17,12 @@ contributes its 1 only.
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from mcr_jax.contract import Batch, Card
 from mcr_jax.field import field
 from mcr_jax.layers.dropout import Dropout
+from mcr_jax.layers.output import output_layer
 from mcr_jax.layers.subnetwork import Embedded
 from mcr_jax.layers.utterance import Fused, Present, Vectors
 from mcr_jax.ops import fusion
@@ -56,6 +59,10 @@ class Model(Embedded):
     for name in ("hidden", "hidden_2") if published else ("hidden",):
       x = nn.relu(nn.Dense(self.hidden, dtype=x.dtype, name=name)(x))
     return Fused(x)
+
+  def predict(self, features: Float[Array, "B F"], *, train: bool) -> Array:
+    rate = 0.0 if self.subnetworks == "published" else self.dropout
+    return output_layer(features, self.outputs, rate, train)
 
   def project(self, name, x, present):
     x = nn.relu(nn.Dense(self.width, dtype=x.dtype, name=f"project_{name}")(x))

@@ -9,6 +9,7 @@ import pytest
 
 from mcr_jax import models
 from mcr_jax.contract import Batch, Spec
+from tests.models import vector_cases as vectors
 from tests.models.cases import Case
 from tests.reference import recurrent
 
@@ -97,3 +98,9 @@ def test_a_model_equals_its_equations(name):
     for b in range(4):
       expected = written(params, *({m: t[m][b] for m in D} for t in (x, MASK)))
       np.testing.assert_allclose(predictions[b], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_the_late_one_drops_where_modalities_are_joined_alone():
+  model = models.build("lf_dnn", SPEC, width=5, hidden=4, dropout=0.5)
+  batch = vectors.make_batch(SPEC, whole=True)
+  vectors.assert_nothing_drops_last(model, batch, vectors.draw(model, batch))

@@ -14,6 +14,7 @@ from mcr_jax.errors import UserError
 from mcr_jax.training.keys import fast_key
 from tests import reference_fusion as written
 from tests.models.cases import Case
+from tests.models.vector_cases import assert_nothing_drops_last
 
 SIZES = {"text": 5, "audio": 3, "vision": 2, "gaze": 4}
 THREE = ("text", "audio", "vision")
@@ -264,6 +265,12 @@ def test_published_subnetworks_are_an_lstm_and_three_layers_a_modality(name):
       else:
         expected = written.lmf(params, written.embedded(params, steps, (3, 2)), None)
       np.testing.assert_allclose(prediction, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_as_published_tfn_drops_parts_of_the_product_alone():
+  model = build("tfn", **PUBLISHED, other_width=2, dropout=0.5)
+  batch = make_batch(model)
+  assert_nothing_drops_last(model, Batch.of(batch), draw(model, batch))
 
 
 @pytest.mark.parametrize("name", ["tfn", "lmf"])

@@ -10,6 +10,7 @@ import pytest
 
 from mcr_jax import flops, models
 from mcr_jax.contract import Spec
+from mcr_jax.models.mmim import GaussianBound
 from mcr_jax.ops.covariance import Moments, log_determinant
 from mcr_jax.ops.statistics import contrast
 from tests.models import vector_cases as vectors
@@ -79,9 +80,9 @@ def draw(model, *, classes=0):
 @pytest.mark.parametrize(
   "fields",
   [
-    {"encoder": "lstm", "all_pairs": True},
+    {"encoder": "lstm", "all_pairs": True, "ba_normalised": True},
     {
-      **{"names": ("text", "audio"), "length": 1, "ba_normalised": False},
+      **{"names": ("text", "audio"), "length": 1},
       **{"outputs": (3,), "task": "multiclass"},
     },
   ],
@@ -163,6 +164,24 @@ def test_the_entropy_waits_for_a_batch_and_keeps_the_last_one():
   assert one["count"].sum() == two["count"].sum() == SIZE - 4
   assert (one["mean"] != two["mean"]).any()
   jax.tree.map(np.testing.assert_array_equal, before["fixed"], after["fixed"])
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_what_shrinks_with_its_prediction_lowers_a_density_alone(normalised):
+  random, shrink = np.random.default_rng(0), 1e-3
+  x, s = (jnp.asarray(random.normal(size=(5, d))) for d in (4, 3))
+  module = GaussianBound(normalised)
+  params = module.init(jax.random.key(0), x, s)["params"]
+  small = {
+    name: shrink * value if name.startswith("mean_output") else value
+    for name, value in params.items()
+  }
+  small["variance_output_bias"] = params["variance_output_bias"] + 2 * np.log(shrink)
+  run = lambda params, s: module.apply({"params": params}, x, s)[1]
+  change = run(small, shrink * s) - run(params, s)
+  expected = normalised * 3 * np.log(shrink)
+  np.testing.assert_allclose(change, expected, rtol=1e-5, atol=1e-5)
+  assert not build().ba_normalised  # for that reason
 
 
 def test_moments_of_two_batches_are_those_of_all_rows():

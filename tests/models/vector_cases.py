@@ -102,3 +102,20 @@ def assert_equals_its_equations(model, written, batch, variables, **options):
   )
   assert_gradient(lambda p: total(shaped(p)), params, gradient)
   return output, found
+
+
+def assert_nothing_drops_last(model, batch, variables):
+  """Behind the features there is no dropout, in training either, and before them is."""
+
+  @jax.jit
+  def run(key):
+    keys = {"dropout": fast_key(key)}
+    return model.apply(variables, batch, train=True, rngs=keys)
+
+  one, two = (run(jax.random.key(seed)) for seed in (0, 1))
+  feature = lambda output: np.asarray(output.intermediates["features"])
+  assert (feature(one) != feature(two)).any()
+  last = jax.tree.map(np.asarray, variables["params"]["output"])
+  expected = feature(one) @ last["kernel"] + last["bias"]
+  found = np.reshape(one.predictions, expected.shape)
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
