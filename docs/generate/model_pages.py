@@ -34,7 +34,8 @@ INDEX = """\
 
 Every model trains by `--config own:NAME` on any file, and is one file in
 `mcr_jax/models/`. Parameters are those for the features of aligned CMU-MOSI
-({shape}).
+({shape}). How far each is from its
+authors' code is [here](../reference/authors.md).
 
 """
 TRAIN = """\
