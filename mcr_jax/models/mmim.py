@@ -21,10 +21,10 @@ With `encoder="lstm"` the modalities beside the main one have the paper's LSTM, 
 
 Deviation from the paper, as in the authors' code: q is a Gaussian density there, with
 lv / 2 beside each square. Without it variances grow until `bound` fades, so that it
-guides the first epochs alone. With it, `ba_normalised`, representations collapse: shrunk
-by a factor k, s of 16 features lowers `bound` by 16 log k, of which `entropy`, on 4
-features, takes back 4 log k at most. On the synthetic data it then errs by 1.34, and by
-0.58 without.
+guides the first epochs alone. With it, `ba_normalised`, representations collapse: made
+smaller by a factor k, s of 16 features lowers `bound` by 16 log k, of which `entropy`,
+on 4 features, takes back 4 log k at most. On the synthetic data it then errs by 1.34,
+and by 0.58 without.
 
 Deviations:
 - Both losses share one norm of gradients, where those are clipped; the authors clip in
