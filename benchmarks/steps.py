@@ -79,17 +79,8 @@ class Step:
       seeds: how many.
       mesh: one device where not given.
     """
-    settings = config.complete(
-      {"seeds": tuple(range(seeds)), "model": fields, "optim": {"clip": 0.0}}
-    )
-    model = inputs.build_model(settings, spec_of(batch))
-    recipe = Recipe.of(model, settings)
-    programs = Programs(recipe, mesh or meshes.make(1, 1))
-    numbers = recipe.numbers() | {"optim.lr": 1e-3}
-    numbers = {k: np.full(seeds, v, np.float32) for k, v in numbers.items()}
-    few = jax.tree.map(lambda x: x[:2], batch)
-    state = programs.create(few, np.arange(seeds, dtype=np.uint32), numbers)
-    return cls(programs, state, batch)
+    programs, arguments = _created(fields, batch, seeds, mesh)
+    return cls(programs, programs.create(*arguments), batch)
 
   @classmethod
   def case(cls, name: str, *, seeds: int = 1, mesh=None) -> "Step":
@@ -148,6 +139,28 @@ class Step:
       bytes=seeds * counts.bytes,
       exponentials=seeds * counts.exponentials,
     )
+
+
+def described(fields, batch: Batch, *, seeds: int, mesh) -> tuple[Programs, Any]:
+  """The programs of `Step.of` and the shapes of its state, computing nothing."""
+  programs, arguments = _created(fields, batch, seeds, mesh)
+  place = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=programs.by_seed)
+  state = jax.eval_shape(programs.create, *arguments)
+  return programs, jax.tree.map(place, state)
+
+
+def _created(fields, batch, seeds, mesh):
+  """The programs of a config, and of what they create a state."""
+  settings = config.complete(
+    {"seeds": tuple(range(seeds)), "model": fields, "optim": {"clip": 0.0}}
+  )
+  model = inputs.build_model(settings, spec_of(batch))
+  recipe = Recipe.of(model, settings)
+  programs = Programs(recipe, mesh or meshes.make(1, 1))
+  numbers = recipe.numbers() | {"optim.lr": 1e-3}
+  numbers = {k: np.full(seeds, v, np.float32) for k, v in numbers.items()}
+  few = jax.tree.map(lambda x: x[:2], batch)
+  return programs, (few, np.arange(seeds, dtype=np.uint32), numbers)
 
 
 def spec_of(batch: Batch) -> Spec:

@@ -35,22 +35,23 @@ class Programs:
     self._seed_axis = "seed" if mesh.shape["seed"] > 1 else None
     self.by_seed = meshes.shard(mesh, self._seed_axis)
     everywhere = meshes.shard(mesh)
+    jit = functools.partial(jax.jit, compiler_options=_options(mesh))
     keep = dict(donate_argnums=0, out_shardings=self.by_seed)
-    self.create = jax.jit(self._create, out_shardings=self.by_seed)
-    self.run = jax.jit(self._run, static_argnames=("phase", "bounds"), **keep)
-    self.step = jax.jit(self._step, static_argnames="phase", **keep)
-    self.step_raw = jax.jit(self._step_raw, static_argnames=("phase", "clip"), **keep)
-    self.predict_rows = jax.jit(
+    self.create = jit(self._create, out_shardings=self.by_seed)
+    self.run = jit(self._run, static_argnames=("phase", "bounds"), **keep)
+    self.step = jit(self._step, static_argnames="phase", **keep)
+    self.step_raw = jit(self._step_raw, static_argnames=("phase", "clip"), **keep)
+    self.predict_rows = jit(
       self._predict_rows, static_argnames="bounds", out_shardings=everywhere
     )
-    self.predict = jax.jit(self._predict, out_shardings=everywhere)
-    self.predict_raw = jax.jit(
+    self.predict = jit(self._predict, out_shardings=everywhere)
+    self.predict_raw = jit(
       self._predict_raw, static_argnames="clip", out_shardings=everywhere
     )
-    self.task_loss = jax.jit(self._task_loss)
-    self.copy = jax.jit(_copy, out_shardings=self.by_seed)
-    self.keep_best = jax.jit(_keep_best, **keep)
-    self.forget_moments = jax.jit(_forget_moments, **keep)
+    self.task_loss = jit(self._task_loss)
+    self.copy = jit(_copy, out_shardings=self.by_seed)
+    self.keep_best = jit(_keep_best, **keep)
+    self.forget_moments = jit(_forget_moments, **keep)
 
   def _create(self, batch: Batch, seeds, hyper):
     """The states of all seeds (S,) before their first step; hyper: name -> (S,)."""
@@ -158,6 +159,18 @@ def _keep_best(best, variables, improved):
     return jnp.where(improved.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
   return jax.tree.map(choose, best, variables)
+
+
+def _options(mesh) -> dict | None:
+  """What XLA is told beside its flags.
+
+  On a GPU its search for kernels that hold a softmax or a norm at once (Triton) takes
+  ten times as long as all other passes over a step together, and finds a twentieth of
+  the launches.
+  """
+  if mesh.devices.flat[0].platform != "gpu":
+    return None
+  return {"xla_disable_hlo_passes": "triton-softmax-rewriter"}
 
 
 def _mapped(choice: str, mesh) -> bool:
