@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks import peaks
 from benchmarks import steps as trained
-from benchmarks.gpu import together
+from benchmarks.gpu import launches, together
 
 # Most wanted first: what does not fit into the time is measured at the next call.
 CASES = (
@@ -101,11 +101,13 @@ def timed(program, prepared, job, repeats, most):
   floor = max(bounds.values())
   memory = compiled.memory_analysis()
   temporary = memory.temp_size_in_bytes
+  kinds = launches.count(compiled.as_text())
   return {
     "line": (
       f"{median:9.2f} ms [{low:.2f}, {high:.2f}]  {median / floor:6.1f} x floor  "
-      f"{temporary / 1e6:.0f} MB"
+      f"{temporary / 1e6:.0f} MB  {sum(kinds.values())} launches"
     ),
+    "launches": kinds,
     "ms": times[2:],
     "median_ms": median,
     "floor_ms": bounds,
