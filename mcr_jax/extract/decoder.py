@@ -18,8 +18,10 @@ import json
 import math
 import os
 import resource
+import select
 import struct
 import sys
+import threading
 
 import av
 import av.subtitles.codeccontext
@@ -45,6 +47,7 @@ def main() -> None:
   settings = json.loads(sys.argv[1])
   av.logging.set_level(av.logging.PANIC)
   _confine(settings["bytes"], settings["cpu_seconds"])
+  threading.Thread(target=_end_with_reader, daemon=True).start()
   try:
     _decode(settings)
   except Unreadable as error:
@@ -69,6 +72,14 @@ def _confine(memory: int, cpu_seconds: int) -> None:
     # At the hard limit on time the kernel kills; before it, SIGXCPU says why.
     more = 5 if kind == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else 0
     resource.setrlimit(kind, (value, value + more))
+
+
+def _end_with_reader() -> None:
+  """Ends this process when nobody reads it any more, whatever it is doing."""
+  pipe = select.poll()
+  pipe.register(1, 0)  # the end of the reader is told unasked
+  pipe.poll()
+  os._exit(1)
 
 
 def _say(kind: bytes, *parts: bytes) -> None:
@@ -243,7 +254,8 @@ class _Picture:
     if self.shown is None:
       return 0.0
     last = min(self.since + self.length, until)
-    self._show(last)
+    # What ends before the middle of the first step is seen in it all the same.
+    self._show(last if self.step else max(last, 1 / self.rate))
     if self.damaged:
       _json(b"G", kind="picture", packets=self.damaged)
     return last

@@ -28,7 +28,6 @@ SIDE = 480  # pixels of a frame, at most
 CPU_SECONDS, CPU_A_SECOND = 60, 4
 INSTALL = 'pip install "mcr_jax[extract]"'
 
-
 # How containers begin: offset and bytes.
 MARKS = (
   (4, b"ftyp"),
@@ -45,6 +44,10 @@ MARKS = (
 )
 
 
+# What an old QuickTime film may begin with, behind its size.
+ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+
+
 def is_clip(path: str | os.PathLike) -> bool:
   """Whether a file begins as a container of sound or pictures does."""
   try:
@@ -53,7 +56,9 @@ def is_clip(path: str | os.PathLike) -> bool:
   except OSError:
     return False
   stream = len(head) > 376 and head[0] == head[188] == head[376] == 0x47  # MPEG-TS
-  return stream or any(head[at:].startswith(mark) for at, mark in MARKS)
+  # No text has a zero in it; a file of its size has one in the first byte.
+  film = head[4:8] in ATOMS and 0 in head[:4]
+  return stream or film or any(head[at:].startswith(mark) for at, mark in MARKS)
 
 
 @dataclasses.dataclass(frozen=True)

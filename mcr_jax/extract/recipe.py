@@ -59,7 +59,7 @@ class Recipe:
     if not self.modalities:
       raise UserError("Text, audio and vision are all none: nothing would be taken.")
     if self.align == "words" and self.text == "none":
-      raise UserError("recipe.align='words' needs words: text is none.")
+      raise UserError("align='words' needs words, and text is none.")
 
   @property
   def modalities(self) -> tuple[str, ...]:

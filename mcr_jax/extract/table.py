@@ -54,9 +54,15 @@ class Job:
   speaker: str = ""
 
 
-def jobs(folder: Path, table: Path | None) -> tuple[list[Job], list[str]]:
+def jobs(
+  folder: Path, table: Path | None, *, words: bool = True
+) -> tuple[list[Job], list[str]]:
   """All jobs of a folder, in order, and notes on what is left out.
 
+  Args:
+    folder: of clips.
+    table: of their labels, if there is one.
+    words: whether what is said is wanted; else no transcript is read.
   Raises:
     UserError: rows without a file, ids that occur twice, or cells that are wrong, all
       of a kind in one message.
@@ -69,13 +75,17 @@ def jobs(folder: Path, table: Path | None) -> tuple[list[Job], list[str]]:
   )
   if table is None:
     found = [
-      Job(x.relative_to(folder).with_suffix("").as_posix(), x, transcript.beside(x))
+      Job(
+        x.relative_to(folder).with_suffix("").as_posix(),
+        x,
+        transcript.beside(x) if words else None,
+      )
       for x in clips
     ]
     notes = []
   else:
     rows, notes = _rows(Path(table))
-    found = _of_rows(folder, Path(table), rows, clips)
+    found = _of_rows(folder, Path(table), rows, clips, words)
     rest = set(clips) - {job.file for job in found}
     if rest:
       some = ", ".join(str(x.relative_to(folder)) for x in sorted(rest)[:SHOWN])
@@ -103,14 +113,18 @@ def splits(found: Sequence[Job]) -> tuple[list[str], str]:
   what = "speaker" if all(job.speaker for job in found) else "video"
   keys = [(job.speaker if what == "speaker" else job.video) or job.id for job in found]
   order = sorted(set(keys), key=lambda x: hashlib.sha256(x.encode()).digest())
-  # One in each where there are three.
-  test = max(1, round(0.2 * len(order)))
-  valid = test + max(1, round(0.1 * len(order)))
-  names = {x: "test" if i < test else "valid" for i, x in enumerate(order[:valid])}
+  # One in each where there are three; before there is a test, there is something to
+  # learn, and something to choose by.
+  test = max(1, round(0.2 * len(order))) if len(order) > 2 else 0
+  valid = max(1, round(0.1 * len(order))) if len(order) > 1 else 0
+  kinds = ["test"] * test + ["valid"] * valid
+  names = dict(zip(order, kinds, strict=False))
   drawn = [names.get(key, "train") for key in keys]
-  return drawn, (
-    f"No split is given: by a hash of the {what}, about 70 / 10 / 20, no {what} in two."
-  )
+  note = f"No split is given: by a hash of the {what}, "
+  if len(order) > 2:
+    return drawn, f"{note}about 70 / 10 / 20, no {what} in two."
+  missing = "no test" if valid else "neither valid nor test"
+  return drawn, f"{note}and {len(order)} of them leaves {missing}."
 
 
 def _rows(table: Path) -> tuple[list[dict], list[str]]:
@@ -146,7 +160,7 @@ def _rows(table: Path) -> tuple[list[dict], list[str]]:
   return clean, notes
 
 
-def _of_rows(folder, table, rows, clips) -> list[Job]:
+def _of_rows(folder, table, rows, clips, words) -> list[Job]:
   by_name = {}
   # What names more counts more: a whole path is of one clip, whoever shares its end.
   for keys in (
@@ -162,7 +176,7 @@ def _of_rows(folder, table, rows, clips) -> list[Job]:
   found, wrong = [], []
   for row in rows:
     try:
-      found.append(_job(folder, table, row, by_name))
+      found.append(_job(folder, table, row, by_name, words))
     except UserError as error:
       wrong.append(f"row {row['row']}: {error}")
   if wrong:
@@ -171,7 +185,7 @@ def _of_rows(folder, table, rows, clips) -> list[Job]:
   return found
 
 
-def _job(folder, table, row, by_name) -> Job:
+def _job(folder, table, row, by_name, words) -> Job:
   get = lambda name: row.get(name, "")
   video, clip = get("video_id"), get("clip_id")
   name = get("file") or get("id")
@@ -191,8 +205,10 @@ def _job(folder, table, row, by_name) -> Job:
   start, end = _seconds("start", get("start")), _seconds("end", get("end"))
   if end and end <= start:
     raise UserError(f"it ends at {end:g} s, before it starts at {start:g} s.")
-  if get("subtitles"):
-    cues = transcript.read(table.parent / get("subtitles").replace("\\", "/"))
+  if not words:
+    cues = None
+  elif get("subtitles"):
+    cues = transcript.read(_subtitles(get("subtitles"), table, folder))
   elif "text" in row:
     cues = transcript.of_text(get("text"))
   else:
@@ -208,6 +224,17 @@ def _job(folder, table, row, by_name) -> Job:
     video or str(matches[0].relative_to(folder)),
     get("speaker"),
   )
+
+
+def _subtitles(name: str, table: Path, folder: Path) -> Path:
+  """The file that a row names: a table from elsewhere leads to no other folder."""
+  file = (table.parent / name.replace("\\", "/")).resolve()
+  if not any(file.is_relative_to(x.resolve()) for x in (table.parent, folder)):
+    raise UserError(
+      f"subtitles are {name!r}, {file}; they lie in the folder of the table or in "
+      f"{folder}."
+    )
+  return file
 
 
 def _without_suffix(name: str) -> str:
