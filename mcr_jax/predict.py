@@ -10,6 +10,7 @@ import numpy as np
 
 from mcr_jax import cli, evaluators, files
 from mcr_jax.errors import UserError
+from mcr_jax.extract import places
 
 
 def lines(run, dataset) -> Iterator[str]:
@@ -95,7 +96,7 @@ def _source(run, arguments):
   said = arguments.transcript
   cues = transcript.read(said) if said else transcript.beside(Path(arguments.input))
   return collect.of_clip(
-    arguments.input, cues, json.dumps(run.extract), arguments.text_model
+    arguments.input, cues, json.dumps(run.extract), places.Places.of(arguments)
   )
 
 
@@ -136,9 +137,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--transcript", metavar="FILE", help="of a clip: .txt, .srt, .vtt or .ass"
   )
-  parser.add_argument(
-    "--text-model", default="", metavar="DIR", help="of a clip: language model"
-  )
+  places.add_arguments(parser)
   parser.add_argument("--output", metavar="FILE", help="instead of the screen")
   parser.add_argument(
     "--checkpoint", default="best", choices=("best", "last"), help="(best)"

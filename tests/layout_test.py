@@ -69,10 +69,14 @@ LATE = {
   "pocketsphinx": ("extract",),
   "pysubs2": ("extract",),
   "tokenizers": ("extract",),
+  "faster_whisper": ("extract",),
+  "ctranslate2": ("extract",),
+  "opensmile": ("extract",),
+  "transformers": ("extract",),
   "vl_convert": ("pages",),
   "safetensors": ("runs", "extract"),
   "sklearn": (),
-  "torch": (),
+  "torch": ("extract",),
 }
 
 

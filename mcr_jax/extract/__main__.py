@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mcr_jax import cli
 from mcr_jax.errors import UserError
+from mcr_jax.extract import places, weights, whisper
 from mcr_jax.extract import recipe as recipes
-from mcr_jax.extract import weights
 
 SILENCE = 5.0  # seconds between lines
 
@@ -31,7 +31,10 @@ def main(argv: list[str]) -> int:
   )
   if arguments.get_models:
     for name in weights.SOURCES:
-      weights.bring(name)
+      if name != "whisper" or whisper.installed():
+        weights.bring(name)
+      else:
+        print(f"whisper: not without faster-whisper ({whisper.INSTALL})")
     return 0
   if not arguments.clips or not arguments.out:
     raise UserError("A folder of clips and --out FILE.npz are needed; or --get-models.")
@@ -41,14 +44,18 @@ def main(argv: list[str]) -> int:
 
 def _extract(arguments, argv) -> int:
   from mcr_jax.extract import collect, table
-  from mcr_jax.extract.clip import Extractor
 
   begin = time.monotonic()
   labels = Path(arguments.labels) if arguments.labels else None
-  chosen = {name: getattr(arguments, name) for name, *_ in recipes.fields()}
-  extractor = Extractor(recipes.Recipe(**chosen), arguments.text_model)
-  found, notes = table.jobs(Path(arguments.clips), labels)
-  _needs_words(found, extractor.recipe)
+  chosen = {}
+  for name, _, domain in recipes.fields():
+    chosen[name] = getattr(arguments, name)
+    domain.check(_flag(name), chosen[name])
+  recipe = recipes.Recipe(**chosen)
+  words = recipe.text != "none"
+  found, notes = table.jobs(Path(arguments.clips), labels, words=words)
+  silent = [job.id for job in found if job.cues is None] if words else []
+  extractor = _extractor(recipe, places.Places.of(arguments), silent, len(found))
   number, count = _share(arguments.share)
   own = found[number - 1 :: count]
   where = collect.parts_of(arguments.out)
@@ -93,17 +100,20 @@ def _extract(arguments, argv) -> int:
   return 0
 
 
-def _needs_words(found, recipe) -> None:
+def _extractor(recipe, own, silent, count):
   """Words of all clips or of none: what some lack is told before the work begins."""
-  if recipe.text == "none":
-    return
-  silent = [job.id for job in found if job.cues is None]
-  if silent:
+  from mcr_jax.extract.clip import Extractor
+
+  if silent and (own.asr == "off" or not whisper.installed()):
     raise UserError(
-      f"{len(silent):,} of {len(found):,} clips have no transcript: "
-      f"{', '.join(silent[:3])}. Put NAME.srt, .vtt, .ass or .txt beside each, give a "
-      "column 'text' or 'subtitles', or leave words out by --text none."
+      f"{len(silent):,} of {count:,} clips have no transcript: "
+      f"{', '.join(silent[:3])}. {places.REMEDIES}"
     )
+  return Extractor(recipe, own, recognise=bool(silent))
+
+
+def _flag(name: str) -> str:
+  return f"--{name.replace('_', '-')}"
 
 
 def _share(text: str) -> tuple[int, int]:
@@ -190,15 +200,13 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--out", metavar="FILE.npz", help="feature file to write")
   for name, field, domain in recipes.fields():
     parser.add_argument(
-      f"--{name.replace('_', '-')}",
+      _flag(name),
       default=field.default,
       type=type(field.default),
       choices=domain.choices or None,
       help=f"{domain.doc} ({field.default})",
     )
-  parser.add_argument(
-    "--text-model", default="", metavar="DIR", help="language model for --text bert"
-  )
+  places.add_arguments(parser)
   parser.add_argument(
     "--jobs", default=1, type=int, metavar="N", help="processes side by side (1)"
   )

@@ -21,6 +21,8 @@ of 40 ms, divided by that of its window; among nearly equal peaks it is the shor
 import numpy as np
 import scipy.fft
 
+from mcr_jax.extract.steps import steps
+
 SAMPLE_RATE = 16_000
 HOP = 160
 WINDOW, SPECTRUM = 400, 512
@@ -38,6 +40,18 @@ NAMES = (
   *(f"mfcc_{i:02}" for i in range(CEPSTRA)),
   *("log_energy", "zero_crossing", "centroid", "rolloff", "flux", "f0_log2", "voicing"),
 )
+
+
+class Descriptors:
+  """`descriptors` with the names of what it measures."""
+
+  names = NAMES
+
+  def __call__(
+    self, samples: np.ndarray, rate: float, seconds: float
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """See `descriptors`."""
+    return descriptors(samples, rate, seconds)
 
 
 def descriptors(
@@ -72,14 +86,6 @@ def descriptors(
   voices = np.add.reduceat(voiced.astype(float), start)
   mean[:, f0] *= size[:, 0] / np.maximum(voices, 1)
   return mean.astype(np.float32), times
-
-
-def steps(rate: float, seconds: float) -> np.ndarray:
-  """(T, 2) seconds of the steps that cover a clip; the last may be shorter."""
-  # No step for what rounding leaves over.
-  count = max(1, int(np.ceil(seconds * rate - 1e-6)))
-  edges = np.minimum(np.arange(count + 1) / rate, seconds)
-  return np.stack([edges[:-1], edges[1:]], 1)
 
 
 def _measure(samples, first, count, before):

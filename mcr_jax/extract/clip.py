@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import os
-from pathlib import Path
 
 import numpy as np
 
 from mcr_jax.errors import UserError
-from mcr_jax.extract import audio, media, timing, transcript, weights
+from mcr_jax.extract import media, timing, transcript
+from mcr_jax.extract.features import Features, by_words, nothing
+from mcr_jax.extract.gather import Heard, Seen
+from mcr_jax.extract.places import REMEDIES, Places, find
 from mcr_jax.extract.recipe import Recipe
 from mcr_jax.extract.transcript import Cue
 
@@ -18,26 +20,7 @@ TIMED = {
   "spread": "words spread evenly, because the sound does not tell",
   "outside": "words whose subtitles begin after the end of the clip",
 }
-STALE = 1.0  # seconds after which a frame says nothing of now
-
-
-@dataclasses.dataclass(frozen=True)
-class Features:
-  """The steps of one modality.
-
-  Attributes:
-    values: (T, D) float32.
-    times: (T, 2) seconds.
-    mask: (T,) False where there is nothing, such as no face.
-    names: of the D features, or ().
-    words: (T,) of text, else None.
-  """
-
-  values: np.ndarray
-  times: np.ndarray
-  mask: np.ndarray
-  names: tuple[str, ...] = ()
-  words: np.ndarray | None = None
+RECOGNISED = "words recognised by whisper"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,36 +46,27 @@ class Extractor:
 
   Args:
     recipe: whose digests of weights may be empty; `recipe` then has them.
-    text_model: folder of a language model, for the text "bert".
+    places: folders of models of one's own.
+    recognise: whether clips are to be heard of which nothing tells what is said.
   Raises:
-    UserError: a package or weights are not there.
+    UserError: a package or weights are not there, or not those of the recipe.
   """
 
-  def __init__(self, recipe: Recipe, text_model: str | os.PathLike = ""):
+  def __init__(
+    self, recipe: Recipe, places: Places | None = None, *, recognise: bool = False
+  ):
     media.check_installed()
-    own = {"text_weights": "", "vision_weights": ""}
-    if recipe.text == "minilm":
-      weights.folder("minilm")
-      own["text_weights"] = weights.label("minilm")
-    if recipe.text == "bert":
-      if not text_model:
+    self._found = find(recipe, places or Places(), recognise=recognise)
+    digests = {}
+    for name, found in self._found.items():
+      wanted = getattr(recipe, f"{name}_weights")
+      if wanted and wanted != found.digest:
         raise UserError(
-          "Text by a model of one's own needs its folder: --text-model DIR, with "
-          "config.json, model.safetensors and tokenizer.json."
+          f"The recipe's {name} weights have the SHA-256 {wanted[:16]}..., those here, "
+          f"in {found.folder}, {found.digest[:16]}...: features would differ."
         )
-      own["text_weights"] = weights.label_of(Path(text_model).expanduser())
-    if recipe.vision != "none":
-      weights.folder("face")
-      own["vision_weights"] = weights.label("face")
-    for name, found in own.items():
-      wanted = getattr(recipe, name)
-      if wanted and wanted != found:
-        raise UserError(
-          f"The recipe's {name.replace('_', ' ')} have the SHA-256 {wanted[:16]}..., "
-          f"those here {found[:16]}...: features would differ."
-        )
-    self.recipe = dataclasses.replace(recipe, **own)
-    self._text_model = text_model
+      digests[f"{name}_weights"] = found.digest
+    self.recipe = dataclasses.replace(recipe, **digests)
 
   def __call__(
     self,
@@ -110,16 +84,13 @@ class Extractor:
       start, end: seconds, of a part of the clip; times are then those of the part.
     """
     recipe = self.recipe
-    if recipe.text != "none" and cues is None:
-      raise UserError(
-        f"{path} has no transcript: give --transcript FILE, a column 'text' or "
-        "'subtitles' in the table, or leave words out by --text none."
-      )
+    if recipe.text != "none" and cues is None and "asr" not in self._found:
+      raise UserError(f"{path} has no transcript. {REMEDIES}")
     part = bool(start or end)
     if part and cues and any(c.timed for c in cues):
       cues = transcript.between(cues, start, end or np.inf)
-    heard = _Heard()
-    seen = _Seen(self.finder, recipe) if recipe.vision != "none" else None
+    heard = Heard()
+    seen = Seen(self.seer, recipe.vision_rate) if recipe.vision != "none" else None
     notes, info, seconds = [], None, 0.0
     for event in media.read(
       path,
@@ -143,8 +114,8 @@ class Extractor:
     samples = heard.samples if info.sound else None
     found, text = {}, ""
     if recipe.text != "none":
-      timed = timing.times(cues, samples, seconds)
-      notes += [TIMED[x] for x in TIMED if x in timed.how] or ["nothing is said"]
+      timed, told = self._timed(cues, samples, seconds)
+      notes += told
       found["text"] = self._words(timed)
       text = " ".join(timed.words)
     if recipe.audio != "none":
@@ -154,10 +125,10 @@ class Extractor:
       found["vision"] = seen.features(seconds)
       notes += ["no picture"] * (not info.picture)
       if info.picture and not found["vision"].mask.any():
-        notes.append("no face")
+        notes.append("no picture of now" if recipe.vision == "hub" else "no face")
     if recipe.align == "words":
       found |= {
-        m: _by_words(x, found["text"].times) for m, x in found.items() if m != "text"
+        m: by_words(x, found["text"].times) for m, x in found.items() if m != "text"
       }
     if not any(x.mask.any() for x in found.values()):
       wanted = ", ".join(recipe.modalities)
@@ -165,19 +136,66 @@ class Extractor:
     return Clip(found, tuple(notes), seconds, text)
 
   @functools.cached_property
-  def finder(self):
-    """What finds faces."""
-    from mcr_jax.extract.face import Finder
+  def seer(self):
+    """What makes frames features."""
+    folder, kind = self._found["vision"].folder, self.recipe.vision
+    if kind == "hub":
+      from mcr_jax.extract.learned import Pictures
 
-    return Finder(weights.folder("face"))
+      return Pictures(folder)
+    from mcr_jax.extract.measures import FaceSeer
+
+    return FaceSeer(folder, kind)
+
+  @functools.cached_property
+  def hearer(self):
+    """What makes samples features, with `names`."""
+    match self.recipe.audio:
+      case "egemaps":
+        from mcr_jax.extract.egemaps import Descriptors
+
+        return Descriptors()
+      case "whisper":
+        from mcr_jax.extract.whisper import Encoder
+
+        return Encoder(self._found["audio"].folder)
+      case "hub":
+        from mcr_jax.extract.learned import Sound
+
+        return Sound(self._found["audio"].folder)
+    from mcr_jax.extract.audio import Descriptors
+
+    return Descriptors()
 
   @functools.cached_property
   def encoder(self):
     """What makes words vectors."""
+    folder = self._found["text"].folder
+    if self.recipe.text == "hub":
+      from mcr_jax.extract.learned import Words
+
+      return Words(folder)
     from mcr_jax.extract import text
 
-    minilm = self.recipe.text == "minilm"
-    return text.load(weights.folder("minilm") if minilm else self._text_model)
+    return text.load(folder)
+
+  @functools.cached_property
+  def recogniser(self):
+    """What hears words."""
+    from mcr_jax.extract.asr import Recogniser
+
+    return Recogniser(self._found["asr"].folder)
+
+  def _timed(self, cues, samples, seconds) -> tuple[timing.Timed, list[str]]:
+    """The words with their times, and how both were found."""
+    notes, language = [], "en"
+    if cues is None:
+      cues, language = self.recogniser(samples) if samples is not None else ((), "en")
+      notes = [RECOGNISED if language == "en" else f"{RECOGNISED}, in {language!r}"]
+    # The aligner knows English.
+    timed = timing.times(cues, samples if language == "en" else None, seconds)
+    notes += [TIMED[x] for x in TIMED if x in timed.how] or ["nothing is said"]
+    return timed, notes
 
   def _words(self, timed: timing.Timed) -> Features:
     words = np.array(timed.words, str)
@@ -186,89 +204,6 @@ class Extractor:
 
   def _audio(self, samples, seconds) -> Features:
     if samples is None:
-      return _nothing(audio.NAMES)
-    values, times = audio.descriptors(samples, self.recipe.audio_rate, seconds)
-    return Features(values, times, np.ones(len(values), bool), audio.NAMES)
-
-
-class _Heard:
-  """Samples at their places, silence between."""
-
-  def __init__(self):
-    self._parts, self._end = [], 0
-
-  def take(self, sound: media.Sound) -> None:
-    if (gap := sound.place - self._end) > 0:
-      self._parts.append(np.zeros(gap, np.float32))
-    # What comes twice is heard once.
-    fresh = sound.samples[max(0, -gap) :]
-    self._parts.append(fresh)
-    self._end += max(gap, 0) + len(fresh)
-
-  @property
-  def samples(self) -> np.ndarray:
-    return np.concatenate([*self._parts, np.zeros(0, np.float32)])
-
-
-class _Seen:
-  """Faces of frames, found a batch at a time, so that no clip is held whole."""
-
-  def __init__(self, finder, recipe: Recipe):
-    from mcr_jax.extract import face
-
-    self._finder, self._recipe, self._batch = finder, recipe, face.BATCH
-    self._waiting, self._found, self._steps, self._sizes = [], [], [], []
-
-  def take(self, frame: media.Frame) -> None:
-    self._steps.append((frame.step, frame.age <= STALE))
-    self._sizes.append(frame.pixels.shape[:2])
-    self._waiting.append(frame.pixels)
-    if len(self._waiting) == self._batch:
-      self._look()
-
-  def _look(self) -> None:
-    if self._waiting:
-      self._found.append(self._finder(self._waiting))
-      self._waiting = []
-
-  def features(self, seconds: float) -> Features:
-    from mcr_jax.extract import measures
-    from mcr_jax.extract.face import Faces
-
-    self._look()
-    of_face = self._recipe.vision == "face"
-    names = measures.FACE_NAMES if of_face else measures.MESH_NAMES
-    if not self._found:
-      return _nothing(names)
-    faces = Faces(*map(np.concatenate, zip(*self._found, strict=True)))
-    fresh = np.array([x for _, x in self._steps])
-    faces = faces._replace(present=faces.present & fresh)
-    if of_face:
-      sizes = np.array(self._sizes, float)
-      values = measures.face(faces, sizes, self._recipe.vision_rate)
-    else:
-      values = measures.mesh(faces)
-    times = audio.steps(self._recipe.vision_rate, seconds)
-    place = np.array([x for x, _ in self._steps])
-    inside = place < len(times)
-    whole = np.zeros((len(times), values.shape[1]), np.float32)
-    mask = np.zeros(len(times), bool)
-    whole[place[inside]] = values[inside]
-    mask[place[inside]] = faces.present[inside]
-    return Features(whole, times, mask, names)
-
-
-def _nothing(names) -> Features:
-  values = np.zeros((0, len(names)), np.float32)
-  return Features(values, np.zeros((0, 2)), np.zeros(0, bool), names)
-
-
-def _by_words(x: Features, spans: np.ndarray) -> Features:
-  """The mean of the steps that each word overlaps; a hole where there is none."""
-  values = np.zeros((len(spans), x.values.shape[1]), np.float32)
-  mask = np.zeros(len(spans), bool)
-  for i, (start, end) in enumerate(spans):
-    over = (x.times[:, 0] < max(end, start + 1e-3)) & (x.times[:, 1] > start) & x.mask
-    if over.any():
-      values[i], mask[i] = x.values[over].mean(0), True
-  return dataclasses.replace(x, values=values, times=spans, mask=mask)
+      return nothing(self.hearer.names)
+    values, times = self.hearer(samples, self.recipe.audio_rate, seconds)
+    return Features(values, times, np.ones(len(values), bool), self.hearer.names)

