@@ -68,7 +68,7 @@ def config_of(folder: Path, modality: str) -> dict:
   config = _json(path)
   kind = config.get("model_type")
   known = CLASSES[modality]
-  if kind not in known:
+  if not isinstance(kind, str) or kind not in known:
     raise UserError(
       f"{path}: a model of type {kind!r}; of {modality}, {', '.join(known)} are known."
     )
@@ -99,6 +99,7 @@ def load(folder: Path, modality: str):
   import transformers
 
   transformers.logging.set_verbosity_error()
+  transformers.logging.disable_progress_bar()
   name, config_name = CLASSES[modality][config["model_type"]]
   if config["model_type"] == "clip":
     config = config.get("vision_config") or {}

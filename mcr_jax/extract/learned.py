@@ -60,6 +60,7 @@ class Sound:
     found = []
     for first, last, kept, end in windows(count, max(most, 2 * margin + 1), margin):
       stop = (last - 1) * self._stride + self._field
+      stop = len(samples) if last == count else stop
       states = self._states(samples[first * self._stride : stop])
       found.append(states[kept - first : end - first])
     centres = (np.arange(count) * self._stride + self._field / 2) / RATE
@@ -149,11 +150,12 @@ class Words:
   def _coded(self, words: list[str]):
     """Ids of the pieces of words, and the word of each piece or None."""
     coded = self._tokenizer.encode(" ".join(words))
-    ends = np.cumsum([len(word) + 1 for word in words])
+    # Where the word after each begins.
+    starts, last = np.cumsum([len(word) + 1 for word in words]), len(words) - 1
     owners = [
-      # A piece may begin with the space before its word, and never ends with one.
-      None if special or end <= start else int(np.searchsorted(ends, end, "left"))
-      for (start, end), special in zip(
+      # What begins with the space before a word, or is it, is of the word.
+      None if special else min(int(np.searchsorted(starts, end, "right")), last)
+      for (_, end), special in zip(
         coded.offsets, coded.special_tokens_mask, strict=True
       )
     ]

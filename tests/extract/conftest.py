@@ -1,5 +1,7 @@
 """Weights of others, brought once; a test without them is skipped with the reason."""
 
+import socket
+
 import pytest
 
 from mcr_jax.errors import McrJaxError
@@ -17,3 +19,15 @@ def brought():
       pytest.skip(f"needs weights that are not here: {error}")
 
   return folder
+
+
+@pytest.fixture
+def offline(monkeypatch):
+  """Whoever asks for a network ends the test."""
+
+  def refuse(*_, **__):
+    raise AssertionError("a connection was tried")
+
+  for name in ("connect", "connect_ex", "sendto"):
+    monkeypatch.setattr(socket.socket, name, refuse)
+  monkeypatch.setattr(socket, "getaddrinfo", refuse)

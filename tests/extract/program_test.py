@@ -1,7 +1,6 @@
 """From a folder of clips to a file, to a run, to the prediction for a clip."""
 
 import signal
-import socket
 import subprocess
 
 import numpy as np
@@ -34,14 +33,6 @@ def folder(tmp_path_factory):
 def extract(folder, out, *more):
   labels = ["--labels", str(folder / "labels.csv")]
   return program.main([str(folder), *labels, "--out", str(out), *OF_SOUND, *more])
-
-
-@pytest.fixture
-def offline(monkeypatch):
-  def refuse(*_):
-    raise AssertionError("a connection was tried")
-
-  monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
 def test_what_was_stopped_goes_on_to_the_same_bytes(
