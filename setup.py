@@ -56,6 +56,13 @@ EXTRACT = [
   "pysubs2>=1.7",  # subtitles
   "tokenizers>=0.20",  # text to the pieces of a language model
 ]
+ASR = [*EXTRACT, "faster-whisper>=1.1"]  # whisper by CTranslate2: words, and features
+EGEMAPS = [*EXTRACT, "opensmile>=2.6"]  # audEERING's licence: research, no products
+HUB = [
+  *EXTRACT,
+  "transformers>=5",  # wav2vec2, HuBERT, CLIP, RoBERTa, from a folder
+  "torch>=2.6",  # what it computes with
+]
 DOCS = [
   "mkdocs>=1.6,<2",  # builds the site; 2 has no plugins
   "mkdocs-material>=9.6",  # its theme
@@ -180,6 +187,9 @@ setup(
     "viz": VIZ,
     "report": [*VIZ, *REPORT],
     "extract": EXTRACT,
+    "asr": ASR,
+    "egemaps": EGEMAPS,
+    "hub": HUB,
     "docs": DOCS,
     "dev": DEV,
     "cuda": ["jax[cuda13]>=0.10"],  # NVIDIA GPUs

@@ -21,6 +21,7 @@ from docs.generate import (  # noqa: E402
 )
 
 PAGES: dict[str, str] = {}
+NOTICE = pathlib.Path(__file__).resolve().parents[2] / "NOTICE"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -37,6 +38,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
   PAGES["reference/results.md"] = results.page(saved.tables())
   PAGES["reference/deviations.md"] = deviation_page.page()
   PAGES["reference/programs.md"] = program_page.page()
+  PAGES["reference/licences.md"] = f"# Licences\n\n{NOTICE.read_text()}"
   places = {
     "models/": [{title: f"models/{name}.md"} for name, title in models.items()],
     "api/": [{part: f"api/{part}.md"} for part in parts],

@@ -16,7 +16,9 @@ def tone(seconds=1.0, f0=220.0):
   return (0.2 * wave).astype(np.float32)
 
 
-def clip(sound=None, times=None, size=(64, 48), form="matroska", start=0.0) -> bytes:
+def clip(
+  sound=None, times=None, size=(64, 48), form="matroska", start=0.0, corner=0
+) -> bytes:
   """A container with a frame at each of `times`, whose grey level is 200 times that.
 
   Args:
@@ -25,6 +27,7 @@ def clip(sound=None, times=None, size=(64, 48), form="matroska", start=0.0) -> b
     size: of the picture.
     form: FFmpeg's name of the container.
     start: seconds added to every time.
+    corner: grey level of the upper left quarter, where it is another.
   """
   av = pytest.importorskip("av")
   out = io.BytesIO()
@@ -41,6 +44,8 @@ def clip(sound=None, times=None, size=(64, 48), form="matroska", start=0.0) -> b
       audio.layout = "mono"
     for time in () if times is None else times:
       grey = np.full((size[1], size[0], 3), min(255, int(200 * time)), np.uint8)
+      if corner:
+        grey[: size[1] // 2, : size[0] // 2] = corner
       frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
       frame.pts, frame.time_base = round((time + start) * 1000), base
       box.mux(video.encode(frame))

@@ -1,6 +1,10 @@
 """Clips by their times, and files that are none."""
 
+import json
+import os
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -195,3 +199,64 @@ def test_folders_and_devices_are_no_clips(tmp_path):
     with pytest.raises(UserError):
       next(media.read(path))
     assert not media.is_clip(path)
+
+
+def test_a_clip_of_one_frame_has_a_step(tmp_path):
+  frames = of(media.Frame, events(tmp_path, clip(None, FRAMES[:1])))
+  assert [x.step for x in frames] == [0]
+  frames = of(media.Frame, events(tmp_path, clip(tone(), FRAMES[:1])))
+  assert [x.step for x in frames] == [0]
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_a_picture_is_turned_as_its_container_says(tmp_path, quarters):
+  data = bytearray(clip(None, FRAMES, form="mp4", corner=255))
+  # The matrix of ISO 14496-12: turned clockwise by so many quarters.
+  a, b = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarters]
+  at = data.index(b"tkhd") + 44
+  ones = [x * 65536 for x in (a, b, 0, -b, a, 0, 0, 0)]
+  data[at : at + 36] = struct.pack(">8iI", *ones, 1 << 30)
+  frames = of(media.Frame, events(tmp_path, bytes(data)))
+  pixels = frames[0].pixels
+  height, width = pixels.shape[:2]
+  assert (height, width) == ((48, 64), (64, 48))[quarters % 2]
+  halves = [
+    pixels[y : y + height // 2, x : x + width // 2].mean()
+    for y, x in ((0, 0), (0, width // 2), (height // 2, width // 2), (height // 2, 0))
+  ]
+  assert int(np.argmax(halves)) == quarters
+
+
+def test_films_of_old_quicktime_are_clips_and_text_is_none(tmp_path):
+  path = tmp_path / "x"
+  size = struct.pack(">I", 1000)
+  for atom in (b"moov", b"mdat", b"wide", b"free"):
+    path.write_bytes(size + atom + bytes(400))
+    assert media.is_clip(path)
+    path.write_bytes(b"text" + atom + b"\n" * 400)
+    assert not media.is_clip(path)
+
+
+def test_a_decoder_ends_with_the_program_that_reads_it(tmp_path, whole, monkeypatch):
+  altered(tmp_path, monkeypatch, "  source =", "  while True: pass\n  source =")
+  path = tmp_path / "clip.mkv"
+  path.write_bytes(whole)
+  reader, writer = os.pipe()
+  settings = {"bytes": media.MEMORY, "cpu_seconds": 60}
+  with (
+    open(path, "rb") as clip,
+    subprocess.Popen(
+      [sys.executable, "-P", media._decoder(), json.dumps(settings)],
+      stdin=clip,
+      stdout=writer,
+      env=media._environment(),
+    ) as process,
+  ):
+    os.close(writer)
+    try:
+      with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+      os.close(reader)  # as at the death of whoever holds it
+      assert process.wait(20) == 1
+    finally:
+      process.kill()

@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from mcr_jax import predict
+from mcr_jax import export, predict
 from mcr_jax.data import npz
 from mcr_jax.errors import UserError
 from mcr_jax.extract import __main__ as program
@@ -77,6 +77,9 @@ def test_a_clip_predicts_as_its_row_does(folder, tmp_path, offline, capsys):
   line = capsys.readouterr().out.strip().splitlines()[-1]
   rows = npz.read(out)
   row = int(np.flatnonzero(rows.ids == "c4")[0])
+  export.main(["--workdir", str(tmp_path / "run"), "--out", str(tmp_path / "run.mcr")])
+  predict.main(["--workdir", str(tmp_path / "run.mcr"), "--input", str(clip)])
+  assert capsys.readouterr().out.strip().splitlines()[-1] == line
   made = collect.of_clip(clip, None, str(rows.extras["extract"]))
   one = rows.select(np.array([row]))
   np.testing.assert_array_equal(
@@ -162,3 +165,12 @@ def test_no_helper_is_left_by_a_signal(folder, tmp_path, monkeypatch):
   finally:
     signal.signal(signal.SIGTERM, before)
   assert end.value.code == 143
+
+
+@pytest.mark.parametrize(
+  "flag, value",
+  [("--audio-rate", "0"), ("--vision-rate", "nan"), ("--max-seconds", "-1")],
+)
+def test_a_wrong_number_is_told_by_its_flag(folder, tmp_path, flag, value):
+  with pytest.raises(UserError, match=f"^{flag}="):
+    extract(folder, tmp_path / "x.npz", f"{flag}={value}")

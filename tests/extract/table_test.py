@@ -158,3 +158,45 @@ def test_recipes_are_equal_or_say_where_they_differ():
   ):
     with pytest.raises(UserError):
       recipes.Recipe(**wrong)
+
+
+def test_a_table_may_begin_with_a_mark_of_its_encoding(folder):
+  path = folder / "labels.csv"
+  path.write_bytes("id,label,text\na,1,h\u00e9\n".encode("utf-8-sig"))
+  found, _ = table.jobs(folder, path)
+  assert [(x.id, x.label, x.cues[0].words) for x in found] == [("a", "1", ("h\u00e9",))]
+
+
+def test_subtitles_lie_by_the_table_or_the_clips(folder, tmp_path):
+  (tmp_path / "secret.txt").write_text("not yours")
+  (tmp_path / "clips" / "sub").mkdir()
+  for name in ("clips/sub/a.txt", "clips/b.txt"):
+    (tmp_path / name).write_text("words")
+  found, _ = jobs(folder, "file,subtitles\na.mp4,sub/a.txt\nb.wav,b.txt\n")
+  assert [x.cues[0].words for x in found] == [("words",)] * 2
+  (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+  for name in ("../secret.txt", str(tmp_path / "secret.txt"), "link.txt"):
+    with pytest.raises(UserError, match="lie in the folder"):
+      jobs(folder, f"file,subtitles\na.mp4,{name}\n")
+
+
+def test_no_transcript_is_read_where_no_words_are_wanted(folder):
+  (folder / "a.srt").write_text("no subtitle at all")
+  with pytest.raises(UserError):
+    table.jobs(folder, None)
+  found, _ = table.jobs(folder, None, words=False)
+  assert all(job.cues is None for job in found)
+  path = folder / "labels.csv"
+  path.write_text("file,subtitles\na.mp4,a.srt\n")
+  assert table.jobs(folder, path, words=False)[0][0].cues is None
+
+
+@pytest.mark.parametrize(
+  "count, parts",
+  [(1, ["train"]), (2, ["train", "valid"]), (3, ["test", "train", "valid"])],
+)
+def test_few_videos_are_for_training_first_and_a_note_says_so(folder, count, parts):
+  found = [table.Job(str(i), folder, None, video=str(i)) for i in range(count)]
+  drawn, note = table.splits(found)
+  assert sorted(drawn) == parts
+  assert ("no test" in note or "neither" in note) == (count < 3)
