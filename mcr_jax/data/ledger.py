@@ -87,6 +87,14 @@ class Ledger:
     """Says what something became, in one place or wherever it is."""
     self._say(name, place, (use, ""))
 
+  def gather(self, names: Sequence[str], title: str, use: str, unit: str) -> None:
+    """Says what many that are held became together, as one entry of `unit`."""
+    own = set(names)
+    for key in [x for x in self._held if x[0] in own]:
+      del self._held[key]
+    self.hold(title, len(names), unit)
+    self.use(title, use)
+
   def leave(self, name: str, why: str, *, place: str | None = None) -> None:
     """Says why something became nothing; what was used stays so."""
     self._say(name, place, ("", why))

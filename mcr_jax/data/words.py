@@ -24,6 +24,10 @@ WHOLE = re.compile(r"[-+]?\d{1,18}", FLAGS)
 COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", FLAGS)
 DECORATED = re.compile(r"[^\w\s]?\s*[-+]?[\d.,]*\d\s*[^\w\s]", re.ASCII)
 MANY = 20
+DECIMAL = (
+  " data.decimal=, reads a comma as the decimal sign, and so does --decimal , of "
+  "inspect and convert."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +119,7 @@ def _refuse_mixture(cells, others, count, place, what, decimal):
   more = ", ..." * (len(others) > 5)
   hint = " Write numbers alone, or words throughout for classes by name."
   if decimal != "," and any(COMMA.fullmatch(cells[i]) for i in others):
-    hint = " data.decimal=, reads a comma as the decimal sign."
+    hint = DECIMAL
   raise UserError(
     f"{what}: {len(others):,} of {len(cells):,} labels are no numbers, "
     f"{f'though {count:,} are' if count else 'though they look like some'}: "

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import numpy as np
 import pytest
 
 from mcr_jax.data import readers
@@ -29,6 +30,12 @@ def written(folder, name):
     return writers.merbench(
       folder / "x", corpus, features={"text": "bert"}, labels=labels
     )
+  if name == "feature_table":
+    (folder / "x").write_text("name,audio_0,audio_1\na.wav,1.5,2\n")
+    return folder / "x"
+  if name == "samples":
+    one = {"text": np.ones((2, 3)), "label": "glad", "split": "train"}
+    return writers.dump(folder / "x", {"a": one, "b": one})
   if name == "sdk":
     return writers.dump(folder / "x", writers.sdk_content(corpus))
   if name == "word_tuples":
@@ -37,8 +44,8 @@ def written(folder, name):
   return writers.dump(folder / "x", content(corpus), protocol=0)
 
 
-NAMES = ["conversation", "csd", "feature_file", "manifest", "merbench", "mmsa", "mult"]
-NAMES += ["sdk", "word_tuples"]
+NAMES = ["conversation", "csd", "feature_file", "feature_table", "manifest"]
+NAMES += ["merbench", "mmsa", "mult", "samples", "sdk", "word_tuples"]
 
 
 def test_every_format_is_found_and_says_what_it_is():

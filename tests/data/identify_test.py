@@ -316,17 +316,6 @@ def test_a_data_set_inside_of_a_dict_is_found(tmp_path):
   assert "several" in answer and "'unaligned'" in answer
 
 
-def test_other_orders_of_a_dict_are_named(tmp_path):
-  entry = {"text": np.ones((5, 4)), "audio": np.ones((7, 3)), "label": 1.0}
-  by_sample = {f"v{i}": entry for i in range(12)}
-  assert "12 entries" in told(writers.dump(tmp_path / "a", by_sample))
-  split = {"train": np.ones((3, 4)), "test": np.ones((2, 4))}
-  answer = told(writers.dump(tmp_path / "b", {"text": split, "label": split}))
-  assert "'text' is a dict of 2 keys ('train', 'test')" in answer
-  answer = told(writers.dump(tmp_path / "c", [entry] * 5))
-  assert "5 items" in answer and "'text', 'audio', 'label'" in answer
-
-
 def test_files_that_are_packed_with_their_table_are_to_be_unpacked(tmp_path):
   raw = io.BytesIO()
   np.save(raw, np.ones((3, 4)))

@@ -162,7 +162,7 @@ def test_vectors_are_vectors(tmp_path, corpus):
 @pytest.mark.parametrize(
   "content, words",
   [
-    ({"x": 1, "y": 2}, "a dict of 2 keys \\('x', 'y'\\). Known are .*MMSA"),
+    ({"x": 1, "y": 2}, "a dict of 2 keys \\('x', 'y'\\). A data set is written by"),
     ([1, "x"], "a list of 2 items \\(int, str\\)"),
     (np.zeros((2, 3)), "an array of shape \\(2, 3\\)"),
     ({"train": {"text": "words", "labels": [1]}}, "holds a str; it must hold numbers"),

@@ -27,13 +27,18 @@ from mcr_jax.data import ledger, memory
 from mcr_jax.data import parts as part_names
 from mcr_jax.data.readers import feature_file
 from mcr_jax.data.readers.common import identify, nearest
-from mcr_jax.data.readers.common.source import Source
+from mcr_jax.data.readers.common.source import HDF5, Source
 from mcr_jax.data.readers.common.values import describe
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError, choose
 
 # Names of modalities become those of parameters, columns and lines of a screen.
 NAME = re.compile(r"\w[\w .+-]{0,79}")
+
+WRITE = (
+  'A data set is written by numpy.savez("new.npz", id=..., split=..., label=..., '
+  "text=..., audio=...); docs/guide/own_data.md says what else is read."
+)
 
 
 @functools.cache
@@ -90,10 +95,16 @@ def read(
         "and digits, and inside '_', '.', '+', '-' and blanks."
       )
   # Of this library's own file nothing was guessed.
-  guessed = () if module is feature_file else (f"It is {module.FORMAT}.",)
+  guessed = () if module is feature_file else (_guessed(source, module),)
   entries = (*dataset.ledger, *source.left)
   notes = (*guessed, *source.notes, *dataset.notes, *ledger.notes(entries))
   return dataclasses.replace(dataset, notes=notes, ledger=entries)
+
+
+def _guessed(source, module) -> str:
+  """What a file was taken for; one of HDF5 is none of the pickles that it is like."""
+  like = source.start.startswith(HDF5) and "pickle" in module.FORMAT.split()
+  return f"It is {'HDF5, ordered as ' * like}{module.FORMAT}."
 
 
 def _source(path) -> Source:
@@ -159,7 +170,7 @@ def _described(source) -> str:
   if identify.is_known(source):
     return identify.described(source)
   lacks = ((x.FORMAT, x.lacks(source)) for x in formats() if hasattr(x, "lacks"))
-  right = (identify.described(source), nearest.of(lacks), f"Known are {known()}.")
+  right = (identify.described(source), nearest.of(lacks), WRITE)
   return " ".join(filter(None, right))
 
 

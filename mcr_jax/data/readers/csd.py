@@ -40,7 +40,7 @@ Entry = tuple[np.ndarray, np.ndarray]
 
 def matches(source: Source) -> bool:
   """Whether it is an HDF5 file, or a folder or a list with one."""
-  return any(map(_is_hdf5, source.files))
+  return source.content is None and any(map(_is_hdf5, source.files))
 
 
 def read(source: Source, align: str | None = None) -> Dataset:

@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 
 from mcr_jax.data import archive, memory, parts
-from mcr_jax.data.readers.common import npy, torch_file, values
+from mcr_jax.data.readers.common import npy, orders, rows, torch_file, values
 from mcr_jax.data.schema import SPLITS
 from mcr_jax.errors import UserError
 
@@ -41,10 +41,11 @@ def of_arrays(path: pathlib.Path, data: bytearray | None) -> object:
   except (OSError, ValueError, RuntimeError, zipfile.BadZipFile):
     return None  # whoever reads it as arrays says what is wrong
   keys = [x.removesuffix(".npy") for x in names if x.endswith(".npy")]
-  if not _is_dict(keys):
+  if not (own := _is_dict(keys)) and not _may_be_columns(keys):
     return None
   arrays = archive.read(path, data=data, objects=npy.loaded)
-  return {key: plain(x) for key, x in arrays.items()}
+  content = {key: plain(x) for key, x in arrays.items()}
+  return content if own else orders.of(content)
 
 
 def names(path: pathlib.Path, data: bytearray | None) -> list[str]:
@@ -81,6 +82,14 @@ def _is_dict(keys) -> bool:
   found = values.keys_by_name({key: [] for key in keys}).values()
   theirs = any(map(values.sdk_name, found))
   return theirs and not any(x.endswith(("_mask", "_offsets")) for x in keys)
+
+
+def _may_be_columns(keys) -> bool:
+  """Whether the names of an .npz without ids are columns with an entry a sample."""
+  if {"id", "ids"} & set(keys) or any(x.endswith(("_mask", "_offsets")) for x in keys):
+    return False
+  labelled = any(rows.role(x) == "label" for x in keys)
+  return labelled or bool(orders.by_split(dict.fromkeys(keys)))
 
 
 def readable(content: object, depth: int = 2) -> object:

@@ -46,6 +46,50 @@ class Reader:
     self._check(found, f"{self.source}: {found.name[-80:]!r}")
     return found[()]
 
+  def tree(self, group: h5py.Group | None = None, depth: int = 4) -> dict[str, object]:
+    """All that is in a group: dicts of arrays, texts and attributes.
+
+    Args:
+      group: to read; the whole file by default.
+      depth: of groups that may be inside of one another.
+    """
+    group = self.root if group is None else group
+    if not depth:
+      raise UserError(f"{self.source}: {group.name[-80:]!r} is too deep inside.")
+    found: dict[str, object] = {}
+    for name in self.keys(group):
+      member = self._member(group, name)
+      if isinstance(member, h5py.Group):
+        found[name] = self.tree(member, depth - 1)
+      elif isinstance(member, h5py.Dataset):
+        found[name] = self._value(member)
+    for name in group.attrs:
+      value = group.attrs[name]
+      if isinstance(value, str | bytes | np.ndarray | np.generic):
+        found.setdefault(name, value)
+    return found
+
+  def _value(self, dataset) -> object:
+    """An array, or a text or number where it has no dimensions."""
+    if h5py.check_string_dtype(dataset.dtype) is None or dataset.dtype.kind == "S":
+      self._check(dataset, f"{self.source}: {dataset.name[-80:]!r}")
+      value = dataset[()]
+      if isinstance(value, np.ndarray) and value.dtype.kind == "S":
+        return np.char.decode(value, "utf-8", "replace")
+      return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    # Texts of any length: each is a piece of the file, and may be there many times.
+    found = []
+    for i in range(math.prod(dataset.shape)):
+      text = (
+        dataset[np.unravel_index(i, dataset.shape)] if dataset.shape else dataset[()]
+      )
+      text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+      self.left -= len(text) + 64
+      if self.left < 0:
+        raise UserError(f"{self.source}: refused: its texts expand too far.")
+      found.append(text)
+    return found if dataset.shape else found[0]
+
   def _member(self, parent, name):
     key = name.encode("utf-8", "surrogateescape")
     if key not in parent.id:
@@ -74,6 +118,26 @@ class Reader:
         f"{MAX_EXPANSION} times as much."
       )
     memory.take(max(size, chunk), what)
+
+
+def is_sdk(path: str | os.PathLike) -> bool:
+  """Whether a file is of the CMU-MultimodalSDK: a group with another one, data."""
+  with opened(path) as file:
+    groups = [x for x in file.keys(file.root) if x.encode() in file.root.id]
+    return any(_has_data(file, name) for name in groups)
+
+
+def content(path: str | os.PathLike) -> dict[str, object]:
+  """All that a file holds, by name."""
+  with opened(path) as file:
+    return file.tree()
+
+
+def _has_data(file, name) -> bool:
+  try:
+    return "data" in file.group(file.root, name)
+  except UserError:
+    return False
 
 
 @contextlib.contextmanager

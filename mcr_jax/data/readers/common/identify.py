@@ -14,7 +14,7 @@ from mcr_jax.data.readers.common import (
   torch_file,
 )
 from mcr_jax.data.readers.common.contents import NPY
-from mcr_jax.data.readers.common.source import Source
+from mcr_jax.data.readers.common.source import HDF5, Source
 from mcr_jax.data.readers.common.values import describe
 from mcr_jax.errors import UserError
 
@@ -61,6 +61,9 @@ def _file(source, start, size) -> str:
     )
   if start.startswith(NPY):
     return _array(source)
+  if source.content is not None and start.startswith(HDF5):
+    held = describe(source.content)
+    return f"is HDF5 with {held}; of the CMU-MultimodalSDK it would have <root>/data."
   if source.content is not None:
     several = len(source.dumps)
     many = f" {several} dumps, which together are" if several > 1 else ""

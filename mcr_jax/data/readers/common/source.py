@@ -8,7 +8,9 @@ from mcr_jax.data import ledger
 from mcr_jax.data.ledger import Entry
 from mcr_jax.data.readers.common import (
   contents,
+  json_file,
   magic,
+  orders,
   packed,
   split_files,
   table,
@@ -20,7 +22,7 @@ from mcr_jax.errors import UserError
 
 # Of protocols 0 and 1, which have no mark of their own.
 OLD_PICKLE = tuple(b"(c]}lIKMJLGFSUVXT)NP")
-ZIP = b"PK\3\4"
+ZIP, HDF5 = b"PK\3\4", b"\x89HDF\r\n\x1a\n"
 START, MOST_INSIDE = 4096, 64
 
 
@@ -114,13 +116,31 @@ class Source:
     Of several dumps it is the tuple of all; `whole` is then each of them.
     """
     if self.whole is not None:
-      return self.whole
+      return orders.of(self.whole) or self.whole
     if self.folder or self.path is None:
       return self._of_split_files()
     if self.start[:4] == ZIP or self.start.startswith(contents.NPY):
-      return contents.of_arrays(self.path, self.data)
+      return self._ordered(contents.of_arrays(self.path, self.data))
+    if self.start.startswith(HDF5):
+      return self._of_hdf5()
+    if json_file.is_json(self.start):
+      data = self.path.read_bytes() if self.data is None else self.data
+      return orders.of(json_file.read(data, str(self)))
     found = self.dumps[0] if len(self.dumps) == 1 else tuple(self.dumps) or None
-    return self._by_split(contents.readable(found))
+    return self._ordered(contents.readable(found))
+
+  def _ordered(self, content):
+    """The samples of a content in an order of its own, or the content by split."""
+    return orders.of(content) or self._by_split(content)
+
+  def _of_hdf5(self) -> object:
+    """What an HDF5 file holds, but the CMU-MultimodalSDK's, whose reader reads less."""
+    # Late: h5py takes longer to load than most files.
+    from mcr_jax.data.readers.common import hdf5
+
+    if self.data is not None or hdf5.is_sdk(self.path):
+      return None
+    return self._ordered(hdf5.content(self.path))
 
   def _by_split(self, content):
     """A tuple of two or three dicts of features as the dict of splits that it is."""

@@ -21,6 +21,8 @@ BOMS = {
 # Excel may say the separator in a line of its own.
 STATED = re.compile(r'"?sep=(.)"?\s*')
 LONGEST = 4096
+# What pandas calls the column of row numbers that it wrote without a name.
+NAMELESS = "Unnamed: 0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,23 +107,25 @@ def is_manifest(start: bytes) -> bool:
   return found is not None and "id" in (x.lower() for x in found.columns)
 
 
-def read(path: pathlib.Path, encoding: str = "") -> Table:
+def read(
+  path: pathlib.Path, encoding: str = "", data: bytearray | None = None
+) -> Table:
   """A table as text.
 
   Args:
     path: of the file.
     encoding: of its text; "" is UTF-8, or what its first bytes show.
+    data: its bytes where it came packed.
   Raises:
     UserError: it is not text of the encoding, or a row has too many or few cells.
   """
-  # A cell of a few bytes is a string of Python.
-  memory.take(32 * path.stat().st_size, str(path))
-  data = path.read_bytes()
-  text = _decoded(path, data, encoding)
+  text = decoded(path, encoding, data)
   first = head(text[:LONGEST].encode("utf-8", "replace"))
   if first is None:
     raise UserError(f"{path} is no table: its first line names no columns.")
-  shown = encoding or encoding_of(data[:LONGEST])
+  with open(path, "rb") as file:
+    start = file.read(LONGEST) if data is None else bytes(data[:LONGEST])
+  shown = encoding or encoding_of(start)
   first = dataclasses.replace(first, encoding=shown)
   try:
     rows, lines, empty = _rows(text, first)
@@ -130,9 +134,42 @@ def read(path: pathlib.Path, encoding: str = "") -> Table:
   return _of_rows(path, first, rows, lines, empty)
 
 
-def _decoded(path, data, encoding) -> str:
+def first_row(start: bytes) -> dict[str, str]:
+  """The first row below the names, by name; nothing where it is not whole.
+
+  Args:
+    start: of the file, as far as it was read.
+  """
+  found = head(start)
+  if found is None:
+    return {}
+  lines = start.decode(found.encoding, "ignore").splitlines(keepends=True)
+  reader = csv.reader(lines[found.skip + 1 : found.skip + 3], delimiter=found.separator)
   try:
-    return data.decode(encoding or encoding_of(data[:LONGEST]))
+    cells = [x.strip() for x in next(filter(any, reader), [])]
+  except csv.Error:
+    return {}
+  whole = len(cells) == len(found.columns)
+  return dict(zip(found.columns, cells, strict=True)) if whole else {}
+
+
+def decoded(
+  path: pathlib.Path, encoding: str = "", data: bytearray | None = None
+) -> str:
+  """The text of a file.
+
+  Args:
+    path: of the file.
+    encoding: of its text; "" is UTF-8, or what its first bytes show.
+    data: its bytes where it came packed.
+  Raises:
+    UserError: it is not text of the encoding, or its cells would not fit.
+  """
+  # A cell of a few bytes is a string of Python.
+  memory.take(32 * (path.stat().st_size if data is None else len(data)), str(path))
+  data = path.read_bytes() if data is None else data
+  try:
+    return data.decode(encoding or encoding_of(bytes(data[:LONGEST])))
   except LookupError:
     raise UserError(
       f"data.encoding={encoding!r} is no encoding of text; right are utf-8, utf-16, "
@@ -170,6 +207,8 @@ def _of_rows(path, first, rows, lines, empty) -> Table:
       break
     rows = [x[: len(header) - 1] for x in rows]
     header = header[:-1]
+  if header and not header[0] and NAMELESS not in header:
+    header = [NAMELESS, *header[1:]]
   if len(set(header)) != len(header) or "" in header:
     raise UserError(f"{path}: its columns {header[:10]} must have different names.")
   for line, row in zip(lines, rows, strict=True):

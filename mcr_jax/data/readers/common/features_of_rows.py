@@ -1,0 +1,138 @@
+"""The features among the columns of rows: arrays, and numbers by their names."""
+
+import dataclasses
+import re
+
+import numpy as np
+
+from mcr_jax.data import memory, words
+from mcr_jax.data.readers.common import feature_groups, rows, sequences, values
+from mcr_jax.data.readers.common.rows import Part, Reading
+from mcr_jax.data.readers.common.steps_of_rows import Steps
+from mcr_jax.data.schema import Modality
+from mcr_jax.errors import UserError
+
+NUMBERS = re.compile(f"({words.NUMBER.pattern})|{words.COMMA.pattern}|", words.FLAGS)
+ALONE = "it is one number a sample, of no group of columns; data.fold_by may name it"
+
+
+def of(made: Reading, left: dict[str, str], steps: Steps | None) -> dict[str, Modality]:
+  """Arrays are a modality each; columns of numbers are grouped by their names.
+
+  Args:
+    made: is told what became of them.
+    left: columns that are not used yet -> their kinds; those of features are taken out.
+    steps: how rows become steps of samples; None of a row a sample.
+  """
+  found = {}
+  for key in [x for x in left if left[x] == "array"]:
+    name = rows.modality(key) or key
+    if name in found:
+      raise UserError(f"{made.source}: two columns are both the {name} modality.")
+    blocks = [_block(part, key, made.source) for part in made.rows.parts]
+    if steps is not None:
+      raise UserError(
+        f"{made.source}: {key!r} has an array in every row, and rows are steps of "
+        "samples of the same id; right is one row a sample, or one number a column."
+      )
+    found[name], note = sequences.from_blocks(name, blocks, ledger=made.ledger)
+    made.notes.append(note if name == key else f"{note[:-1]}; {key!r} in the file.")
+    made.ledger.use(key, f"the modality {name}")
+    del left[key]
+  found |= _grouped(made, left, steps, bool(found))
+  if not found:
+    _refuse_featureless(made)
+  order = (*(x for x in values.MODALITIES if x in found), *found)
+  return {name: found[name] for name in dict.fromkeys(order)}
+
+
+def _refuse_featureless(made: Reading):
+  held = ", ".join(repr(x)[:40] for x in made.rows.keys[:8])
+  raise UserError(
+    f"{made.source} has {made.rows.count:,} samples with {held}, and no features: "
+    "no column is of arrays, or of numbers that are no label. A model reads vectors: "
+    "(T, D) or (D,) of every sample, or columns such as audio_0, audio_1, ..."
+  )
+
+
+def _block(part: Part, key, source):
+  """One part of a modality for `sequences.from_blocks`."""
+  column = part.columns.get(key)
+  if column is None or all(map(rows.is_nothing, column)):
+    return part.count
+  if not isinstance(column, np.ndarray) or column.dtype.kind == "O":
+    empty = np.zeros(0, np.float32)
+    column = [empty if rows.is_nothing(x) else x for x in column]
+  return sequences.block(column, f"{source}: {key}")
+
+
+def _grouped(made: Reading, left, steps, having: bool) -> dict[str, Modality]:
+  numbers = {}
+  for key in [x for x in left if left[x] in ("number", "text") and not rows.role(x)]:
+    array = _numbers(made, key, made.rows.column(key))
+    if array is None:
+      continue
+    left[key] = "number"
+    if rows.plain(key) in feature_groups.ABOUT or _counts(key, array):
+      made.ledger.leave(key, "it numbers the rows, or says how well they were found")
+      del left[key]
+    else:
+      numbers[key] = array
+  groups = feature_groups.of(numbers)
+  if having:
+    groups.pop(feature_groups.REST, None)
+  found = {}
+  for name, keys in groups.items():
+    memory.take(12 * len(keys) * made.rows.count, f"{made.source}: {name}")
+    with np.errstate(over="ignore"):  # what overflows is not finite, and told later
+      table = np.stack([numbers[x] for x in keys], 1).astype(np.float32)
+    modality = Modality.from_vectors(table) if steps is None else steps.modality(table)
+    found[name] = dataclasses.replace(modality, names=tuple(x.strip() for x in keys))
+    first, *_, last = keys * 2
+    title = f"{first} to {last}" if len(keys) > 1 else first
+    made.ledger.gather(keys, title, f"the modality {name}", "columns")
+    for key in keys:
+      del left[key]
+  return found
+
+
+def _counts(key, array) -> bool:
+  """Whether a nameless column is the number of the row, as pandas writes it."""
+  nameless = not key.strip() or key.lower().startswith("unnamed")
+  return nameless and bool((np.diff(array) == 1).all())
+
+
+def _numbers(made: Reading, key, column) -> np.ndarray | None:
+  """(N,) of a column, NaN where there is none; None of words.
+
+  Raises:
+    UserError: most entries are numbers, and some are not.
+  """
+  cells = ["" if rows.is_nothing(x) else x for x in column]
+  nothing = lambda x: isinstance(x, str) and x.strip().lower() in words.NOTHING
+  empty = [nothing(x) for x in cells]
+  plain = [np.nan if e else x for x, e in zip(cells, empty, strict=True)]
+  texts = [str(x).strip() for x in cells]
+  points = made.decimal == "." or not any("." in x for x in cells if isinstance(x, str))
+  try:
+    if made.decimal == ",":
+      plain = [x.replace(",", ".") if isinstance(x, str) else x for x in plain]
+    if points:
+      return np.array(plain).astype(np.float64)
+  except ValueError:
+    pass
+  comma = [bool(words.COMMA.fullmatch(x)) for x in texts]
+  number = [bool(words.NUMBER.fullmatch(x)) for x in texts]
+  if 2 * sum(number) < len(texts) and 2 * (sum(comma) + sum(number)) < len(texts):
+    return None
+  if made.decimal == ",":
+    number = [
+      c or n and "." not in x for x, c, n in zip(texts, comma, number, strict=True)
+    ]
+  wrong = [i for i in range(len(texts)) if not (number[i] or empty[i])]
+  shown = ", ".join(f"{made.rows.where(i)} {texts[i][:40]!r}" for i in wrong[:5])
+  hint = words.DECIMAL * (made.decimal == "." and any(comma))
+  raise UserError(
+    f"{made.source}: {len(wrong):,} of {len(texts):,} entries of {key!r} are no "
+    f"numbers: {shown}{', ...' * (len(wrong) > 5)}.{hint}"
+  )

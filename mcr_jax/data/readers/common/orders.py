@@ -1,0 +1,213 @@
+"""Data sets whose dicts and lists are nested in another order than by split.
+
+Known orders, each of which may be inside of a dict of splits:
+
+- a list with a dict a sample;
+- a dict of samples by id, a dict each;
+- a dict of columns, each a dict by id;
+- a dict of columns with an entry a sample, of which one says the split, or whose labels
+  are words;
+- a dict of columns, each a dict of splits;
+- columns that name their split: `text_train`, `X_test`, `dev_labels`.
+"""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from mcr_jax.data import memory
+from mcr_jax.data import parts as part_names
+from mcr_jax.data.readers.common import rows, values
+from mcr_jax.data.readers.common.rows import Part, Rows
+from mcr_jax.data.schema import SPLITS
+
+# More values than a sample has labels: they are those of many samples.
+MOST_LABELS = 64
+SIGNS = re.compile(r"[_\-./ ]+")
+# Marks of formats that have readers of their own.
+THEIRS = ("text_bert", "regression_labels", "classification_labels", "annotations")
+
+
+def of(content: object) -> Rows | None:
+  """The samples of a content in one of these orders; None of any other."""
+  if isinstance(content, np.ndarray) and content.dtype.kind == "O":
+    content = content.tolist()
+  if isinstance(content, list | tuple):
+    return _single(_part("", content))
+  if not isinstance(content, dict) or not content:
+    return None
+  if not all(isinstance(key, str) for key in content):
+    return None
+  turned = _splits_of_columns(content)
+  return turned or _by_split(content) or _flat(content) or _single(_part("", content))
+
+
+def by_split(names: Mapping[str, object]) -> dict[str, dict[str, object]]:
+  """Split as the names say it -> the rest of the name -> entry.
+
+  Nothing where not all names of arrays end or begin with a split, or they are not of
+  two splits at least.
+
+  Args:
+    names: such as `text_train`, to whatever they name.
+  """
+  found: dict[str, dict] = {}
+  for name, entry in names.items():
+    words = SIGNS.split(name)
+    at = [i for i in (0, -1) if part_names.name_of(words[i]) in SPLITS]
+    if len(words) < 2 or not at:
+      return {}
+    (i,) = at[-1:]
+    rest = "_".join(words[:-1] if i == -1 else words[1:])
+    found.setdefault(words[i], {})[rest] = entry
+  return found if len(found) > 1 else {}
+
+
+def _single(part: tuple[Part, str] | None) -> Rows | None:
+  return part and Rows((part[0],), f"It is {part[1]}.")
+
+
+def _by_split(content) -> Rows | None:
+  """A dict of splits whose parts are in one of the orders."""
+  if sum(part_names.name_of(key) in SPLITS for key in content) < 2:
+    return None
+  found = {key: _part(key, x) for key, x in content.items() if _is_several(x)}
+  if not found or not all(found.values()):
+    return None
+  how = next(iter(found.values()))[1]
+  return Rows(tuple(x[0] for x in found.values()), f"Every split is {how}.")
+
+
+def _splits_of_columns(content) -> Rows | None:
+  """A dict of columns that are dicts of splits."""
+  inner = list(content.values())
+  if _is_split(content) or not all(isinstance(x, dict) and _is_split(x) for x in inner):
+    return None
+  places = dict.fromkeys(key for x in inner for key in x)
+  if len(places) < 2 or not _says_something([content]):
+    return None
+  turned = {s: {key: x[s] for key, x in content.items() if s in x} for s in places}
+  counts = {s: _length(own) for s, own in turned.items()}
+  if not all(counts.values()):
+    return None
+  made = (Part(str(s), own, counts[s]) for s, own in turned.items())
+  return Rows(tuple(made), "It is a dict of columns, each a dict of splits.")
+
+
+def _flat(content) -> Rows | None:
+  found = by_split(content)
+  if not found:
+    return None
+  counts = {place: _length(own) for place, own in found.items()}
+  if not all(counts.values()) or not _says_something(found.values()):
+    return None
+  made = (Part(place, own, counts[place]) for place, own in found.items())
+  return Rows(tuple(made), "The names of its columns say their split.")
+
+
+def _part(place, content) -> tuple[Part, str] | None:
+  """The samples of one part, and its order in words."""
+  if isinstance(content, list | tuple):
+    if not _are_samples(content):
+      return None
+    return Part(place, _turned(content), len(content)), "a list with a dict a sample"
+  if not isinstance(content, dict):
+    return None
+  inner = list(content.values())
+  if (place or len(inner) > 1) and _are_samples(inner) and not _is_split(content):
+    columns = {"id": list(map(str, content))} | _turned(inner)
+    return Part(place, columns, len(inner)), "a dict of samples by id"
+  if found := _by_column(content):
+    return Part(place, found, len(found["id"])), "a dict of columns, each by id"
+  count = _length(content)
+  if count and _are_columns(content, bool(place)):
+    return Part(place, dict(content), count), "a dict of columns"
+  return None
+
+
+def _is_several(value) -> bool:
+  return isinstance(value, dict | list | tuple) and bool(len(value))
+
+
+def _is_split(content) -> bool:
+  return any(part_names.name_of(key) in SPLITS for key in content)
+
+
+def _are_samples(items) -> bool:
+  """Whether several things are all dicts of what a sample has."""
+  if not items or not all(isinstance(x, dict) and x for x in items):
+    return False
+  head = items[:: max(1, len(items) // 50)]
+  if any(isinstance(y, dict) for x in head for y in x.values()):
+    return False
+  if not all(isinstance(key, str) for x in head for key in x):
+    return False
+  return _says_something(head) and not any(map(_is_batch, head[:4]))
+
+
+def _is_batch(sample) -> bool:
+  """Whether a dict has several samples: more dimensions than one has, or lists."""
+  labels = [x for key, x in sample.items() if rows.role(key) == "label"]
+  many = any(_sized(x) and len(x) > MOST_LABELS for x in labels)
+  return many or any(getattr(x, "ndim", 0) > 2 for x in sample.values())
+
+
+def _sized(value) -> bool:
+  return isinstance(value, list | tuple) or bool(getattr(value, "ndim", 0))
+
+
+def _says_something(mappings) -> bool:
+  """Whether names are of labels or features, not ids of something else."""
+  keys = {key for x in mappings for key in x if isinstance(key, str)}
+  # One letter may well be the name of anything.
+  said = lambda x: rows.role(x) == "label" or len(x) > 1 and rows.modality(x)
+  return any(map(said, keys))
+
+
+def _turned(samples) -> dict[str, list]:
+  """The dicts of samples as columns, None where one lacks an entry."""
+  keys = dict.fromkeys(key for x in samples for key in x if isinstance(key, str))
+  memory.take(8 * len(keys) * len(samples), "the samples as columns")
+  return {key: [x.get(key) for x in samples] for key in keys}
+
+
+def _by_column(content) -> dict[str, list] | None:
+  """Columns that are dicts by id, as columns in one order with the ids."""
+  inner = list(content.values())
+  if len(inner) < 2 or not all(isinstance(x, dict) and x for x in inner):
+    return None
+  if _is_split(content) or not _says_something([content]):
+    return None
+  ids = dict.fromkeys(key for x in inner for key in x)
+  # Of several dicts of something else hardly any name is in all.
+  shared = sum(all(key in x for x in inner) for key in ids)
+  if 2 * shared < len(ids) or set(map(str, ids)) & {"id", "ids", "labels", "label"}:
+    return None
+  memory.take(8 * len(ids) * len(content), "the columns in one order")
+  columns = {key: [x.get(i) for i in ids] for key, x in content.items()}
+  return {"id": list(map(str, ids))} | columns
+
+
+def _length(columns) -> int:
+  """The number of samples that columns have an entry of; 0 where they differ."""
+  sizes = {len(x) if _sized(x) else 0 for x in columns.values()}
+  return sizes.pop() if len(sizes) == 1 else 0
+
+
+def _are_columns(content, in_split: bool) -> bool:
+  """Whether columns say what no other format of dicts reads."""
+  if any(key in THEIRS or key.endswith(("_lengths", "_mask")) for key in content):
+    return False
+  roles = {rows.role(key): key for key in content}
+  if "label" not in roles:
+    return False
+  if "split" in roles and not in_split:
+    return True
+  # Labels that are words, and features of other names than the three.
+  words = rows.kind(content[roles["label"]]) == "text"
+  return words or not values.by_name(content) and _has_arrays(content)
+
+
+def _has_arrays(content) -> bool:
+  return any(rows.kind(x) == "array" for x in content.values())
