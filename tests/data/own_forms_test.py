@@ -279,3 +279,9 @@ def test_parquet_is_read_where_arrow_is(tmp_path):
   (tmp_path / "y.parquet").write_bytes(whole[: len(whole) // 2])
   with pytest.raises(UserError, match="damaged"):
     readers.read(tmp_path / "y.parquet")
+
+
+def test_one_dict_a_million_times_is_refused(tmp_path):
+  one = {f"k{i}": 1.0 for i in range(400)} | {"label": "sad"}
+  with pytest.raises(UserError, match="refused: 100,000 samples with 401 entries"):
+    readers.read(writers.dump(tmp_path / "x", [one] * 100_000))

@@ -21,6 +21,7 @@ from mcr_jax.data import parts as part_names
 from mcr_jax.data.readers.common import rows, values
 from mcr_jax.data.readers.common.rows import Part, Rows
 from mcr_jax.data.schema import SPLITS
+from mcr_jax.errors import UserError
 
 # More values than a sample has labels: they are those of many samples.
 MOST_LABELS = 64
@@ -167,9 +168,21 @@ def _says_something(mappings) -> bool:
 
 def _turned(samples) -> dict[str, list]:
   """The dicts of samples as columns, None where one lacks an entry."""
-  keys = dict.fromkeys(key for x in samples for key in x if isinstance(key, str))
-  memory.take(8 * len(keys) * len(samples), "the samples as columns")
+  distinct = {id(x): x for x in samples}.values()
+  keys = dict.fromkeys(key for x in distinct for key in x if isinstance(key, str))
+  _check_size(len(samples), len(keys))
   return {key: [x.get(key) for x in samples] for key in keys}
+
+
+def _check_size(count, keys) -> None:
+  """A file may mention one dict a million times at the cost of one."""
+  most = values.LISTED_NUMBERS
+  if count * keys > most:
+    raise UserError(
+      f"refused: {count:,} samples with {keys:,} entries each; {most:,} entries are "
+      "the most. Arrays hold more: a column with an entry a sample."
+    )
+  memory.take(8 * count * keys, "the samples as columns")
 
 
 def _by_column(content) -> dict[str, list] | None:
@@ -184,7 +197,7 @@ def _by_column(content) -> dict[str, list] | None:
   shared = sum(all(key in x for x in inner) for key in ids)
   if 2 * shared < len(ids) or set(map(str, ids)) & {"id", "ids", "labels", "label"}:
     return None
-  memory.take(8 * len(ids) * len(content), "the columns in one order")
+  _check_size(len(ids), len(content))
   columns = {key: [x.get(i) for i in ids] for key, x in content.items()}
   return {"id": list(map(str, ids))} | columns
 
