@@ -252,7 +252,8 @@ def _get(path, arrays, key):
   if key not in arrays:
     raise UserError(
       f"{path} has no array {key!r}; it holds {', '.join(arrays)}. A feature file has "
-      "an id (N,) of strings, split, label, and features by modality: see the README."
+      "an id (N,) of strings, split, label, and features by modality: see "
+      "docs/guide/own_data.md."
     )
   return arrays[key]
 

@@ -4,6 +4,7 @@ import gzip
 import io
 import pathlib
 import pickle
+import struct
 import zipfile
 
 import numpy as np
@@ -43,7 +44,17 @@ STARTS = {
   "MATLAB": b"MATLAB 5.0 MAT-file, Platform",
   "MP4": b"\0\0\0\x20ftypisom",
   "WAV": b"RIFF\0\0\0\0WAVEfmt ",
-  "JSON": b'{"id": [1]}',
+  "JSON of a dict of 1 keys ('id')": b'{"id": [1]}',
+  "JSON of a list of 2 items (dict, dict), each": b'[{"a": [{}]}, {"a": [{}]}]',
+  "damaged JSON": b'{"id": [1',
+  "a list or dict of Python": b"{'id': [1]}",
+  "R object": b"X\n\0\0\0\3",
+  "MP3": b"\xff\xf3\x44\xc4" + bytes(50),
+  "AAC": b"\xff\xf1\x50\x80" + bytes(50),
+  "safetensors": struct.pack("<Q", 40) + b'{"a": {}}',
+  "archive of Kaldi": b"Ses01_F000 \0BFM \4",
+  "text that begins with 'Ses01_F000: 1": b"Ses01_F000: 1.5\n" * 9,
+  "text that begins with 'File type": b'File type = "ooTextFile"\n\nxmin = 0\n',
   "zeros": bytes(3000),
   "old Office": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
   "saved as text": b"\xef\xbf\xbd\x04\xef\xbf\xbd\x12",
@@ -63,6 +74,22 @@ def test_a_file_that_is_no_data_is_named(tmp_path, kind):
   if STARTS[kind]:
     inside = told(saved(tmp_path / "x.gz", gzip.compress(STARTS[kind])))
     assert "gzip" in inside and kind in inside
+
+
+def test_folders_of_clips_and_of_arrays_say_what_makes_data_of_them(tmp_path):
+  for suffix, way in ((".wav", "mcr_jax.extract"), (".npy", "a .csv with columns id")):
+    inner = tmp_path / suffix / "Session1" / "wav"
+    inner.mkdir(parents=True)
+    saved(inner / f"a{suffix}", b"RIFF")
+    answer = told(tmp_path / suffix)
+    assert "'Session1'" in answer and way in answer
+
+
+def test_documents_are_told_apart(tmp_path):
+  for kind, way in (("spreadsheet", "Save it as a .csv"), ("text", "holds no arrays")):
+    mime = f"application/vnd.oasis.opendocument.{kind}".encode()
+    members = {"mimetype": mime, "content.xml": b"<x/>"}
+    assert way in told(zipped(tmp_path / kind, members))
 
 
 def test_the_size_that_a_pointer_stands_for_is_said(tmp_path):

@@ -1,12 +1,14 @@
 """What a file is that no format reads, and what would make data of it."""
 
 import io
+import os
 import zipfile
 
 import numpy as np
 
 from mcr_jax.data.readers.common import (
   damage,
+  json_file,
   magic,
   npy,
   packed,
@@ -19,10 +21,19 @@ from mcr_jax.data.readers.common.values import describe
 from mcr_jax.errors import UserError
 
 NAMES = 8
+MOST_FILES = 2000
+MEDIA = (".wav", ".mp4", ".mp3", ".avi", ".mkv", ".mov", ".flac", ".webm", ".m4a")
+CLIPS = (
+  "A model reads features: python -m mcr_jax.extract FOLDER --labels TABLE.csv --out "
+  "NEW.npz makes them of clips."
+)
+MANIFEST = (
+  "A table beside them, a .csv with columns id, split, label and audio (or text, "
+  "vision) that name the .npy files, makes a data set of it."
+)
 OFFICE = {
   "xl/workbook.xml": "an Excel workbook. Save it as a .csv table with a column 'id'",
   "word/document.xml": "a Word document. It holds no arrays",
-  "mimetype": "an OpenDocument or EPUB file. Save a table as .csv",
 }
 
 
@@ -44,10 +55,29 @@ def described(source: Source) -> str:
 
 def _several(source) -> str:
   names = ", ".join(repr(x.name)[:40] for x in source.files[:NAMES]) or "no files"
-  inner = sum(x.is_dir() for x in source.path.iterdir()) if source.folder else 0
-  folders = f" and {inner} folders" * bool(inner)
   more = ", ..." * (len(source.files) > NAMES)
-  return f"is {'a folder' if source.folder else 'a list'} with {names}{more}{folders}."
+  if not source.folder:
+    return f"is a list with {names}{more}."
+  folders, suffixes = _inside(source.path)
+  inner = ", ".join(repr(x)[:40] for x in folders[:NAMES])
+  inner += ", ..." * (len(folders) > NAMES)
+  held = f"is a folder with {names}{more}"
+  held += f" and {len(folders)} folders: {inner}" * bool(folders) + "."
+  if any(suffix in MEDIA for suffix in suffixes):
+    return f"{held} {CLIPS}"
+  return f"{held} {MANIFEST}" if ".npy" in suffixes else held
+
+
+def _inside(path) -> tuple[list[str], set[str]]:
+  """The folders of a folder, and the suffixes of the files in it and in these."""
+  folders, suffixes, seen = [], set(), 0
+  for root, inner, files in os.walk(path):
+    folders = folders or sorted(inner) if root == str(path) else folders
+    suffixes |= {os.path.splitext(x)[1].lower() for x in files[:MOST_FILES]}
+    seen += len(files) + len(inner) + 1
+    if seen > MOST_FILES:
+      break
+  return folders, suffixes
 
 
 def _file(source, start, size) -> str:
@@ -71,10 +101,21 @@ def _file(source, start, size) -> str:
   if start[:4] == packed.ZIP:
     return f"is {_zip(source)}"
   if kind := magic.of(start):
-    return f"is {kind.what}, not data. {kind.way}."
+    return _kind(source, kind)
   if told := damage.of(start):
     return f"begins with {start[:8]!r}. {told}"
   return _text(start) or f"begins with {start[:16]!r}, which is no known kind of file."
+
+
+def _kind(source, kind) -> str:
+  """A kind by its first bytes; of JSON also how it is built."""
+  if kind.what == "JSON":
+    data = source.path.read_bytes() if source.data is None else source.data
+    held = json_file.described(data, str(source))
+    return (
+      f"is JSON of {held}. {kind.way}." if held else "is damaged JSON. Copy it again."
+    )
+  return f"is {kind.what}, not data. {kind.way}."
 
 
 def _array(source) -> str:
@@ -106,6 +147,8 @@ def _zip(source) -> str:
   for name, what in OFFICE.items():
     if name in names:
       return f"{what}."
+  if "mimetype" in names:
+    return f"{_open_document(file)}."
   files = [x for x in names if not x.endswith("/")]
   shown = ", ".join(repr(x[-60:]) for x in files[:NAMES])
   more = ", ..." * (len(files) > NAMES)
@@ -113,6 +156,15 @@ def _zip(source) -> str:
     f"a zip file with {len(files):,} files: {shown}{more}. Unpack it, and give the "
     "file or folder that was in it."
   )
+
+
+def _open_document(file) -> str:
+  """Which of these a zip with a member `mimetype` is."""
+  with zipfile.ZipFile(file) as archive, archive.open("mimetype") as member:
+    kind = member.read(200).decode("ascii", "replace").strip()
+  if kind.endswith(".spreadsheet"):
+    return "an OpenDocument spreadsheet. Save it as a .csv table with a column 'id'"
+  return f"a document ({kind[:80]}). It holds no arrays"
 
 
 def _text(start) -> str:

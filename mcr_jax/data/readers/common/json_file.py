@@ -4,6 +4,7 @@ import json
 import re
 
 from mcr_jax.data import memory
+from mcr_jax.data.readers.common import values
 
 # What a value takes in memory for a byte of text.
 EXPANSION = 16
@@ -13,6 +14,12 @@ BEGIN = re.compile(rb"\s*(\[\s*[\[{\"\d-]|\[\s*\]|\{\s*[\"}])")
 def is_json(start: bytes) -> bool:
   """Whether a text begins as JSON does."""
   return BEGIN.match(start.removeprefix(b"\xef\xbb\xbf")) is not None
+
+
+def described(data: bytes | bytearray, source: str) -> str:
+  """What JSON that is no data set holds, in a few words; "" of a damaged one."""
+  found = read(data, source)
+  return "" if found is None else values.describe(found)
 
 
 def read(data: bytes | bytearray, source: str) -> object:

@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+from mcr_jax.data.readers.common import json_file
+
 
 class Kind(NamedTuple):
   """One kind of files.
@@ -21,12 +23,31 @@ class Kind(NamedTuple):
 
 
 UNPACK = "Unpack it, and give the file or folder that was in it"
-MEDIA = "Models read features of it: write them as .npz or .npy arrays"
+MEDIA = (
+  "Models read features of it: python -m mcr_jax.extract FOLDER makes them of clips"
+)
+IMAGE = "Models read features of it: write them as .npz or .npy arrays"
 TABLE = "Save it as a .csv table with a column 'id'"
+ARROW = "With pyarrow installed (pip install pyarrow) it is read here"
+ARRAYS = "Features are arrays: write them by numpy.savez"
+JOBLIB = (
+  'With joblib installed: import joblib, pickle; pickle.dump(joblib.load("FILE"), '
+  'open("NEW", "wb"))'
+)
 AGAIN = "Download or copy it again as binary"
 MATLAB = (
-  "In Python, scipy.io.loadmat(file) gives its arrays; numpy.savez writes them as .npz"
+  'In Python: import numpy, scipy.io; numpy.savez("NEW.npz", **{k: v for k, v in '
+  'scipy.io.loadmat("FILE", squeeze_me=True).items() if k[:2] != "__"})'
 )
+MATLAB_73 = (
+  'In Python: import h5py, numpy; numpy.savez("NEW.npz", **{k: v[()].T.squeeze() for '
+  'k, v in h5py.File("FILE").items() if hasattr(v, "shape")})'
+)
+SAFETENSORS = (
+  'In Python: import numpy, safetensors.numpy; numpy.savez("NEW.npz", '
+  '**safetensors.numpy.load_file("FILE"))'
+)
+R = "In R, write.csv(x, 'new.csv') makes a table of it"
 KINDS = (
   Kind("a Git LFS pointer", "", b"version https://git-lfs.github.com"),
   Kind("a Git LFS pointer", "", b"version https://hawser.github.com"),
@@ -39,55 +60,50 @@ KINDS = (
   Kind("a tar archive", UNPACK, b"ustar", 257),
   Kind("an empty zip file", "Download or write it again", b"PK\5\6"),
   Kind("a part of a zip of several files", "Join and unpack all of them", b"PK\7\x08"),
-  Kind(
-    "a Parquet table",
-    "In Python, pandas.read_parquet(file).to_csv(new, index=False) makes a table of it",
-    b"PAR1",
-  ),
-  Kind(
-    "an Arrow or Feather table",
-    "In Python, pandas.read_feather(file).to_csv(new, index=False) makes a table of it",
-    b"ARROW1",
-  ),
+  Kind("a Parquet table", ARROW, b"PAR1"),
+  Kind("an Arrow or Feather table", ARROW, b"ARROW1"),
   Kind("a Feather table", "Save it as .csv", b"FEA1"),
   Kind("an SQLite database", "Save its table as .csv", b"SQLite format 3\0"),
   Kind(
     "a workbook or document of old Office", TABLE, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
   ),
   Kind("a MATLAB file", MATLAB, b"MATLAB 5.0 MAT-file"),
-  Kind(
-    "a MATLAB 7.3 file, which is HDF5",
-    "In Python, h5py.File(file) gives its arrays; numpy.savez writes them as .npz",
-    b"MATLAB 7.3 MAT-file",
-  ),
-  Kind(
-    "an R data file",
-    "In R, write.csv(x, 'new.csv') makes a table of it",
-    b"RDX",
-  ),
+  Kind("a MATLAB 7.3 file, which is HDF5", MATLAB_73, b"MATLAB 7.3 MAT-file"),
+  Kind("an R data file", R, b"RDX"),
+  Kind("an R object, as saveRDS writes it", R, b"X\n\0\0\0\2"),
+  Kind("an R object, as saveRDS writes it", R, b"X\n\0\0\0\3"),
+  Kind("a file of SPSS", TABLE, b"$FL2@(#)"),
+  Kind("a file of Stata", TABLE, b"<stata_dta>"),
+  Kind("a safetensors file", SAFETENSORS, b'\0\0\0{"', 5),
   Kind("a PDF", "It holds no arrays", b"%PDF-"),
-  Kind("a PNG image", MEDIA, b"\x89PNG\r\n\x1a\n"),
-  Kind("a JPEG image", MEDIA, b"\xff\xd8\xff"),
-  Kind("a GIF image", MEDIA, b"GIF8"),
+  Kind("a PNG image", IMAGE, b"\x89PNG\r\n\x1a\n"),
+  Kind("a JPEG image", IMAGE, b"\xff\xd8\xff"),
+  Kind("a GIF image", IMAGE, b"GIF8"),
   Kind("a WAV sound file", MEDIA, b"WAVE", 8),
   Kind("an AVI video", MEDIA, b"AVI ", 8),
-  Kind("an MP4 or QuickTime video", MEDIA, b"ftyp", 4),
+  Kind("an MP4, M4A or QuickTime file", MEDIA, b"ftyp", 4),
   Kind("a Matroska or WebM video", MEDIA, b"\x1a\x45\xdf\xa3"),
   Kind("an MPEG video", MEDIA, b"\0\0\1\xba"),
   Kind("a FLAC sound file", MEDIA, b"fLaC"),
   Kind("an Ogg sound file", MEDIA, b"OggS"),
   Kind("an MP3 sound file", MEDIA, b"ID3"),
-  Kind("an MP3 sound file", MEDIA, b"\xff\xfb"),
+  *(
+    Kind("an MP3 sound file", MEDIA, b"\xff" + x)
+    for x in (b"\xfb", b"\xfa", b"\xf3", b"\xf2")
+  ),
+  *(Kind("an AAC sound file", MEDIA, b"\xff" + x) for x in (b"\xf1", b"\xf9")),
   Kind("a NumPy array that was changed as text", AGAIN, b"\xef\xbf\xbdNUMPY"),
   Kind("an HDF5 file whose ends of lines were changed", AGAIN, b"\x89HDF\n"),
   Kind("an HDF5 file whose ends of lines were changed", AGAIN, b"\x89HDF\r\r\n"),
   Kind("a binary file that was saved as text", AGAIN, b"\xef\xbf\xbd"),
-  Kind("packed by zlib, as joblib.dump does with compress", UNPACK, b"x\x9c"),
-  Kind("packed by zlib, as joblib.dump does with compress", UNPACK, b"x\x01"),
-  Kind("packed by zlib, as joblib.dump does with compress", UNPACK, b"x\xda"),
+  *(
+    Kind("packed by zlib, as joblib.dump does with compress", JOBLIB, b"x" + x)
+    for x in (b"\x9c", b"\x01", b"\x5e", b"\xda")
+  ),
   Kind("a program", "It holds no data", b"\x7fELF"),
   Kind("a script", "It holds no data; run it yourself if it fetches some", b"#!"),
 )
+KALDI = re.compile(rb"[^\s\0]{1,200} \0B[FDC]M ")
 PAGE = re.compile(
   rb"\s*(<!doctype html|<html|<head|<\?xml[^>]*>\s*<!doctype html)", re.I
 )
@@ -100,6 +116,11 @@ def of(start: bytes) -> Kind | None:
   for kind in KINDS:
     if start[kind.at : kind.at + len(kind.start)] == kind.start:
       return _pointer(kind, start) if kind.what == "a Git LFS pointer" else kind
+  if KALDI.match(start):
+    way = (
+      "In Python, kaldiio.load_ark(file) gives its arrays by id: write a dict of them"
+    )
+    return Kind("an archive of Kaldi", way, b"")
   return _page(start) or _json(start)
 
 
@@ -126,11 +147,10 @@ def _page(start) -> Kind | None:
 
 def _json(start) -> Kind | None:
   text = start.lstrip(b"\xef\xbb\xbf \r\n\t")
-  if text[:1] == b"{" and text[1:].lstrip()[:1] in (b'"', b"}"):
-    return Kind("JSON", "Features are arrays: write them by numpy.savez", b"")
-  if re.match(rb"\[\s*[\[{\"'\d-]|\{\s*'", text):
-    way = "Features are arrays: write them by numpy.savez"
-    return Kind("JSON, or the text of a list or dict of Python", way, b"")
+  if json_file.is_json(text):
+    return Kind("JSON", f"It is no list of samples. {ARRAYS}", b"")
+  if re.match(rb"\[\s*'|\{\s*'", text):
+    return Kind("the text of a list or dict of Python", ARRAYS, b"")
   if text[:1] == b"<":
     return Kind("XML or another text with tags", "It holds no arrays", b"")
   return None

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import pathlib
+import re
+import string
 
 from mcr_jax.data import ledger
 from mcr_jax.data.ledger import Entry
@@ -23,6 +25,12 @@ from mcr_jax.errors import UserError
 # Of protocols 0 and 1, which have no mark of their own.
 OLD_PICKLE = tuple(b"(c]}lIKMJLGFSUVXT)NP")
 ZIP, HDF5 = b"PK\3\4", b"\x89HDF\r\n\x1a\n"
+# As protocol 0 begins: an object of a module, or one value.
+TEXT_PICKLE = re.compile(
+  rb"c[\w.]+\r?\n[\w.]+\r?\n|[ILF][-+.\de]+L?\r?\n|S['\"]|[VP].*\n(p\d|\.)|N\."
+)
+PRINTED = frozenset(string.printable.encode())
+WORDS = 256
 START, MOST_INSIDE = 4096, 64
 
 
@@ -186,4 +194,10 @@ def _is_old_pickle(start: bytes) -> bool:
   if start[:4] == ZIP or magic.of(start) is not None or table.is_manifest(start):
     return False
   # The letters among the instructions begin words as well, such as names of columns.
-  return not start[:1].isalpha() or table.head(start) is None
+  return not start[:1].isalpha() or not _is_words(start)
+
+
+def _is_words(start: bytes) -> bool:
+  """Whether bytes are a text that no pickle begins with."""
+  text = all(x in PRINTED for x in start[:WORDS])
+  return table.head(start) is not None or text and not TEXT_PICKLE.match(start)
