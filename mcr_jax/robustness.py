@@ -141,7 +141,7 @@ def study(
   levels = sorted({float(level) for level in levels})
   whole = run.read(source, labels=True)
   normalized = run.config.data.normalize
-  scale = _scale(run, run.read() if source is not None and not normalized else whole)
+  scale = scale_of(run, run.read() if source is not None and not normalized else whole)
   dataset = whole.select(whole.indices(split))
   if not len(dataset):
     raise UserError(f"{whole.source} has no sample in the split {split!r}.")
@@ -274,8 +274,10 @@ def _noisy(
   return dataclasses.replace(modality, values=noise)
 
 
-def _scale(run, dataset: Dataset) -> Mapping[str, np.ndarray]:
-  """The deviations of the training data, whether the run divides by them or not."""
+def scale_of(run, dataset: Dataset) -> Mapping[str, np.ndarray]:
+  """Modality -> (D,) deviations: of the training data, whose a run that divides by
+  them knows, else of `dataset`.
+  """
   normalized = run.config.data.normalize
   return run.normalizer.std if normalized else Normalizer.fit(dataset).std
 

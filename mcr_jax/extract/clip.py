@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+from collections.abc import Callable
 
 import numpy as np
 
@@ -75,6 +76,7 @@ class Extractor:
     *,
     start: float = 0.0,
     end: float = 0.0,
+    watch: Callable[[media.Event], None] | None = None,
   ) -> Clip:
     """The features of a clip.
 
@@ -82,6 +84,7 @@ class Extractor:
       path: of the clip.
       cues: what is said in it, by the clip's own time; None where nobody says.
       start, end: seconds, of a part of the clip; times are then those of the part.
+      watch: is shown every event while the clip is decoded; what it raises ends that.
     """
     recipe = self.recipe
     if recipe.text != "none" and cues is None and "asr" not in self._found:
@@ -100,6 +103,8 @@ class Extractor:
       start=start,
       end=end,
     ):
+      if watch:
+        watch(event)
       match event:
         case media.Info():
           info = event

@@ -13,8 +13,8 @@ from mcr_jax.data import archive, npz, parts, words
 from mcr_jax.data.columns import column
 from mcr_jax.data.schema import Dataset, Modality
 from mcr_jax.errors import UserError
+from mcr_jax.extract import media, table
 from mcr_jax.extract import recipe as recipes
-from mcr_jax.extract import table
 from mcr_jax.extract.clip import Clip, Extractor, Features
 from mcr_jax.extract.places import Places
 from mcr_jax.extract.table import Job
@@ -173,10 +173,28 @@ def of_clip(
     recipe: JSON of a run's features.
     places: folders of models, where the recipe is of one's own.
   """
-  path = Path(path)
   wanted = recipes.from_json(recipe, "The run")
   extractor = Extractor(wanted, places, recognise=cues is None)
-  clip = extractor(path, cues)
+  return of_one(path, cues, wanted, extractor)
+
+
+def of_one(
+  path: str | os.PathLike,
+  cues,
+  wanted: recipes.Recipe,
+  extractor: Extractor,
+  watch: Callable[[media.Event], None] | None = None,
+) -> Dataset:
+  """The same with an extractor, which serves for many clips.
+
+  Args:
+    path, cues: see `of_clip`.
+    wanted: the recipe of the run.
+    extractor: of it, which recognises speech where there are no cues.
+    watch: see `Extractor`.
+  """
+  path = Path(path)
+  clip = extractor(path, cues, watch=watch)
   notes = list(clip.notes)
   if cues is None and extractor.recipe.asr_weights != wanted.asr_weights:
     notes.append("the words of the run's own clips were told, not recognised")

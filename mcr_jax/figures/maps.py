@@ -8,7 +8,7 @@ modality alone reads that, or all others joined; what names none, all joined.
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -65,11 +65,19 @@ def maps(run, sample: Dataset, *, seed: int = 0) -> list[Map]:
     sample: a data set of one sample, as `run.read` gives it.
     seed: position of the seed among those of the run.
   """
+  run = run.with_room(sample)
+  return of_outputs(run, sample, run.outputs(sample), seed=seed)
+
+
+def of_outputs(
+  run, sample: Dataset, outputs: Mapping[str, np.ndarray], *, seed: int = 0
+) -> list[Map]:
+  """The same of what `run.outputs(sample)` gave, of a run with room for the sample."""
   card = chosen.of(configs.plain(run.config.model)).card
   if run.spec.unit != "utterance" or card.reads != "sequences":
     return []
   found = []
-  for name, values in run.outputs(sample).items():
+  for name, values in outputs.items():
     last = name.split("/")[-1]
     if not ("weights" in last or "attention" in last) or values.ndim not in (4, 5):
       continue

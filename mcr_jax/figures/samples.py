@@ -1,7 +1,7 @@
 """One sample of a run's data, and what a model looked at in it, as panels."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -138,10 +138,25 @@ def alphas(run, choice: Choice, most: int = 64) -> tuple[dict, str]:
   else:
     part = dataset.select(dataset.indices(choice.split)[:most])
     what = f"mean of {len(part)} samples of {choice.split}"
+  rows = alphas_of(run.outputs(part, samples=len(part)), run.spec.modalities)
+  if not rows:
+    raise NothingToDraw(f"{run.workdir}: its model has no alpha; MCR with CMU has.")
+  return rows, what
+
+
+def alphas_of(
+  outputs: Mapping[str, np.ndarray], names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+  """{target and layer: {source: summed alpha}} of what a model gave, {} without any.
+
+  Args:
+    outputs: of `run.outputs`.
+    names: the modalities.
+  """
   rows = {}
-  for name, values in run.outputs(part, samples=len(part)).items():
+  for name, values in outputs.items():
     source = name.rpartition("alpha_")[2]
-    if "alpha_" in name and source in run.spec.modalities:
+    if "alpha_" in name and source in names:
       # Layers are counted from 1 where people read them.
       *path, unit = name.rpartition("/alpha_")[0].split("/")
       target = unit.partition("_")[2]
@@ -149,12 +164,9 @@ def alphas(run, choice: Choice, most: int = 64) -> tuple[dict, str]:
       row = f"{target}, layer {int(layer) + 1}" if layer.isdigit() else target
       total = values.astype(np.float64).sum(-1).mean()
       rows.setdefault(row, {})[source] = float(total)
-  if not rows:
-    raise NothingToDraw(f"{run.workdir}: its model has no alpha; MCR with CMU has.")
-  names = run.spec.modalities
   order = sorted(rows, key=lambda row: names.index(row.partition(",")[0]))
   # Every source in every row, so that each has one colour in all figures.
-  return {row: {m: rows[row].get(m, 0.0) for m in names} for row in order}, what
+  return {row: {m: rows[row].get(m, 0.0) for m in names} for row in order}
 
 
 def _maps(run, label: str, choice: Choice) -> tuple[Dataset, list[Map]]:

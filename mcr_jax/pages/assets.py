@@ -2,7 +2,7 @@
 
 Vega, Vega-Lite and vega-embed (BSD-3-Clause) come from the package vl-convert-python,
 which bundles them without a network; `vendor/sortable.js` is sortable 4.1.7 by Jonas
-Earendel (Unlicense). Charts are data: `SNIPPET` gives each to vega-embed, whose
+Earendel (Unlicense). Charts are data: `DRAW` gives each to vega-embed, whose
 expressions are interpreted (`ast`), so that the policy can forbid code made of text.
 """
 
@@ -10,6 +10,7 @@ import base64
 import functools
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mcr_jax import files
 from mcr_jax.errors import UserError
 
 HERE = Path(__file__).parent
-SNIPPET = """
+DRAW = """
 for (const place of document.querySelectorAll("[data-chart]")) {
   const spec = document.getElementById(place.dataset.chart).textContent;
   const actions = {export: true, source: false, compiled: false, editor: false};
@@ -27,13 +28,13 @@ for (const place of document.querySelectorAll("[data-chart]")) {
 
 
 @functools.cache
-def charts_script() -> str:
-  """The libraries of the charts and what starts them, as a module."""
+def charts_script(snippet: str = DRAW) -> str:
+  """The libraries of the charts and what uses them, as a module."""
   try:
     import vl_convert
   except ImportError as error:
     raise _missing(error) from error
-  return vl_convert.javascript_bundle(SNIPPET)
+  return vl_convert.javascript_bundle(snippet)
 
 
 @functools.cache
@@ -60,14 +61,20 @@ def json_for_page(value: Any) -> str:
   return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def render(template: str, **values: Any) -> str:
-  """A template with values, which are escaped."""
+def render(template: str, *, folders: Sequence[Path] = (), **values: Any) -> str:
+  """A template with values, which are escaped.
+
+  Args:
+    template: its name.
+    folders: where templates are looked for before those of the reports.
+    values: what it asks for.
+  """
   try:
     import jinja2
   except ImportError as error:
     raise _missing(error) from error
   environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(HERE / "templates"),
+    loader=jinja2.FileSystemLoader([*folders, HERE / "templates"]),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,

@@ -154,7 +154,7 @@ class Run:
       return dataset
     return readings.with_labels(dataset, self.spec, self.workdir)
 
-  def _with_room(self, dataset: Dataset) -> "Run":
+  def with_room(self, dataset: Dataset) -> "Run":
     """The same run for sequences of any length, as far as its parameters are."""
     longer = readings.longer(dataset, self.spec)
     if not longer:
@@ -216,7 +216,7 @@ class Run:
     found = None
     for rows in filter(len, parts):
       part = dataset.select(rows)
-      values = self._with_room(part)._predict(part, batch_size)
+      values = self.with_room(part)._predict(part, batch_size)
       if found is None:
         found = np.zeros((len(values), len(dataset), *values.shape[2:]), values.dtype)
       found[:, rows] = values
@@ -253,7 +253,7 @@ class Run:
   def outputs(self, source: Any = None, *, samples: int = 1) -> dict[str, np.ndarray]:
     """Every intermediate of the first samples by name, each with a seed axis."""
     dataset = self.read(source)
-    if (run := self._with_room(dataset)) is not self:
+    if (run := self.with_room(dataset)) is not self:
       return run.outputs(dataset, samples=samples)
     whole = self._samples(dataset, samples)
     rows = np.arange(min(samples, len(whole.bucket)))
