@@ -1,0 +1,282 @@
+"""What a run says of a clip, and why: everything that the page shows, as arrays.
+
+Why is three questions: which steps are read (attention), how much of each modality is
+let in (alpha of MCR), and what is said when a modality is switched off or made noisy,
+as `mcr_jax.robustness` does it for a data set.
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcr_jax import evaluators, robustness
+from mcr_jax.data.schema import Dataset, Modality
+from mcr_jax.demo import attention
+from mcr_jax.errors import UserError
+from mcr_jax.extract import clip as clips
+from mcr_jax.extract import collect, media, recipe, transcript
+from mcr_jax.figures import maps
+from mcr_jax.figures.samples import alphas_of
+from mcr_jax.runs.run import Run, load_run
+
+LEVELS = (0.25, 0.5, 1.0, 2.0)  # of noise, in deviations of the training data
+DRAWS = 4
+BATCH = 8
+MOST_SUBSETS = 4  # modalities of which all sets are tried; of more, one at a time
+Tell = Callable[[str, float | None], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+  """A clip, what the seeds say of it, and why.
+
+  Attributes:
+    run: that says so.
+    dataset: the clip, as the run reads it.
+    notes: what a reader must know of its features.
+    names: (R,) of the numbers that are said: targets, or classes with probabilities.
+    said: (S, R) by every seed.
+    together: (R,) by the seeds together.
+    subsets: modalities that were left on -> (S, R).
+    noise: modality -> level -> (S, DRAWS, R).
+    received: who reads -> modality -> (T,) attention; see `attention.received`.
+    maps: of the first seed.
+    alphas: target and layer -> modality -> alpha, the mean over seeds.
+  """
+
+  run: Run
+  dataset: Dataset
+  notes: tuple[str, ...]
+  names: tuple[str, ...]
+  said: np.ndarray
+  together: np.ndarray
+  subsets: dict[tuple[str, ...], np.ndarray]
+  noise: dict[str, dict[float, np.ndarray]]
+  received: dict[str, dict[str, np.ndarray]]
+  maps: list[maps.Map]
+  alphas: dict[str, dict[str, float]]
+
+
+class Explainer:
+  """A run with what makes clips into its features.
+
+  Args:
+    workdir: of the run, or its file.
+    checkpoint: `best` or `last`.
+    text_model: folder of the language model, where the recipe is of one's own.
+    seconds: the longest clip.
+
+  Raises:
+    UserError: there is no run, or it was not trained on features of clips.
+  """
+
+  def __init__(self, workdir: str, checkpoint: str, text_model: str, seconds: float):
+    self.run = load_run(workdir, checkpoint=checkpoint)
+    if self.run.extract is None:
+      widths = ", ".join(f"{m} of {x}" for m, x in self.run.spec.widths.items())
+      raise UserError(
+        f"{workdir} was trained on features ({widths}) of an unknown making, which no "
+        "clip can be made into. Train on a file of mcr_jax.extract."
+      )
+    own = recipe.from_json(json.dumps(self.run.extract), str(workdir))
+    self._extractor = clips.Extractor(own, text_model)
+    self._seconds = min(seconds, own.max_seconds)
+
+  @property
+  def facts(self) -> dict[str, Any]:
+    """What the empty page says of the run."""
+    run = self.run
+    return {
+      "label": str(run.workdir),
+      "model": str(run.config.model.name),
+      "modalities": list(run.spec.modalities),
+      "words": "text" in self._extractor.recipe.modalities,
+      "seeds": len(run.seeds),
+      "seconds": self._seconds,
+    }
+
+  def read(self, clip: Path, words: Path | None, tell: Tell) -> Dataset:
+    """The features of a clip.
+
+    Args:
+      clip: its file.
+      words: of what is said, or None.
+      tell: is told how far it is.
+    """
+    cues = transcript.read(words) if words else None
+    seconds = 0.0
+
+    def watch(event: media.Event) -> None:
+      nonlocal seconds
+      match event:
+        case media.Info():
+          seconds = event.seconds
+          now = event.seconds
+        case media.Sound(place, samples):
+          now = (place + len(samples)) / media.SAMPLE_RATE
+        case media.Frame(step):
+          now = step / self._extractor.recipe.vision_rate
+        case media.End():
+          now = event.seconds
+          tell("Timing the words, measuring sound and face", None)
+        case _:
+          return
+      if now > self._seconds + 1:
+        raise UserError(
+          f"{clip} lasts {max(now, seconds):.0f} s; here the most is "
+          f"{self._seconds:g} s (--seconds)."
+        )
+      if isinstance(event, media.Frame | media.Sound):
+        tell("Decoding", min(1.0, now / seconds) if seconds else None)
+
+    tell("Decoding", 0.0)
+    return collect.of_one(self._extractor, clip, cues, watch)
+
+  def explain(self, dataset: Dataset, tell: Tell) -> Explanation:
+    """What the run says of a clip, and why.
+
+    Args:
+      dataset: of one clip.
+      tell: is told how far it is.
+    """
+    tell("Predicting", None)
+    run, notes = self.run, dataset.notes
+    dataset = run.read(dataset)
+    notes = tuple(dict.fromkeys((*notes, *dataset.notes)))
+    subsets, noise = self._disturbed(dataset, tell)
+    raw, names = subsets[run.spec.modalities], names_of(run)
+    seen = lambda x: readings(run, x)
+    together = evaluators.ensemble(raw, run.spec.task, run.spec.class_names)
+    tell("Looking at the attention", None)
+    roomy = run.with_room(dataset)
+    outputs = roomy.outputs(dataset)
+    each = [
+      maps.of_outputs(roomy, dataset, outputs, seed=s) for s in range(len(run.seeds))
+    ]
+    return Explanation(
+      run=run,
+      dataset=dataset,
+      notes=notes,
+      names=names,
+      said=seen(raw)[:, 0],
+      together=readings(run, together[None])[0, 0],
+      subsets={k: seen(x)[:, 0] for k, x in subsets.items()},
+      noise={m: {k: seen(x) for k, x in by.items()} for m, by in noise.items()},
+      received=attention.received(dataset, each),
+      maps=each[0],
+      alphas=alphas_of(outputs, run.spec.modalities),
+    )
+
+  def _disturbed(self, dataset: Dataset, tell: Tell):
+    """Predictions (S, 1, *outputs) of sets of modalities, (S, DRAWS, ...) of noise."""
+    names = self.run.spec.modalities
+    present = [m for m in names if dataset.modalities[m].present[0]]
+    parts, keys = [], []
+    for kept in _sets(names, present):
+      off = [m for m in names if m not in kept]
+      parts.append(robustness.disturbed(dataset, off, "drop", 1.0, {}))
+      keys.append(kept)
+    scale = self._scale(dataset)
+    repeated = dataset.select(np.zeros(DRAWS, int))
+    noisy = [(m, level) for m in present for level in LEVELS if scale]
+    for m, level in noisy:
+      parts.append(robustness.disturbed(repeated, [m], "noise", level, scale))
+    found, rows = [], joined(parts)
+    for start in range(0, len(rows), BATCH):
+      tell("Predicting with less and with noise", start / len(rows))
+      # The same shape every time: what fills the last batch is left out again.
+      take = np.minimum(np.arange(start, start + BATCH), len(rows) - 1)
+      found.append(self.run.predict(rows.select(take), batch_size=BATCH))
+    found = np.concatenate(found, 1)[:, : len(rows)]
+    subsets = {kept: found[:, i : i + 1] for i, kept in enumerate(keys)}
+    noise: dict[str, dict[float, np.ndarray]] = {}
+    for i, (m, level) in enumerate(noisy):
+      start = len(keys) + i * DRAWS
+      noise.setdefault(m, {})[level] = found[:, start : start + DRAWS]
+    return subsets, noise
+
+  def _scale(self, dataset: Dataset):
+    """Deviations of the training data; None where they are not to be had."""
+    if self.run.config.data.normalize:
+      return robustness.scale_of(self.run, dataset)
+    try:
+      return robustness.scale_of(self.run, self.run.read())
+    except UserError:
+      return None
+
+
+def joined(parts: Sequence[Dataset]) -> Dataset:
+  """Data sets of the same modalities, one behind another; features alone."""
+
+  def of(name: str) -> Modality:
+    each = [part.modalities[name] for part in parts]
+    lengths = np.concatenate([x.lengths for x in each])
+    return Modality(
+      np.concatenate([x.values for x in each]),
+      np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+      np.concatenate([x.mask for x in each]),
+      each[0].vector,
+    )
+
+  count = sum(map(len, parts))
+  return Dataset(
+    ids=np.arange(count).astype(str),
+    modalities={name: of(name) for name in parts[0].modalities},
+    source=parts[0].source,
+  )
+
+
+def _sets(names: Sequence[str], present: Sequence[str]) -> list[tuple[str, ...]]:
+  """All modalities first; then fewer of those that the clip has."""
+  whole = tuple(names)
+  if len(present) <= MOST_SUBSETS:
+    sizes = range(len(present) - 1, 0, -1)
+    fewer = [x for n in sizes for x in itertools.combinations(present, n)]
+  else:
+    fewer = [tuple(m for m in present if m != off) for off in present]
+  return [whole, *fewer]
+
+
+def names_of(run) -> tuple[str, ...]:
+  """What the numbers of a prediction are, one name each."""
+  spec = run.spec
+  numbered = lambda n: tuple(map(str, range(n)))
+  if spec.task == "regression":
+    if spec.outputs == (1,):
+      return spec.target_names or ("prediction",)
+    return spec.target_names or numbered(spec.outputs[0])
+  if spec.task == "multitask":
+    targets = spec.target_names or numbered(spec.outputs[0])
+    return tuple(
+      f"{target}: {name}"
+      for target, own in zip(targets, spec.class_names, strict=True)
+      for name in own
+    )
+  return tuple(map(str, spec.class_names or spec.target_names)) or numbered(
+    spec.outputs[0]
+  )
+
+
+def readings(run, predictions: np.ndarray) -> np.ndarray:
+  """Predictions ([S,] N, *outputs) as numbers ([S,] N, R) in the order of `names_of`.
+
+  Numbers are as they are; classes are their probabilities, two-way labels that of yes.
+  """
+  spec = run.spec
+  values = (
+    predictions if predictions.ndim > len(spec.outputs) + 1 else predictions[None]
+  )
+  if spec.task == "regression":
+    return values
+  shares = evaluators.shares(values, spec.task, spec.class_names)
+  if spec.task == "binary":
+    return shares[..., 1]
+  if spec.task == "multitask":
+    counts = map(len, spec.class_names)
+    return np.concatenate([shares[..., i, :n] for i, n in enumerate(counts)], -1)
+  return shares
