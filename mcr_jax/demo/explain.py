@@ -100,12 +100,13 @@ class Explainer:
       "seconds": self._seconds,
     }
 
-  def read(self, clip: Path, words: Path | None, tell: Tell) -> Dataset:
+  def read(self, clip: Path, words: Path | None, name: str, tell: Tell) -> Dataset:
     """The features of a clip.
 
     Args:
       clip: its file.
-      words: of what is said, or None.
+      words: the file of what is said, or None.
+      name: of the clip, for people.
       tell: is told how far it is.
     """
     cues = transcript.read(words) if words else None
@@ -135,7 +136,16 @@ class Explainer:
         tell("Decoding", min(1.0, now / seconds) if seconds else None)
 
     tell("Decoding", 0.0)
-    return collect.of_one(self._extractor, clip, cues, watch)
+    try:
+      made = collect.of_one(self._extractor, clip, cues, watch)
+    except collect.NothingSaid as error:
+      raise UserError(
+        "This run reads what is said: type it, choose a file of subtitles, or tick "
+        "that nothing is said."
+      ) from error
+    notes = (note.removeprefix(f"{clip.name}: ") for note in made.notes)
+    ids = np.array([name])
+    return dataclasses.replace(made, source=name, ids=ids, notes=tuple(notes))
 
   def explain(self, dataset: Dataset, tell: Tell) -> Explanation:
     """What the run says of a clip, and why.
@@ -263,17 +273,14 @@ def names_of(run) -> tuple[str, ...]:
 
 
 def readings(run, predictions: np.ndarray) -> np.ndarray:
-  """Predictions ([S,] N, *outputs) as numbers ([S,] N, R) in the order of `names_of`.
+  """Predictions (S, N, *outputs) as numbers (S, N, R) in the order of `names_of`.
 
   Numbers are as they are; classes are their probabilities, two-way labels that of yes.
   """
   spec = run.spec
-  values = (
-    predictions if predictions.ndim > len(spec.outputs) + 1 else predictions[None]
-  )
   if spec.task == "regression":
-    return values
-  shares = evaluators.shares(values, spec.task, spec.class_names)
+    return predictions
+  shares = evaluators.shares(predictions, spec.task, spec.class_names)
   if spec.task == "binary":
     return shares[..., 1]
   if spec.task == "multitask":

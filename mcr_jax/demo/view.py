@@ -73,7 +73,9 @@ def headline(found: Explanation) -> str:
     best = int(together.argmax())
     return f"{found.names[best]} ({together[best]:.0%})"
   if spec.task == "binary":
-    likely = [f"{n} ({p:.0%})" for n, p in zip(found.names, together) if p > 0.5]
+    likely = [
+      f"{n} ({p:.0%})" for n, p in zip(found.names, together, strict=True) if p > 0.5
+    ]
     return ", ".join(likely) or "none of its labels"
   return ""
 
