@@ -22,6 +22,8 @@ from mcr_jax.extract import clip as clips
 from mcr_jax.extract import collect, media, recipe, transcript
 from mcr_jax.figures import maps
 from mcr_jax.figures.samples import alphas_of
+from mcr_jax.runs import reading as readings_of
+from mcr_jax.runs.reading import Reading
 from mcr_jax.runs.run import Run, load_run
 
 LEVELS = (0.25, 0.5, 1.0, 2.0)  # of noise, in deviations of the training data
@@ -156,7 +158,7 @@ class Explainer:
     """
     tell("Predicting", None)
     run, notes = self.run, dataset.notes
-    dataset = run.read(dataset)
+    dataset = run.read(dataset, reading=self._reading(dataset))
     notes = tuple(dict.fromkeys((*notes, *dataset.notes)))
     subsets, noise = self._disturbed(dataset, tell)
     raw, names = subsets[run.spec.modalities], names_of(run)
@@ -182,6 +184,12 @@ class Explainer:
       alphas=alphas_of(outputs, run.spec.modalities),
     )
 
+  def _reading(self, dataset: Dataset) -> Reading:
+    """Cuts what is longer than a model can read, which its notes then say."""
+    more = readings_of.longer(dataset, self.run.spec)
+    cut = more and self.run.tied(more)
+    return Reading({"overlong": "truncate"}) if cut else Reading()
+
   def _disturbed(self, dataset: Dataset, tell: Tell):
     """Predictions (S, 1, *outputs) of sets of modalities, (S, DRAWS, ...) of noise."""
     names = self.run.spec.modalities
@@ -196,13 +204,15 @@ class Explainer:
     noisy = [(m, level) for m in present for level in LEVELS if scale]
     for m, level in noisy:
       parts.append(robustness.disturbed(repeated, [m], "noise", level, scale))
+    # Whole batches, so that all have one shape; what fills the last is left out again.
+    count = sum(map(len, parts))
+    parts.append(dataset.select(np.zeros(-count % BATCH, int)))
     found, rows = [], joined(parts)
     for start in range(0, len(rows), BATCH):
       tell("Predicting with less and with noise", start / len(rows))
-      # The same shape every time: what fills the last batch is left out again.
-      take = np.minimum(np.arange(start, start + BATCH), len(rows) - 1)
-      found.append(self.run.predict(rows.select(take), batch_size=BATCH))
-    found = np.concatenate(found, 1)[:, : len(rows)]
+      part = rows.select(np.arange(start, start + BATCH))
+      found.append(self.run.predict(part, batch_size=BATCH))
+    found = np.concatenate(found, 1)
     subsets = {kept: found[:, i : i + 1] for i, kept in enumerate(keys)}
     noise: dict[str, dict[float, np.ndarray]] = {}
     for i, (m, level) in enumerate(noisy):

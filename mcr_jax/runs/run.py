@@ -134,7 +134,7 @@ class Run:
     """
     if source is not None:
       return readings.other_data(
-        source, self, self._tied, labels=labels, reading=reading
+        source, self, self.tied, labels=labels, reading=reading
       )
     if reading:
       raise UserError(
@@ -162,7 +162,7 @@ class Run:
     spec = self.spec.with_lengths(longer)
     return self._roomier.setdefault(spec, dataclasses.replace(self, spec=spec))
 
-  def _tied(self, longer: Mapping[str, int]) -> tuple[str, ...]:
+  def tied(self, longer: Mapping[str, int]) -> tuple[str, ...]:
     """Those modalities of more steps that the parameters cannot read."""
     names = tuple(longer)
     if names not in self._ties:
