@@ -63,6 +63,11 @@ HUB = [
   "transformers>=5",  # wav2vec2, HuBERT, CLIP, RoBERTa, from a folder
   "torch>=2.6",  # what it computes with
 ]
+DEMO = [
+  "starlette>=0.46",  # routes and streamed bodies in 0.8 MB; forms, which it would need
+  # another parser for, are not used. gradio would bring 50 packages and its own page
+  "uvicorn>=0.34",  # serves it, with h11: pure Python
+]
 DOCS = [
   "mkdocs>=1.6,<2",  # builds the site; 2 has no plugins
   "mkdocs-material>=9.6",  # its theme
@@ -73,6 +78,7 @@ DEV = [
   *VIZ,
   *REPORT,
   *EXTRACT,
+  *DEMO,
   *DOCS,
   "pytest>=8.2",  # tests
   "pytest-timeout>=2.3",  # a test that hangs ends
@@ -84,6 +90,7 @@ DEV = [
   "nbclient>=0.10",  # executes the notebooks
   "nbformat>=5.10",  # reads the notebooks
   "ipykernel>=6.29",  # runs their cells
+  "httpx2>=2",  # starlette's client for tests
   "selenium>=4.20",  # opens pages in a headless browser, where there is one
 ]
 
@@ -176,6 +183,7 @@ setup(
   package_data={
     "mcr_jax": ["py.typed"],
     "mcr_jax.pages": ["templates/*", "vendor/*"],
+    "mcr_jax.demo": ["page/*"],
     "mcr_jax.papers": ["published.json"],
   },
   ext_modules=[kernels()],
@@ -190,6 +198,7 @@ setup(
     "asr": ASR,
     "egemaps": EGEMAPS,
     "hub": HUB,
+    "demo": [*EXTRACT, *REPORT, *DEMO],
     "docs": DOCS,
     "dev": DEV,
     "cuda": ["jax[cuda13]>=0.10"],  # NVIDIA GPUs

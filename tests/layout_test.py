@@ -35,6 +35,10 @@ ALLOWED = {
     *("errors", "files", "compare", "data", "evaluators", "figures", "metrics"),
     *("runs", "visualize"),
   },
+  "demo": {
+    *("errors", "files", "cli", "data", "evaluators", "extract", "figures", "pages"),
+    *("robustness", "runs", "visualize"),
+  },
   "hosts": {"errors"},
   "training": {
     *("errors", "field", "allocator", "contract", "ops", "losses", "metrics"),
@@ -65,6 +69,7 @@ LATE = {
   "tensorflow_datasets": ("data",),
   "matplotlib": ("visualize", "data", "evaluators", "robustness", "sweeps"),
   "jinja2": ("pages",),
+  "uvicorn": ("demo",),
   "av": ("extract",),
   "pocketsphinx": ("extract",),
   "pysubs2": ("extract",),

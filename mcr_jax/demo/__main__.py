@@ -8,6 +8,7 @@ Nothing leaves the machine. Ctrl-C ends it and leaves nothing behind.
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from mcr_jax import cli
 from mcr_jax.errors import UserError
+from mcr_jax.extract import places
 
 HOST = "127.0.0.1"
 INSTALL = 'pip install "mcr_jax[demo]"'
@@ -53,14 +55,13 @@ def main(argv: list[str]) -> int:
 async def _serve(listener: socket.socket, arguments) -> None:
   import uvicorn
 
-  from mcr_jax.demo import app, guard, scratch, view
+  from mcr_jax.demo import app, front, guard, scratch
   from mcr_jax.demo.jobs import Jobs
 
   settings = {
     "workdir": str(Path(arguments.workdir).absolute()),
-    **{
-      name: getattr(arguments, name) for name in ("checkpoint", "text_model", "seconds")
-    },
+    "own": dataclasses.asdict(places.Places.of(arguments)),
+    **{name: getattr(arguments, name) for name in ("checkpoint", "seconds")},
   }
   with scratch.folder() as place:
     jobs = Jobs(settings, place)
@@ -69,7 +70,7 @@ async def _serve(listener: socket.socket, arguments) -> None:
       facts["label"] = Path(arguments.workdir).name or str(arguments.workdir)
       token = guard.new_token()
       config = uvicorn.Config(
-        app.make(jobs, token, view.page(facts), view.files()),
+        app.make(jobs, token, front.page(facts), front.files()),
         http="h11",
         ws="none",
         lifespan="off",
@@ -107,9 +108,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--seconds", type=float, default=60.0, help="the longest clip that is taken (60)"
   )
-  parser.add_argument(
-    "--text-model", default="", metavar="DIR", help="language model, of a run on one"
-  )
+  places.add_arguments(parser)
   parser.add_argument(
     "--checkpoint", default="best", choices=("best", "last"), help="(best)"
   )

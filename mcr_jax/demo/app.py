@@ -49,7 +49,7 @@ def make(jobs: Jobs, token: str, page: str, files: dict[str, tuple[str, str]]) -
     except Busy as error:
       return _refused(error)
     try:
-      with contextlib.aclosing(request.stream()) as body:
+      async with contextlib.aclosing(request.stream()) as body:
         found = await upload.take(body, place, _stated(request))
       await jobs.begin(job, found)
     except UserError as error:

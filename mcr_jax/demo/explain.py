@@ -7,30 +7,25 @@ as `mcr_jax.robustness` does it for a data set.
 
 import dataclasses
 import itertools
-import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from mcr_jax import evaluators, robustness
 from mcr_jax.data.schema import Dataset, Modality
 from mcr_jax.demo import attention
+from mcr_jax.demo.reader import Tell
 from mcr_jax.errors import UserError
-from mcr_jax.extract import clip as clips
-from mcr_jax.extract import collect, media, recipe, transcript
 from mcr_jax.figures import maps
 from mcr_jax.figures.samples import alphas_of
 from mcr_jax.runs import reading as readings_of
 from mcr_jax.runs.reading import Reading
-from mcr_jax.runs.run import Run, load_run
+from mcr_jax.runs.run import Run
 
 LEVELS = (0.25, 0.5, 1.0, 2.0)  # of noise, in deviations of the training data
 DRAWS = 4
 BATCH = 8
 MOST_SUBSETS = 4  # modalities of which all sets are tried; of more, one at a time
-Tell = Callable[[str, float | None], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,170 +59,41 @@ class Explanation:
   alphas: dict[str, dict[str, float]]
 
 
-class Explainer:
-  """A run with what makes clips into its features.
+def explain(run: Run, dataset: Dataset, tell: Tell) -> Explanation:
+  """What the run says of a clip, and why.
 
   Args:
-    workdir: of the run, or its file.
-    checkpoint: `best` or `last`.
-    text_model: folder of the language model, where the recipe is of one's own.
-    seconds: the longest clip.
-
-  Raises:
-    UserError: there is no run, or it was not trained on features of clips.
+    run: with all its seeds.
+    dataset: of one clip.
+    tell: is told how far it is.
   """
-
-  def __init__(self, workdir: str, checkpoint: str, text_model: str, seconds: float):
-    self.run = load_run(workdir, checkpoint=checkpoint)
-    if self.run.extract is None:
-      widths = ", ".join(f"{m} of {x}" for m, x in self.run.spec.widths.items())
-      raise UserError(
-        f"{workdir} was trained on features ({widths}) of an unknown making, which no "
-        "clip can be made into. Train on a file of mcr_jax.extract."
-      )
-    own = recipe.from_json(json.dumps(self.run.extract), str(workdir))
-    self._extractor = clips.Extractor(own, text_model)
-    self._seconds = min(seconds, own.max_seconds)
-
-  @property
-  def facts(self) -> dict[str, Any]:
-    """What the empty page says of the run."""
-    run = self.run
-    return {
-      "label": str(run.workdir),
-      "model": str(run.config.model.name),
-      "modalities": list(run.spec.modalities),
-      "words": "text" in self._extractor.recipe.modalities,
-      "seeds": len(run.seeds),
-      "seconds": self._seconds,
-    }
-
-  def read(self, clip: Path, words: Path | None, name: str, tell: Tell) -> Dataset:
-    """The features of a clip.
-
-    Args:
-      clip: its file.
-      words: the file of what is said, or None.
-      name: of the clip, for people.
-      tell: is told how far it is.
-    """
-    cues = transcript.read(words) if words else None
-    seconds = 0.0
-
-    def watch(event: media.Event) -> None:
-      nonlocal seconds
-      match event:
-        case media.Info():
-          seconds = event.seconds
-          now = event.seconds
-        case media.Sound(place, samples):
-          now = (place + len(samples)) / media.SAMPLE_RATE
-        case media.Frame(step):
-          now = step / self._extractor.recipe.vision_rate
-        case media.End():
-          now = event.seconds
-          tell("Timing the words, measuring sound and face", None)
-        case _:
-          return
-      if now > self._seconds + 1:
-        raise UserError(
-          f"{clip} lasts {max(now, seconds):.0f} s; here the most is "
-          f"{self._seconds:g} s (--seconds)."
-        )
-      if isinstance(event, media.Frame | media.Sound):
-        tell("Decoding", min(1.0, now / seconds) if seconds else None)
-
-    tell("Decoding", 0.0)
-    try:
-      made = collect.of_one(self._extractor, clip, cues, watch)
-    except collect.NothingSaid as error:
-      raise UserError(
-        "This run reads what is said: type it, choose a file of subtitles, or tick "
-        "that nothing is said."
-      ) from error
-    notes = (note.removeprefix(f"{clip.name}: ") for note in made.notes)
-    ids = np.array([name])
-    return dataclasses.replace(made, source=name, ids=ids, notes=tuple(notes))
-
-  def explain(self, dataset: Dataset, tell: Tell) -> Explanation:
-    """What the run says of a clip, and why.
-
-    Args:
-      dataset: of one clip.
-      tell: is told how far it is.
-    """
-    tell("Predicting", None)
-    run, notes = self.run, dataset.notes
-    dataset = run.read(dataset, reading=self._reading(dataset))
-    notes = tuple(dict.fromkeys((*notes, *dataset.notes)))
-    subsets, noise = self._disturbed(dataset, tell)
-    raw, names = subsets[run.spec.modalities], names_of(run)
-    seen = lambda x: readings(run, x)
-    together = evaluators.ensemble(raw, run.spec.task, run.spec.class_names)
-    tell("Looking at the attention", None)
-    roomy = run.with_room(dataset)
-    outputs = roomy.outputs(dataset)
-    each = [
-      maps.of_outputs(roomy, dataset, outputs, seed=s) for s in range(len(run.seeds))
-    ]
-    return Explanation(
-      run=run,
-      dataset=dataset,
-      notes=notes,
-      names=names,
-      said=seen(raw)[:, 0],
-      together=readings(run, together[None])[0, 0],
-      subsets={k: seen(x)[:, 0] for k, x in subsets.items()},
-      noise={m: {k: seen(x) for k, x in by.items()} for m, by in noise.items()},
-      received=attention.received(dataset, each),
-      maps=each[0],
-      alphas=alphas_of(outputs, run.spec.modalities),
-    )
-
-  def _reading(self, dataset: Dataset) -> Reading:
-    """Cuts what is longer than a model can read, which its notes then say."""
-    more = readings_of.longer(dataset, self.run.spec)
-    cut = more and self.run.tied(more)
-    return Reading({"overlong": "truncate"}) if cut else Reading()
-
-  def _disturbed(self, dataset: Dataset, tell: Tell):
-    """Predictions (S, 1, *outputs) of sets of modalities, (S, DRAWS, ...) of noise."""
-    names = self.run.spec.modalities
-    present = [m for m in names if dataset.modalities[m].present[0]]
-    parts, keys = [], []
-    for kept in _sets(names, present):
-      off = [m for m in names if m not in kept]
-      parts.append(robustness.disturbed(dataset, off, "drop", 1.0, {}))
-      keys.append(kept)
-    scale = self._scale(dataset)
-    repeated = dataset.select(np.zeros(DRAWS, int))
-    noisy = [(m, level) for m in present for level in LEVELS if scale]
-    for m, level in noisy:
-      parts.append(robustness.disturbed(repeated, [m], "noise", level, scale))
-    # Whole batches, so that all have one shape; what fills the last is left out again.
-    count = sum(map(len, parts))
-    parts.append(dataset.select(np.zeros(-count % BATCH, int)))
-    found, rows = [], joined(parts)
-    for start in range(0, len(rows), BATCH):
-      tell("Predicting with less and with noise", start / len(rows))
-      part = rows.select(np.arange(start, start + BATCH))
-      found.append(self.run.predict(part, batch_size=BATCH))
-    found = np.concatenate(found, 1)
-    subsets = {kept: found[:, i : i + 1] for i, kept in enumerate(keys)}
-    noise: dict[str, dict[float, np.ndarray]] = {}
-    for i, (m, level) in enumerate(noisy):
-      start = len(keys) + i * DRAWS
-      noise.setdefault(m, {})[level] = found[:, start : start + DRAWS]
-    return subsets, noise
-
-  def _scale(self, dataset: Dataset):
-    """Deviations of the training data; None where they are not to be had."""
-    if self.run.config.data.normalize:
-      return robustness.scale_of(self.run, dataset)
-    try:
-      return robustness.scale_of(self.run, self.run.read())
-    except UserError:
-      return None
+  tell("Predicting", None)
+  notes = dataset.notes
+  dataset = run.read(dataset, reading=_reading(run, dataset))
+  notes = tuple(dict.fromkeys((*notes, *dataset.notes)))
+  subsets, noise = _disturbed(run, dataset, tell)
+  raw, names = subsets[run.spec.modalities], names_of(run)
+  seen = lambda x: readings(run, x)
+  together = evaluators.ensemble(raw, run.spec.task, run.spec.class_names)
+  tell("Looking at the attention", None)
+  roomy = run.with_room(dataset)
+  outputs = roomy.outputs(dataset)
+  each = [
+    maps.of_outputs(roomy, dataset, outputs, seed=s) for s in range(len(run.seeds))
+  ]
+  return Explanation(
+    run=run,
+    dataset=dataset,
+    notes=notes,
+    names=names,
+    said=seen(raw)[:, 0],
+    together=readings(run, together[None])[0, 0],
+    subsets={k: seen(x)[:, 0] for k, x in subsets.items()},
+    noise={m: {k: seen(x) for k, x in by.items()} for m, by in noise.items()},
+    received=attention.received(dataset, each),
+    maps=each[0],
+    alphas=alphas_of(outputs, run.spec.modalities),
+  )
 
 
 def joined(parts: Sequence[Dataset]) -> Dataset:
@@ -297,3 +163,51 @@ def readings(run, predictions: np.ndarray) -> np.ndarray:
     counts = map(len, spec.class_names)
     return np.concatenate([shares[..., i, :n] for i, n in enumerate(counts)], -1)
   return shares
+
+
+def _reading(run: Run, dataset: Dataset) -> Reading:
+  """Cuts what is longer than a model can read, which its notes then say."""
+  more = readings_of.longer(dataset, run.spec)
+  cut = more and run.tied(more)
+  return Reading({"overlong": "truncate"}) if cut else Reading()
+
+
+def _disturbed(run: Run, dataset: Dataset, tell: Tell):
+  """Predictions (S, 1, *outputs) of sets of modalities, (S, DRAWS, ...) of noise."""
+  names = run.spec.modalities
+  present = [m for m in names if dataset.modalities[m].present[0]]
+  parts, keys = [], []
+  for kept in _sets(names, present):
+    off = [m for m in names if m not in kept]
+    parts.append(robustness.disturbed(dataset, off, "drop", 1.0, {}))
+    keys.append(kept)
+  scale = _scale(run, dataset)
+  repeated = dataset.select(np.zeros(DRAWS, int))
+  noisy = [(m, level) for m in present for level in LEVELS if scale]
+  for m, level in noisy:
+    parts.append(robustness.disturbed(repeated, [m], "noise", level, scale))
+  # Whole batches, so that all have one shape; what fills the last is left out again.
+  count = sum(map(len, parts))
+  parts.append(dataset.select(np.zeros(-count % BATCH, int)))
+  found, rows = [], joined(parts)
+  for start in range(0, len(rows), BATCH):
+    tell("Predicting with less and with noise", start / len(rows))
+    part = rows.select(np.arange(start, start + BATCH))
+    found.append(run.predict(part, batch_size=BATCH))
+  found = np.concatenate(found, 1)
+  subsets = {kept: found[:, i : i + 1] for i, kept in enumerate(keys)}
+  noise: dict[str, dict[float, np.ndarray]] = {}
+  for i, (m, level) in enumerate(noisy):
+    start = len(keys) + i * DRAWS
+    noise.setdefault(m, {})[level] = found[:, start : start + DRAWS]
+  return subsets, noise
+
+
+def _scale(run: Run, dataset: Dataset):
+  """Deviations of the training data; None where they are not to be had."""
+  if run.config.data.normalize:
+    return robustness.scale_of(run, dataset)
+  try:
+    return robustness.scale_of(run, run.read())
+  except UserError:
+    return None

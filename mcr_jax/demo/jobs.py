@@ -18,7 +18,7 @@ from mcr_jax.errors import McrJaxError, UserError
 
 LONGEST_ANSWER = 64 << 20
 RUNNING = ("receiving", "working")
-COMMAND = (sys.executable, "-P", "-m", "mcr_jax.demo.worker")
+COMMAND = (sys.executable, "-m", "mcr_jax.demo.worker")
 
 
 class Busy(UserError):

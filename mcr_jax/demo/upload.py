@@ -128,7 +128,7 @@ def _words(head: dict, place: Path) -> Path | None:
     if suffix not in transcript.SUFFIXES:
       raise UserError(
         f"A file of what is said is one of {', '.join(transcript.SUFFIXES)}, not "
-        f"{shown(suffix) or 'without a suffix'!r}."
+        f"{shown(suffix)!r}."
       )
   elif text is not None and len(text) > MOST_WORDS:
     raise TooLarge(
@@ -148,6 +148,7 @@ def shown(name: str) -> str:
   printed = "".join(
     c for c in last if c.isprintable() and not "\u200b" <= c <= "\u206f"
   )
+  printed = printed.strip() or "clip"
   return printed if len(printed) <= NAME else f"{printed[: NAME - 1]}…"
 
 

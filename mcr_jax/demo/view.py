@@ -1,41 +1,16 @@
 """An explanation as HTML: numbers in words, tables and charts, all of it escaped."""
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import mcr_jax
-from mcr_jax.demo import charts
+from mcr_jax.demo import charts, timeline
 from mcr_jax.demo.attention import ALL
 from mcr_jax.demo.explain import Explanation
-from mcr_jax.demo.upload import LARGEST
+from mcr_jax.demo.front import HERE
 from mcr_jax.pages import assets, heat
 from mcr_jax.pages.run import Chart
-
-HERE = Path(__file__).parent / "page"
-
-
-def page(facts: dict[str, Any]) -> str:
-  """The page before there is a clip.
-
-  Args:
-    facts: of `Explainer.facts`.
-  """
-  values = {"version": mcr_jax.__version__, "largest": LARGEST, **facts}
-  return assets.render("demo.html", folders=[HERE], **values)
-
-
-def files() -> dict[str, tuple[str, str]]:
-  """What the page loads, name -> (type, text)."""
-  read = lambda path: path.read_text("utf-8")
-  style = read(assets.HERE / "templates" / "style.css") + read(HERE / "demo.css")
-  return {
-    "style.css": ("text/css", style),
-    "demo.js": ("text/javascript", read(HERE / "demo.js")),
-    "charts.js": ("text/javascript", assets.charts_script(read(HERE / "draw.js"))),
-  }
 
 
 def result(found: Explanation) -> str:
@@ -146,14 +121,14 @@ def _charts(found: Explanation) -> tuple[list[Chart], list[Chart]]:
       "Attention",
       "How much each step is read, in units of an even share; mean over reading steps, "
       "layers, heads and seeds.",
-      charts.strips(found),
+      timeline.strips(found),
     ),
     *(
       Chart(
         {"audio": "Sound", "vision": "Face"}.get(m, m),
         "Between the least and the most of the clip; measured values at the pointer."
         + (" Grey: no face." if m == "vision" else ""),
-        charts.track(found, m),
+        timeline.track(found, m),
       )
       for m in of
       if of[m].names

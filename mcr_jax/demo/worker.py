@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
   """Loads a run and explains clips until nobody asks any more.
 
   Args:
-    argv: the settings, JSON: workdir, checkpoint, text_model, seconds.
+    argv: the settings, JSON: workdir, checkpoint, own, seconds.
   """
   settings = json.loads(argv[0])
   # What a library prints is not an answer.
@@ -40,28 +40,29 @@ def main(argv: list[str]) -> None:
   threading.Thread(target=_listen, args=(asked,), daemon=True).start()
   try:
     cli.prepare()
-    from mcr_jax.demo.explain import Explainer
+    from mcr_jax.demo.reader import Reader
 
-    explainer = Explainer(**settings)
-    say(facts=explainer.facts)
+    reader = Reader(**settings)
+    say(facts=reader.facts)
   except McrJaxError as error:
     say(refused=str(error), kind=type(error).__name__)
     return
   while True:
     job = json.loads(asked.get())
-    answer(explainer, job, lambda n=job["number"], **values: say(number=n, **values))
+    answer(reader, job, lambda n=job["number"], **values: say(number=n, **values))
 
 
-def answer(explainer: Any, job: dict[str, Any], say) -> None:
+def answer(reader: Any, job: dict[str, Any], say) -> None:
   """One job, from its files to HTML or to why not."""
   from mcr_jax.demo import view
+  from mcr_jax.demo.explain import explain
 
   clip, words = Path(job["clip"]), job["words"] and Path(job["words"])
   try:
     tell = lambda stage, share: say(stage=stage, share=share)
-    dataset = explainer.read(clip, words, job["name"], tell)
+    dataset = reader.read(clip, words, job["name"], tell)
     say(extracted=True)
-    found = explainer.explain(dataset, tell)
+    found = explain(reader.run, dataset, tell)
     tell("Drawing", None)
     say(result=view.result(found))
   except McrJaxError as error:

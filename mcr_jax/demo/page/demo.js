@@ -9,6 +9,7 @@ let clip = null, sending = null, number = 0, recorder = null;
 function say(message) {
   $("message").textContent = message;
   $("message").hidden = !message;
+  if (message) $("message").scrollIntoView({block: "nearest"});
 }
 
 function show(state) {  // idle, busy or recording
@@ -57,6 +58,8 @@ async function record() {
   };
   recorder.start();
   show("recording");
+  player.hidden = true;
+  $("chosen").textContent = `Recording, up to ${longest} seconds`;
   const own = recorder;
   setTimeout(() => own.state === "recording" && own.stop(), longest * 1000 - 500);
 }
@@ -83,6 +86,8 @@ async function send(event) {
   say("");
   show("busy");
   tell({stage: "Sending the clip", share: null});
+  $("result").textContent = "";
+  $("progress").scrollIntoView({block: "nearest"});
   sending = new AbortController();
   try {
     const headers = {"content-type": "application/octet-stream"};
@@ -159,7 +164,9 @@ function walk(event) {
 }
 
 form.addEventListener("submit", send);
-$("clip").addEventListener("change", (e) => e.target.files[0] && take(e.target.files[0], e.target.files[0].name));
+$("clip").addEventListener("change", () => {
+  for (const file of $("clip").files) take(file, file.name);
+});
 $("record").addEventListener("click", record);
 $("cancel").addEventListener("click", cancel);
 player.addEventListener("timeupdate", mark);
