@@ -64,7 +64,7 @@ def _rows(found: Explanation) -> list[tuple[str, list[str]]]:
   """Every number: by the seeds together, their spread, and each."""
   table = np.concatenate([[found.together, _spread(found.said)], found.said])
   return [
-    (name, [_number(x) for x in column])
+    (name, [_number(x) for x in column.tolist()])
     for name, column in zip(found.names, table.T, strict=True)
   ]
 
