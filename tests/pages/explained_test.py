@@ -71,8 +71,9 @@ def test_what_comes_from_a_clip_is_text_and_never_markup(found):
   assert len(blocks) == html.count("data-chart=")
   for block in blocks:
     json.loads(block.partition(">")[2].partition("</script>")[0])
-  name = {"label": made.EVIL, "model": made.EVIL, "modalities": [made.EVIL]}
-  page = front.page({**name, "words": True, "seeds": 2, "seconds": 60.0})
+  facts = {"label": made.EVIL, "model": made.EVIL, "modalities": [made.EVIL]}
+  facts |= {"words": True, "recognised": True, "seeds": 2, "seconds": 60.0}
+  page = front.page(facts)
   assert made.EVIL not in page and "http" not in page
 
 
