@@ -5,7 +5,6 @@ Importing the library sets nothing; `prepare` does, and only programs call it.
 
 import argparse
 import contextlib
-import errno
 import gc
 import logging
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mcr_jax import allocator
-from mcr_jax.errors import McrJaxError, UserError, nearest
+from mcr_jax.errors import FILE_ERRORS, McrJaxError, UserError, nearest
 
 FLAGS = {
   "config": dict(
@@ -37,29 +36,6 @@ FLAGS = {
 }
 
 _OVERRIDE = "--config.GROUP.FIELD"  # only for --help
-
-# What a full disk, a wrong path or a missing right raise: mistakes of the user's.
-_FILE_ERRORS = {
-  number: reason
-  for number, reason in (
-    (errno.ENOSPC, "the disk is full"),
-    (errno.EDQUOT, "the disk quota is used up"),
-    (errno.EFBIG, "the file would be larger than is allowed here"),
-    (errno.EACCES, "permission denied"),
-    (errno.EPERM, "permission denied"),
-    (errno.EROFS, "the file system is read-only"),
-    (errno.EISDIR, "this is a folder, where a file is needed"),
-    (errno.ENOTDIR, "a file stands where a folder is needed"),
-    (errno.ENOENT, "no such file or folder"),
-    (errno.EEXIST, "it exists already"),
-    (errno.ENAMETOOLONG, "the name is too long"),
-    (errno.ELOOP, "the link leads back to itself"),
-    (errno.EIO, "the device answers with an error"),
-    (errno.ESTALE, "the file server has lost the file"),
-    (errno.ETIMEDOUT, "the file server does not answer"),
-    (errno.EMFILE, "too many files are open"),
-  )
-}
 
 
 def run(main: Callable[[list[str]], int | None]) -> NoReturn:
@@ -288,7 +264,7 @@ def _fail(message: str, code: int) -> int:
 
 
 def _file_error(error: OSError) -> int:
-  reason = _FILE_ERRORS.get(error.errno)
+  reason = FILE_ERRORS.get(error.errno)
   if reason is None:
     return _bug(error)
   where = f"{error.filename}: " if error.filename else ""

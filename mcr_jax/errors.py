@@ -1,9 +1,31 @@
 """The ways a run can end early, each with the exit code the command line gives it."""
 
 import difflib
+import errno
 import signal as signals
 from collections.abc import Iterable
 from typing import Any
+
+# What a full disk, a wrong path or a missing right raise: mistakes of the user's.
+FILE_ERRORS = {
+  errno.ENOSPC: "the disk is full",
+  errno.EDQUOT: "the disk quota is used up",
+  errno.EFBIG: "the file would be larger than is allowed here",
+  errno.EACCES: "permission denied",
+  errno.EPERM: "permission denied",
+  errno.EROFS: "the file system is read-only",
+  errno.EISDIR: "this is a folder, where a file is needed",
+  errno.ENOTDIR: "a file stands where a folder is needed",
+  errno.ENOENT: "no such file or folder",
+  errno.EEXIST: "it exists already",
+  errno.ENAMETOOLONG: "the name is too long",
+  errno.ELOOP: "the link leads back to itself",
+  errno.EIO: "the device answers with an error",
+  errno.ESTALE: "the file server has lost the file",
+  errno.ETIMEDOUT: "the file server does not answer",
+  errno.EMFILE: "too many files are open",
+  errno.ENFILE: "too many files are open",
+}
 
 
 class McrJaxError(Exception):

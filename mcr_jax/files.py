@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,28 +14,94 @@ from typing import Any
 
 import numpy as np
 
+try:
+  import fcntl
+except ImportError:  # not a POSIX system
+  fcntl = None
+
+# Of the name of a draft, and bytes that file systems allow any name.
+_DIGITS, _LONGEST = 8, 255
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
   """A file to write, which takes the place of `path` when all of it is written.
 
   It stands beside `path`, in a folder that is made; where the block raises, it goes.
+  What a killed process left in the same place goes, too.
   """
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(_named(path))
+    draft = _draft(path, stack)
+    try:
+      _forget_drafts(path)
+      yield draft
+      os.replace(draft, path)
+    except BaseException:
+      with contextlib.suppress(OSError):
+        draft.unlink()
+      raise
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+  """A block in which errors of drafts of `path` name it: nobody knows the drafts."""
   try:
-    yield draft
-    os.replace(draft, path)
-  except BaseException:
-    with contextlib.suppress(OSError):
-      draft.unlink()
+    yield
+  except OSError as error:
+    name = os.path.basename(os.fsdecode(error.filename or ""))
+    if is_draft(name, path.name):
+      error.filename, error.filename2 = str(path), None
     raise
+
+
+def _draft(path: Path, stack: contextlib.ExitStack) -> Path:
+  """A new file beside `path`, locked until the stack ends, or this process."""
+  while True:
+    draft = path.with_name(f"{_prefix(path.name)}{secrets.token_hex(_DIGITS // 2)}")
+    held = _held(draft, stack, os.O_CREAT | os.O_EXCL)
+    # Before it was locked, another process may have taken it for left behind.
+    if not held or draft.exists():
+      return draft
+
+
+def _forget_drafts(path: Path) -> None:
+  """Deletes drafts of `path` that no process holds."""
+  with contextlib.suppress(OSError):
+    for name in os.listdir(path.parent):
+      if is_draft(name, path.name):
+        with contextlib.ExitStack() as stack:
+          if _held(path.with_name(name), stack):
+            path.with_name(name).unlink()
+
+
+def _held(draft: Path, stack: contextlib.ExitStack, flags: int = 0) -> bool:
+  """Whether a file is locked now, which not every file system can."""
+  file = os.open(draft, os.O_RDWR | flags, 0o666)
+  if fcntl is None:
+    os.close(file)  # it could not be replaced
+    return False
+  stack.callback(os.close, file)
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError:
+    return False
+  return True
 
 
 def is_draft(name: str, of: str) -> bool:
   """Whether a killed process may have left a file of this name instead of `of`."""
-  return name.startswith(f".{of}.")
+  digits = name.removeprefix(_prefix(of))
+  return digits != name and bool(re.fullmatch(rf"[0-9a-f]{{{_DIGITS}}}", digits))
+
+
+def _prefix(of: str) -> str:
+  """How the names of the drafts of a file begin."""
+  if len(os.fsencode(of)) + _DIGITS + 2 > _LONGEST:
+    of = digest([os.fsencode(of)])
+  return f".{of}."
 
 
 def write(path: str | os.PathLike, data: bytes | str) -> None:

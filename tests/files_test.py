@@ -6,6 +6,9 @@ import hashlib
 import json
 import math
 import pathlib
+import subprocess
+import sys
+import textwrap
 
 import jax.numpy as jnp
 import numpy as np
@@ -48,6 +51,42 @@ def test_what_raises_while_it_is_written_replaces_nothing(tmp_path):
     assert files.is_draft(draft.name, "x") and not files.is_draft("x", "x")
     raise KeyboardInterrupt
   assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+KILLED = """
+  import os, signal, sys
+  from mcr_jax import files
+  with files.replacing(sys.argv[1]) as draft:
+    draft.write_text("half of the ne")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path):
+  path, other = tmp_path / "x", tmp_path / ".x.swp"
+  other.write_text("another program's")
+  subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), str(path)])
+  (left,) = {p for p in tmp_path.iterdir()} - {other}
+  assert files.is_draft(left.name, "x")
+  with files.replacing(path) as living:
+    living.write_text("first")
+    files.write(path, "second")
+    assert living.read_text() == "first" and not left.exists()
+  assert path.read_text() == "first" and other.exists()
+  assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_name_may_be_as_long_as_file_systems_allow(tmp_path):
+  path = tmp_path / ("é" * 127 + "x")
+  files.write(path, "whole")
+  assert path.read_text() == "whole" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_error_names_the_file_and_not_its_draft(tmp_path):
+  (tmp_path / "x").mkdir()
+  with pytest.raises(OSError) as found:
+    files.write(tmp_path / "x", "new")
+  assert found.value.filename == str(tmp_path / "x")
 
 
 def test_json_is_strict_and_holds_arrays_and_dataclasses():

@@ -59,7 +59,8 @@ ALLOWED = {
     *("models", "training", "runs", "sweeps", "flops", "compare"),
   },
   "runs.trees": {"errors", "files"},
-  "runs.checkpoint": {"errors", "files", "runs.trees"},
+  "runs.store": {"errors"},
+  "runs.checkpoint": {"errors", "files", "runs.store", "runs.trees"},
   "runs.writer": {"errors", "files", "native"},
   "runs.progress": {"errors"},
 }

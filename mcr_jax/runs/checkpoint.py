@@ -10,24 +10,26 @@ plain Orbax checkpoints with the pruning of this page do neither.
 """
 
 import contextlib
-import errno
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import logging as absl_logging
 
 from mcr_jax import files
 from mcr_jax.errors import DamagedCheckpoint, UserError
+from mcr_jax.runs.store import not_saved, read, write
 from mcr_jax.runs.trees import digest_of, flatten, into, nest
 
 _META = "_meta"
 # In digests.json: the newest step of each kind that was written to its end.
 WHOLE = "whole"
+# How often a folder is tried to delete into which others write, and seconds between.
+_TRIES, _PAUSE = 5, 0.1
 
 
 class Restored(NamedTuple):
@@ -116,13 +118,13 @@ class Checkpoints:
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._clean(kind)
         self._record(kind, step, digest)
-      _write(folder, nest(leaves))
+      write(folder, nest(leaves))
       if jax.process_index() == 0:
         self._record(kind, step, digest, whole=True)
     except Exception as error:
       with contextlib.suppress(OSError):
         self._clean(kind)
-      raise _not_saved(folder, error) from error
+      raise not_saved(folder, error) from error
 
   def _restore(self, kind: str, template: Any) -> Restored | None:
     steps = self.steps(kind)
@@ -135,7 +137,7 @@ class Checkpoints:
     if expected is None:
       raise self._damaged(kind, step, f"{self.digests.name} has no entry for it")
     try:
-      leaves = flatten(_read(folder))
+      leaves = flatten(read(folder))
     except Exception as error:
       # Orbax and TensorStore raise a dozen types for one torn file.
       reason = f"it cannot be read: {type(error).__name__}: {str(error)[:200]}"
@@ -220,7 +222,12 @@ class Checkpoints:
     """Deletes what a killed process left half written or half deleted."""
     for path in self._folder(kind).iterdir():
       if path.name.endswith(".deleted") or "orbax-checkpoint-tmp" in path.name:
-        shutil.rmtree(path, ignore_errors=True)
+        # Threads of a save that failed may write on for a moment.
+        for _ in range(_TRIES):
+          shutil.rmtree(path, ignore_errors=True)
+          if not path.exists():
+            break
+          time.sleep(_PAUSE)
 
 
 def _barrier(name: str) -> None:
@@ -228,55 +235,6 @@ def _barrier(name: str) -> None:
     from jax.experimental import multihost_utils
 
     multihost_utils.sync_global_devices(name)
-
-
-def _orbax():
-  """A synchronous Orbax checkpointer; imported late, because that takes seconds."""
-  import orbax.checkpoint as ocp
-
-  # NumPy leaves in one OCDBT store: the fastest of Orbax's layouts, 110 ms against
-  # 270 for JAX arrays and 150 for a file an array (300 leaves of 40 x 40, 2 cores).
-  return ocp, ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=True))
-
-
-@contextlib.contextmanager
-def _quiet():
-  """Orbax logs a dozen lines a save; real trouble arrives as an exception."""
-  before = absl_logging.get_verbosity()
-  absl_logging.set_verbosity(absl_logging.FATAL)
-  try:
-    yield
-  finally:
-    absl_logging.set_verbosity(before)
-
-
-def _write(folder: Path, tree: dict) -> None:
-  with _quiet():
-    ocp, checkpointer = _orbax()
-    checkpointer.save(folder, args=ocp.args.PyTreeSave(tree))
-
-
-def _read(folder: Path) -> dict:
-  with _quiet():
-    ocp, checkpointer = _orbax()
-    names = checkpointer.metadata(folder).item_metadata.tree
-    # Scalars would come back as Python's, and arrays on the devices they came from.
-    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), names)
-    return checkpointer.restore(
-      folder, args=ocp.args.PyTreeRestore(restore_args=as_numpy)
-    )
-
-
-def _not_saved(folder: Path, error: Exception) -> Exception:
-  """A full disk as the user's mistake; anything else as it came."""
-  full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-  names = ("No space left", "Disk quota", "File too large", "RESOURCE_EXHAUSTED")
-  if getattr(error, "errno", None) in full or any(n in str(error) for n in names):
-    return UserError(
-      f"The disk is full: {folder} was not saved; what was saved before it is whole."
-      " Make room and continue with --resume."
-    )
-  return error
 
 
 def remove(folder: Path) -> None:

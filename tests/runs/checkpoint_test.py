@@ -280,23 +280,39 @@ def test_a_process_killed_while_saving_leaves_a_whole_checkpoint(tmp_path):
         np.testing.assert_array_equal(leaf, np.full(50, restored.step, np.float32))
 
 
-FULL = """
-  import resource, sys
+REFUSED = """
+  import os, resource, sys
   import numpy as np
-  from mcr_jax.errors import UserError
+  from mcr_jax import cli
   from mcr_jax.runs.checkpoint import Checkpoints
-  checkpoints = Checkpoints(sys.argv[1])
-  checkpoints.save_last(1, {"x": np.zeros(3)}, {})
-  resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-  try:
-    checkpoints.save_last(2, {"x": np.random.default_rng(0).normal(size=90_000)}, {})
-  except UserError as error:
-    print(error)
+  def main(argv):
+    checkpoints = Checkpoints(sys.argv[1])
+    checkpoints.save_last(1, {"x": np.zeros(3)}, {})
+    draw = np.random.default_rng(0)
+    tree = {str(i): draw.normal(size=9_000) for i in range(20)}
+    before()
+    checkpoints.save_last(2, tree, {})
+  def limit():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+  def broken():
+    # What a disk answers that failed under many threads at once.
+    from mcr_jax.runs import checkpoint
+    def write(*_):
+      raise RuntimeError("Event loop is closed")
+    checkpoint.write = write
+    limit()
+  before = {before}
+  cli.run(main)
 """
 
 
-def test_a_full_disk_is_one_message_and_leaves_the_step_before(tmp_path):
-  output, errors = start(FULL, tmp_path).communicate()
-  assert "The disk is full" in output, errors
+@pytest.mark.parametrize("before", ["limit", "broken"])
+def test_a_disk_that_refuses_is_one_line_and_leaves_the_step_before(tmp_path, before):
+  code = REFUSED.replace("{before}", before)
+  process = start(code, tmp_path)
+  _, errors = process.communicate()
+  assert process.returncode == 2, errors
+  assert errors.startswith("mcr_jax: error: ") and errors.count("\n") == 1, errors
+  assert "larger than is allowed" in errors and "/last/2 " in errors
   assert Checkpoints(tmp_path).restore_last().step == 1
   assert [p.name for p in (tmp_path / "checkpoints" / "last").iterdir()] == ["1"]

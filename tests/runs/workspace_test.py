@@ -130,7 +130,7 @@ def test_files_that_are_no_runs_are_left_alone(workdir, config):
 
 def test_what_a_cut_off_start_leaves_is_no_run(workdir, config):
   workdir.mkdir()
-  for name in ("run.json", ".normalization.npz.0f", ".config.json.a1b2c3d4"):
+  for name in ("run.json", ".normalization.npz.0f0f0f0f", ".config.json.a1b2c3d4"):
     (workdir / name).write_text("torn")
   assert workspace.status(workdir, config, False) == "new"
 
