@@ -68,6 +68,8 @@ class Checkpoints:
     """Deletes the steps beyond the one that a run resumes from."""
     for kind in ("last", "best"):
       self._prune(kind, [s for s in self.steps(kind) if s > step])
+      # A run that has nothing left to save would leave it for good.
+      self._clean(kind)
     if jax.process_index() == 0 and self.digests.exists():
       entries = self._entries()
       # Of a kind that is gone for good, nothing is missed.
@@ -220,7 +222,8 @@ class Checkpoints:
 
   def _clean(self, kind: str) -> None:
     """Deletes what a killed process left half written or half deleted."""
-    for path in self._folder(kind).iterdir():
+    folder = self._folder(kind)
+    for path in folder.iterdir() if folder.is_dir() else ():
       if path.name.endswith(".deleted") or "orbax-checkpoint-tmp" in path.name:
         # Threads of a save that failed may write on for a moment.
         for _ in range(_TRIES):

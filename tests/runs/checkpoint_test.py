@@ -113,6 +113,14 @@ def test_a_best_step_beyond_the_last_one_is_forgotten_for_good(tmp_path):
   assert checkpoints.restore_best() is None and checkpoints.restore_last().step == 1
 
 
+@pytest.mark.parametrize("left", ["3.deleted", "3.orbax-checkpoint-tmp"])
+def test_what_a_stopped_run_left_half_goes_when_it_goes_on(tmp_path, left):
+  Checkpoints(tmp_path).save_last(4, {"x": np.float32(1)}, {})
+  (tmp_path / "checkpoints/last" / left / "d").mkdir(parents=True)
+  Checkpoints(tmp_path).forget_after(4)
+  assert [p.name for p in (tmp_path / "checkpoints/last").iterdir()] == ["4"]
+
+
 def test_the_newest_two_of_last_and_the_newest_best_stay(tmp_path):
   checkpoints = Checkpoints(tmp_path)
   for step in range(1, 5):
