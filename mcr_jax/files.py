@@ -21,6 +21,7 @@ except ImportError:  # not a POSIX system
 
 # Of the name of a draft, and bytes that file systems allow any name.
 _DIGITS, _LONGEST = 8, 255
+SEAL = "sha256"  # in a sealed file: of all else that it says
 
 
 @contextlib.contextmanager
@@ -149,6 +150,12 @@ def digest(parts: Iterable[bytes | memoryview]) -> str:
   for part in parts:
     sha.update(part)
   return sha.hexdigest()
+
+
+def sealed(facts: Mapping[str, Any]) -> dict[str, Any]:
+  """Plain values with a digest of what they say, in place of an older one."""
+  facts = finite(plain({name: x for name, x in facts.items() if name != SEAL}))
+  return facts | {SEAL: digest_of(facts)}
 
 
 def digest_of(facts: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from mcr_jax import evaluators, metrics
+from mcr_jax import evaluators, files, metrics
 from mcr_jax.errors import UserError
 
 S, N, C, K = 3, 29, 5, 4
@@ -295,13 +295,25 @@ def test_results_that_version_0_1_0_wrote_are_read(tmp_path):
   )
 
 
+def test_a_changed_digit_of_a_result_is_noticed(tmp_path):
+  predictions, labels = regression()
+  results = evaluators.summarise("auto", predictions, labels)
+  path = evaluators.write(tmp_path, "test", results, ["x"] * N, labels, predictions)
+  found = json.loads(path.read_text())
+  found["metrics"]["mae"]["mean"] += 1e-9
+  path.write_text(json.dumps(found))
+  with pytest.raises(UserError, match="test.json"):
+    evaluators.read(tmp_path, "test")
+
+
 @pytest.mark.parametrize("lacking", ["scheme", "class_names", "seeds"])
 def test_results_of_another_program_are_refused(tmp_path, lacking):
   predictions, labels = regression()
   results = evaluators.summarise("auto", predictions, labels)
   path = evaluators.write(tmp_path, "test", results, ["x"] * N, labels, predictions)
   whole = json.loads(path.read_text())
-  path.write_text(json.dumps({k: v for k, v in whole.items() if k != lacking}))
+  del whole[lacking]
+  path.write_text(json.dumps(files.sealed(whole)))
   with pytest.raises(UserError, match=f"test.json .*{lacking}"):
     evaluators.read(tmp_path, "test")
 

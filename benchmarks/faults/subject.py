@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks.faults.campaign import Failure
 from mcr_jax import files
+from mcr_jax.runs import writer
 
 LIMIT = 300  # seconds after which a program hangs
 STRAYS = re.compile(
@@ -193,8 +194,7 @@ def results(folder: pathlib.Path) -> dict[str, object]:
 
 def _comparable(path: pathlib.Path) -> object:
   if path.name == "metrics.jsonl":
-    lines = map(json.loads, path.read_text().splitlines())
-    return [{**line, "seconds": None} for line in lines]
+    return [{**line, "seconds": None} for line in writer.read(path)]
   if path.name == "digests.json":
     found = json.loads(path.read_text())
     return {k: found[k][max(found[k], key=int)] for k in ("last", "best")}
@@ -206,7 +206,8 @@ def _comparable(path: pathlib.Path) -> object:
   if path.suffix == ".json":
     found = json.loads(path.read_text())
     if isinstance(found, dict):
-      found.pop("predictions_sha256", None)  # of a zip, which has times
+      for name in ("predictions_sha256", "sha256"):  # over a zip, which has times
+        found.pop(name, None)
     return found
   return path.read_bytes()
 

@@ -82,7 +82,7 @@ def write(
   path = folder / f"{name}.json"
   digest = files.digest([archive.getvalue()])
   facts = {"split": split, **results.to_json(), "predictions_sha256": digest}
-  files.write_json(path, facts, indent=1)
+  files.write_json(path, files.sealed(facts), indent=1)
   return path
 
 
@@ -108,6 +108,10 @@ def read(workdir: str | os.PathLike, name: str) -> Evaluation:
   try:
     found = json.loads(path.read_text(encoding="utf-8"))
     data = archive.read_bytes()
+    # Those of older versions have no seal.
+    seal = found.pop(files.SEAL, None)
+    if seal not in (None, files.digest_of(found)):
+      raise ValueError("it is not what was written")
     whole = files.digest([data]) == found["predictions_sha256"]
     results = Results.from_json(found)
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

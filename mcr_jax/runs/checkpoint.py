@@ -68,8 +68,9 @@ class Checkpoints:
     """Deletes the steps beyond the one that a run resumes from."""
     for kind in ("last", "best"):
       self._prune(kind, [s for s in self.steps(kind) if s > step])
-      # A run that has nothing left to save would leave it for good.
-      self._clean(kind)
+      if jax.process_index() == 0:
+        # A run that has nothing left to save would leave it for good.
+        self._clean(kind)
     if jax.process_index() == 0 and self.digests.exists():
       entries = self._entries()
       # Of a kind that is gone for good, nothing is missed.

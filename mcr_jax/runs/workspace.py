@@ -162,7 +162,7 @@ def facts(workdir: Path) -> dict[str, Any]:
   path = workdir / "run.json"
   try:
     found = json.loads(path.read_text("utf-8"))
-    seal = found.pop(writer.SEAL)
+    seal = found.pop(files.SEAL)
     _ = found["seeds"], found["shape"], found["data"]["digest"]
   except FileNotFoundError:
     raise UserError(f"{workdir} holds no run: {path} is missing.") from None

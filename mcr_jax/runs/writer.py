@@ -5,6 +5,7 @@ replacing, so a process killed at any moment leaves nothing half-written but, at
 a last line without its end, which resuming drops.
 """
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -12,6 +13,7 @@ import os
 import platform
 import sys
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from mcr_jax import files, native
 from mcr_jax.errors import DamagedCheckpoint, UserError
 
 PACKAGES = ("mcr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-SEAL = "sha256"  # in run.json: of all else that it says
+CRC = "crc32"  # in a line of metrics.jsonl: of all else that it says
 
 
 class Writer:
@@ -73,7 +75,7 @@ class Writer:
         reasons[name] = f"not finite: {value}"
     if reasons:
       entry["reasons"] = reasons
-    self._append(json.dumps(entry, allow_nan=False) + "\n")
+    self._append(_line(entry))
     self._write_events(epoch, values)
 
   def log(self, line: str) -> None:
@@ -95,8 +97,7 @@ class Writer:
       known = read(self.metrics) if self.metrics.exists() else []
       entries = [entry for entry in known if entry["epoch"] <= epoch]
       check_epochs(entries, epoch, self.metrics)
-      kept = [json.dumps(entry) for entry in entries]
-      self.write_text("metrics.jsonl", "".join(f"{line}\n" for line in kept))
+      self.write_text("metrics.jsonl", "".join(map(_line, entries)))
 
   def write_json(self, name: str, values: Any) -> None:
     """Writes a JSON file of the workdir; what is not finite becomes null."""
@@ -105,8 +106,7 @@ class Writer:
 
   def write_facts(self, facts: Mapping[str, Any]) -> None:
     """Writes run.json, with a digest of what it says."""
-    facts = files.finite(files.plain({k: v for k, v in facts.items() if k != SEAL}))
-    self.write_json("run.json", facts | {SEAL: files.digest_of(facts)})
+    self.write_json("run.json", files.sealed(facts))
 
   def write_text(self, name: str, text: str) -> None:
     """Writes a file of the workdir, whole or not at all."""
@@ -125,9 +125,13 @@ class Writer:
     file = os.open(self.metrics, flags, 0o666)
     try:
       size, data = os.fstat(file).st_size, line.encode()
-      if os.write(file, data) < len(data):
-        os.ftruncate(file, size)
-        os.write(file, data)  # raises what stopped it: the disk is full
+      try:
+        while data:  # what a full disk took a part of, it refuses the rest of
+          data = data[os.write(file, data) :]
+      except OSError:
+        with contextlib.suppress(OSError):
+          os.ftruncate(file, size)
+        raise
     finally:
       os.close(file)
 
@@ -210,18 +214,32 @@ def read(path: str | os.PathLike) -> list[dict]:
   Raises:
     UserError: another line is not what `Writer.write` writes.
   """
-  entries = []
+  entries, kinds = [], set()
   # What follows the last line's end was cut off while it was written.
   for number, line in enumerate(Path(path).read_bytes().split(b"\n")[:-1], 1):
     try:
       entries.append(json.loads(line))
       int(entries[-1]["epoch"])
-    except (ValueError, TypeError, LookupError) as error:
+      found = entries[-1].pop(CRC, None)
+      # Those of older versions have none, but then no line of the file does.
+      kinds.add(found is None)
+      right = found in (None, _crc(entries[-1])) and len(kinds) == 1
+    except (ValueError, TypeError, LookupError, AttributeError):
+      right = False
+    if not right:
       raise UserError(
         f"{path}, line {number}, is not the record of an epoch: {line[:40]!r}. The "
         "file was changed or is damaged."
-      ) from error
+      )
   return entries
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+  return json.dumps({**entry, CRC: _crc(entry)}, allow_nan=False) + "\n"
+
+
+def _crc(entry: Mapping[str, Any]) -> str:
+  return f"{zlib.crc32(json.dumps(entry).encode()):08x}"
 
 
 def check_epochs(entries: Sequence[Mapping[str, Any]], epoch: int, path: Path) -> None:

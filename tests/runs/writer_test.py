@@ -30,6 +30,7 @@ def test_an_epoch_is_a_line_of_json(tmp_path):
     writer.write(1, {"train/loss": np.float32([0.5, 0.25]), "lr": 1e-3, "step": 7})
     writer.write(2, {"train/loss": np.float32([0.5, 0.125])})
   first, second = lines(tmp_path)
+  assert first.pop(writers.CRC) != second.pop(writers.CRC)
   assert first == {"epoch": 1, "train/loss": [0.5, 0.25], "lr": 1e-3, "step": 7}
   assert second["epoch"] == 2
 
@@ -60,7 +61,7 @@ def test_resuming_drops_later_epochs_and_half_a_line(tmp_path):
   with Writer(tmp_path) as writer:
     writer.truncate_after(2)
     writer.write(3, {"loss": 9.0})
-  assert lines(tmp_path) == [
+  assert writers.read(tmp_path / "metrics.jsonl") == [
     {"epoch": 1, "loss": 0.5},
     {"epoch": 2, "loss": 1.0},
     {"epoch": 3, "loss": 9.0},
@@ -117,7 +118,7 @@ def test_resuming_hides_later_epochs_from_tensorboard(tmp_path):
   assert curves(tmp_path) == {("loss", 1): 1, ("loss", 2): 2, ("loss", 3): 5}
 
 
-@pytest.mark.parametrize("size", [60, 300])
+@pytest.mark.parametrize("size", [60, 300, 315])
 def test_a_full_disk_ends_a_run_and_does_not_hang_it(tmp_path, size):
   """A limit on the size of files stands in for the disk; in a process of its own."""
   program = textwrap.dedent(f"""
@@ -241,6 +242,22 @@ def test_a_damaged_record_of_an_epoch_is_an_error_that_names_its_line(tmp_path, 
   path.write_bytes(b'{"epoch": 1}\n' + line + b'{"epoch": 3}\n')
   with pytest.raises(UserError, match="line 2, is not the record of an epoch"):
     writers.read(path)
+
+
+@pytest.mark.parametrize("place", ["0.25", "epoch", "loss", "null", "crc32", "[0"])
+def test_a_flipped_bit_of_a_record_is_noticed(tmp_path, place):
+  with Writer(tmp_path, (3, 5)) as writer:
+    for epoch in (1, 2):
+      writer.write(epoch, {"loss": [0.25, np.nan]})
+  path = tmp_path / "metrics.jsonl"
+  data = bytearray(path.read_bytes())
+  at = data.index(place.encode()) + len(place) - 1
+  for bit in range(7):
+    changed = data[:]
+    changed[at] ^= 1 << bit
+    path.write_bytes(changed)
+    with pytest.raises(UserError, match="line [12]"):
+      writers.read(path)
 
 
 def test_a_record_that_was_cut_off_while_it_was_written_is_left_out(tmp_path):
