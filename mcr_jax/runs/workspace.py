@@ -15,7 +15,6 @@ from mcr_jax import files, native
 from mcr_jax.errors import UserError
 from mcr_jax.hosts import distributed
 from mcr_jax.ops.attention import MAY_BE_NATIVE
-from mcr_jax.runs import writer
 
 # Where a run computes is not what it computes: these may change at a resume.
 MUTABLE_ON_RESUME = (
