@@ -8,7 +8,7 @@ import pytest
 
 from mcr_jax import config as configs
 from mcr_jax.config import described, files
-from mcr_jax.config.groups import GROUPS
+from mcr_jax.config.groups import GROUPS, Phase
 from mcr_jax.errors import UserError
 
 SWITCHES = ("cmu", "scu", "mutual_attention", "attention_layer")
@@ -41,6 +41,10 @@ def refused(*words: str):
 def test_every_field_is_described_in_a_line():
   config = configs.complete({"model": {"name": "mia_net"}, "optim": {"lr": 0.5}})
   lines = [x for x in described.text(config).splitlines() if x]
+  at = lines.index("Fields of a phase, a dict of train.phases:")
+  phase = [x.split("=")[0] for x in lines[at + 1 :]]
+  assert phase == [x.name for x in dataclasses.fields(Phase)]
+  lines = lines[:at]
   by_field = {x.split("=")[0].removeprefix("--config."): x for x in lines}
   groups = {g: of for g, of in configs.plain(config).items() if g in GROUPS}
   named = {f"{g}.{k}" for g, of in groups.items() for k in of}

@@ -1,13 +1,15 @@
 """Every field of a config in words: its name, default, what it may be, and its use."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from mcr_jax.config.completion import defaults, domains
+from mcr_jax.config.groups import Phase
 from mcr_jax.config.plain import plain
-from mcr_jax.field import Domain
+from mcr_jax.field import Domain, domain
 
 KINDS = {
   bool: "true or false",
@@ -71,5 +73,11 @@ def text(config: Mapping | ConfigDict) -> str:
       parts.append(f"(default {shown(default)})")
     parts += [f"[{words}]" for words in [allowed(may_be, default)] if words]
     parts.append(may_be.doc[:1].upper() + may_be.doc[1:])
+    lines.append("  ".join(filter(None, parts)))
+  lines += ["", "Fields of a phase, a dict of train.phases:"]
+  for field in dataclasses.fields(Phase):
+    may_be, default = domain(field), getattr(Phase(), field.name)
+    words = allowed(may_be, default)
+    parts = (f"{field.name}={shown(default)}", words and f"[{words}]", may_be.doc)
     lines.append("  ".join(filter(None, parts)))
   return "\n".join(lines)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mcr_jax.data import classes, unlabelled
+from mcr_jax.data import classes, suspect, unlabelled
 from mcr_jax.data.schema import TASKS, Dataset
 from mcr_jax.data.unlabelled import NO_CLASS
 from mcr_jax.errors import UserError, choose
@@ -39,6 +39,11 @@ def as_task(dataset: Dataset, task: str) -> Dataset:
     return dataset  # for `check` to refuse
   if task == "regression":
     return _as_numbers(dataset, labels)
+  if task == "multiclass" and (classes_of := suspect.one_hot(labels)) is not None:
+    names = dataset.class_names or dataset.target_names
+    return dataclasses.replace(
+      dataset, labels=classes_of, task=task, class_names=names, target_names=()
+    )
   if labels.dtype.kind == "f" or task != dataset.task:
     labels = _as_classes(dataset, labels, task)
   changed = dataclasses.replace(dataset, labels=labels, task=task)

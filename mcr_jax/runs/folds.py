@@ -238,7 +238,7 @@ def _begin(config: ConfigDict, workdir: Path, dataset: Dataset, count: int) -> N
     return
   data = {"source": dataset.source, "notes": list(dataset.notes)}
   data["digest"] = digest(dataset, inputs.columns_of(config))
-  data["place"] = inputs.place_of(config)
+  data |= inputs.places_of(config)
   facts = {"data": data, "seeds": list(config.seeds), "folds": count, "shape": None}
   facts |= {"format": FORMAT}
   writer.write_facts(describe() | facts | {"finished": False})

@@ -21,11 +21,16 @@ def read_data(config: ConfigDict) -> Dataset:
   return as_samples(load(configs.plain(config.data)), unit_of(config))
 
 
-def place_of(config: ConfigDict) -> str:
-  """Where the data of a config is, seen from any folder; "" of what no file holds."""
+def places_of(config: ConfigDict) -> dict[str, str]:
+  """Where the files of a config are, seen from any folder; "" of what no file holds.
+
+  `place` is the data, and `vectors` what `data.vectors` names.
+  """
   path = config.data.path
   synthetic = path == "synthetic" or path.startswith("synthetic:")
-  return "" if synthetic else os.path.abspath(path)
+  vectors = config.data.vectors
+  found = {"place": "" if synthetic else os.path.abspath(path)}
+  return found | ({"vectors": os.path.abspath(vectors)} if vectors else {})
 
 
 def with_data_of(config: ConfigDict, facts: Mapping[str, Any]) -> ConfigDict:
@@ -37,11 +42,13 @@ def with_data_of(config: ConfigDict, facts: Mapping[str, Any]) -> ConfigDict:
     config: of the run.
     facts: of its run.json.
   """
-  place = facts["data"].get("place", "")
-  if not place or not os.path.exists(place):
+  fields = (("path", "place"), ("vectors", "vectors"))
+  found = {field: facts["data"].get(key, "") for field, key in fields}
+  found = {field: x for field, x in found.items() if x and os.path.exists(x)}
+  if not found:
     return config
   changed = configs.plain(config)
-  changed["data"]["path"] = place
+  changed["data"] |= found
   return ConfigDict(changed).lock()
 
 

@@ -18,7 +18,7 @@ from mcr_jax.errors import UserError
 from mcr_jax.metrics import scale
 from mcr_jax.runs import workspace
 from mcr_jax.runs.checkpoint import Checkpoints
-from mcr_jax.runs.inputs import columns_of, place_of, room_of, unit_of
+from mcr_jax.runs.inputs import columns_of, places_of, room_of, unit_of
 from mcr_jax.runs.run import Run, load_run
 from mcr_jax.runs.spec import spec_of
 from mcr_jax.runs.writer import describe
@@ -88,7 +88,7 @@ def find(config: ConfigDict, workdir: Path, dataset: Dataset, seeds: tuple) -> O
     "data": {
       "digest": own,
       "source": dataset.source,
-      "place": place_of(config),
+      **places_of(config),
       "notes": notes,
       **_recipe(dataset),
     },

@@ -1,8 +1,11 @@
 """Labels become those of a task, or say why they cannot."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from mcr_jax.data import suspect
 from mcr_jax.data.checks import validate
 from mcr_jax.data.labels import as_task
 from mcr_jax.data.schema import Column, Dataset, Modality
@@ -178,3 +181,31 @@ def test_a_split_needs_a_label():
     validate(dataset([0.5, np.nan, 1, 2], columns=DIALOGUE))
   with pytest.raises(UserError, match="no sample has a label"):
     validate(dataset(np.full(4, np.nan), columns=DIALOGUE))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_one_hot_labels_are_noted_and_read_as_classes_where_asked(dtype):
+  wanted = [2, 0, 1, 2]
+  found = dataset(np.eye(3, dtype=dtype)[wanted], target_names=("a", "b", "c"))
+  (note,) = suspect.notes(found)
+  assert "3 labels" in note and "data.task=multiclass" in note
+  classes = validate(as_task(found, "multiclass"))
+  assert classes.labels.tolist() == wanted and classes.class_names == ("a", "b", "c")
+  assert classes.outputs == (3,)
+  # Two at once are no classes.
+  several = dataset([[1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+  assert not suspect.notes(several)
+  with pytest.raises(UserError, match="multiclass"):
+    as_task(several, "multiclass")
+
+
+def test_a_mask_that_is_true_on_padding_is_noted():
+  values = np.zeros((4, 6, 2), np.float32)
+  lengths = np.array([2, 5, 3, 6])
+  mask = np.arange(6) < lengths[:, None]
+  values[mask] = 1.5
+  modality = lambda mask: {"audio": Modality.from_padded(values, mask)}
+  labels = dataset([0, 1, 0, 1])
+  (note,) = suspect.notes(dataclasses.replace(labels, modalities=modality(~mask)))
+  assert "audio" in note and "real 0%" in note and "absent 100%" in note
+  assert not suspect.notes(dataclasses.replace(labels, modalities=modality(mask)))

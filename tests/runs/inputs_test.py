@@ -19,16 +19,19 @@ def test_a_run_depends_on_the_columns_of_its_unit(name, columns):
 
 
 def test_a_relative_path_of_data_holds_in_other_folders(tmp_path, monkeypatch):
-  config = configs.complete({"data": {"path": "x.npz"}})
+  config = configs.complete({"data": {"path": "x.npz", "vectors": "glove.txt"}})
   monkeypatch.chdir(tmp_path)
-  place = inputs.place_of(config)
-  facts = {"data": {"place": place}}
+  facts = {"data": inputs.places_of(config)}
   (tmp_path / "other").mkdir()
   monkeypatch.chdir(tmp_path / "other")
   # Where it is no longer there, what was typed may still be right: both moved.
   assert inputs.with_data_of(config, facts) is config
   (tmp_path / "x.npz").touch()
-  assert inputs.with_data_of(config, facts).data.path == str(tmp_path / "x.npz")
+  found = inputs.with_data_of(config, facts).data
+  assert (found.path, found.vectors) == (str(tmp_path / "x.npz"), "glove.txt")
+  (tmp_path / "glove.txt").touch()
+  found = inputs.with_data_of(config, facts).data
+  assert found.vectors == str(tmp_path / "glove.txt")
   assert inputs.with_data_of(config, {"data": {}}) is config
 
 
@@ -63,7 +66,8 @@ def test_an_order_leaves_out_modalities_that_the_data_lacks():
 
 def test_synthetic_data_has_no_place():
   for path in ("synthetic", "synthetic:mosi"):
-    assert not inputs.place_of(configs.complete({"data": {"path": path}}))
+    config = configs.complete({"data": {"path": path}})
+    assert inputs.places_of(config) == {"place": ""}
 
 
 def test_a_model_with_heads_depends_on_labels_by_modality(monkeypatch):

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from mcr_jax.data import ledger, memory
+from mcr_jax.data import ledger, memory, suspect
 from mcr_jax.data import parts as part_names
 from mcr_jax.data.readers import feature_file
 from mcr_jax.data.readers.common import identify, nearest
@@ -97,7 +97,8 @@ def read(
   # Of this library's own file nothing was guessed.
   guessed = () if module is feature_file else (_guessed(source, module),)
   entries = (*dataset.ledger, *source.left)
-  notes = (*guessed, *source.notes, *dataset.notes, *ledger.notes(entries))
+  notes = (*guessed, *source.notes, *dataset.notes, *suspect.notes(dataset))
+  notes = (*notes, *ledger.notes(entries))
   return dataclasses.replace(dataset, notes=notes, ledger=entries)
 
 
