@@ -1,7 +1,7 @@
 """Reads pickles of NumPy arrays and plain containers, and runs nothing.
 
 The standard unpickler is a machine with an instruction to call whatever a file names.
-`pickle_machine` is a smaller machine for the same files: protocols 0 to 5, strings of
+`pickle_machine` is a smaller one for the same files: protocols 0 to 5, strings of
 Python 2 as latin1. Array data are views into the mapped file, so that a large file
 costs no memory until its arrays are used.
 """
@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Callable, Mapping
 
-from mcr_jax.data.readers.common import damage
+from mcr_jax.data.readers.common import damage, pickle_instructions
 from mcr_jax.data.readers.common.pickle_machine import Data, Machine
 from mcr_jax.data.readers.common.pickle_names import KNOWN, Global
 from mcr_jax.errors import UserError
@@ -76,7 +76,7 @@ def dumps(data: Data, source: str) -> tuple[list[object], int]:
 def _run(machine: "Machine") -> object:
   """The next dump; the machine is then behind its end."""
   try:
-    content = machine.run()
+    content = pickle_instructions.run(machine)
     machine.at += 1
     return content
   except UserError:
