@@ -419,6 +419,7 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
     **dict.fromkeys(CORPORA, lambda c: None),
     **{part: functools.partial(add, part=groups) for part, groups in own.items()},
     "unaligned": functools.partial(unaligned, corpus=corpus, entry=entry),
+    "quick": quick,
   }
   parts.sort(key="quick".__eq__)  # which goes by what the others have set
   return common.finish(c, ",".join(parts), **variants)
@@ -427,6 +428,12 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
 def add(c: mlc.ConfigDict, part: dict) -> None:
   for group in GROUPS:
     common.set_fields(c, group, **part.get(group, {}))
+
+
+def quick(c: mlc.ConfigDict) -> None:
+  read = c.data.modalities  # all of which the synthetic data has
+  common.quick(c)
+  common.set_fields(c, "data", modalities=read)
 
 
 def unaligned(c: mlc.ConfigDict, corpus: str, entry: dict) -> None:

@@ -125,3 +125,10 @@ def test_every_config_has_a_quick_variant_on_synthetic_data(name):
   config = configs.load(f"{FOLDER / name}:quick")
   assert config.data.path == "synthetic"
   assert config.train.epochs <= 5 and len(config.seeds) <= 2
+
+
+def test_a_quick_system_reads_what_it_reads_of_its_corpus():
+  for name in ("cm_bert", "ssl_fusion", "mfn", "dialogue_rnn,meld"):
+    quick = configs.load(f"systems:{name},quick").data
+    assert quick.modalities == configs.load(f"systems:{name}").data.modalities
+    assert quick.path == "synthetic" and len(quick.modalities) in (2, 3)
