@@ -1,9 +1,11 @@
 """`python -m mcr_jax.extract`: a folder of clips to a feature file."""
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -44,8 +46,11 @@ def main(argv: list[str]) -> int:
 
 def _extract(arguments, argv) -> int:
   from mcr_jax.extract import collect, table
+  from mcr_jax.extract.clip import Extractor
 
   begin = time.monotonic()
+  if arguments.helper:
+    threading.Thread(target=_end_with_starter, daemon=True).start()
   labels = Path(arguments.labels) if arguments.labels else None
   chosen = {}
   for name, _, domain in recipes.fields():
@@ -55,9 +60,13 @@ def _extract(arguments, argv) -> int:
   words = recipe.text != "none"
   found, notes = table.jobs(Path(arguments.clips), labels, words=words)
   silent = [job.id for job in found if job.cues is None] if words else []
-  extractor = _extractor(recipe, places.Places.of(arguments), silent, len(found))
+  own = places.Places.of(arguments)
+  if silent:  # told before the work begins
+    some = f"{len(silent):,} of {len(found):,} clips have no transcript: "
+    places.check_words(f"{some}{', '.join(silent[:3])}.", own.asr)
+  extractor = Extractor(recipe, own, recognise=bool(silent))
   number, count = _share(arguments.share)
-  own = found[number - 1 :: count]
+  share = found[number - 1 :: count]
   where = collect.parts_of(arguments.out)
   cli.prepare()
   helpers = _start(arguments, argv, number, count)
@@ -65,7 +74,7 @@ def _extract(arguments, argv) -> int:
     # Else `kill` would end this process alone, and the helpers go on.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
   try:
-    mine = own[:: len(helpers) + 1]
+    mine = share[:: len(helpers) + 1]
     failed = collect.extract(mine, extractor, where, _Teller(len(mine)))
     for helper in helpers:
       helper.wait()
@@ -73,15 +82,15 @@ def _extract(arguments, argv) -> int:
     for helper in helpers:
       helper.terminate()
   if helpers:
-    failed = collect.extract(own, extractor, where, _Teller(0))
+    failed = collect.extract(share, extractor, where, _Teller(0))
   if failed and not arguments.skip_bad:
     some = "; ".join(f"{x.id}: {x.why}" for x in failed[:3])
     raise UserError(
-      f"{len(failed):,} of {len(own):,} clips cannot be used: {some} The others are "
+      f"{len(failed):,} of {len(share):,} clips cannot be used: {some} The others are "
       "kept; --skip-bad writes the file without these."
     )
   if count > 1:
-    print(f"share {number} of {count}: {len(own) - len(failed):,} clips are there.")
+    print(f"share {number} of {count}: {len(share) - len(failed):,} clips are there.")
     print("When all shares are done, the same command without --share writes the file.")
     return 0
   bad = {x.id for x in failed}
@@ -98,18 +107,6 @@ def _extract(arguments, argv) -> int:
     print(f"left out: {x.id}: {x.why}", file=sys.stderr)
   _report(arguments.out, made, clips, time.monotonic() - begin)
   return 0
-
-
-def _extractor(recipe, own, silent, count):
-  """Words of all clips or of none: what some lack is told before the work begins."""
-  from mcr_jax.extract.clip import Extractor
-
-  if silent and (own.asr == "off" or not whisper.installed()):
-    raise UserError(
-      f"{len(silent):,} of {count:,} clips have no transcript: "
-      f"{', '.join(silent[:3])}. {places.REMEDIES}"
-    )
-  return Extractor(recipe, own, recognise=bool(silent))
 
 
 def _flag(name: str) -> str:
@@ -138,15 +135,23 @@ def _start(arguments, argv, number, count) -> list[subprocess.Popen]:
     "--jobs",
     "1",
     "--skip-bad",
+    "--helper",
   ]
   return [
     subprocess.Popen(
       [*command, "--share", f"{number + count * i}/{count * arguments.jobs}"],
+      stdin=subprocess.PIPE,  # which closes when this process ends, however it does
       stdout=subprocess.DEVNULL,
       stderr=subprocess.DEVNULL,
     )
     for i in range(1, arguments.jobs)
   ]
+
+
+def _end_with_starter() -> None:
+  """Ends a helper when the process is gone that holds the other end of its input."""
+  sys.stdin.buffer.read()
+  os._exit(1)
 
 
 class _Teller:
@@ -216,6 +221,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--skip-bad", action="store_true", help="write the file without clips that fail"
   )
+  parser.add_argument("--helper", action="store_true", help=argparse.SUPPRESS)
   parser.add_argument(
     "--get-models", action="store_true", help="bring the weights, once"
   )

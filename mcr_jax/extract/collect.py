@@ -16,7 +16,7 @@ from mcr_jax.errors import UserError
 from mcr_jax.extract import media, table
 from mcr_jax.extract import recipe as recipes
 from mcr_jax.extract.clip import Clip, Extractor, Features
-from mcr_jax.extract.places import Places
+from mcr_jax.extract.places import Places, check_words
 from mcr_jax.extract.table import Job
 
 
@@ -173,7 +173,9 @@ def of_clip(
     recipe: JSON of a run's features.
     places: folders of models, where the recipe is of one's own.
   """
-  wanted = recipes.from_json(recipe, "The run")
+  wanted, places = recipes.from_json(recipe, "The run"), places or Places()
+  if cues is None and wanted.text != "none":
+    check_words(f"{path} has no transcript.", places.asr)
   extractor = Extractor(wanted, places, recognise=cues is None)
   return of_one(path, cues, wanted, extractor)
 

@@ -43,6 +43,8 @@ class Sound:
       (kernel - 1) * math.prod(strides[:i])
       for i, kernel in enumerate(config.conv_kernel)
     )
+    if self._stride < 1 or self._field < 1:
+      raise UserError(f"{folder}: convolutions of strides {strides} hear nothing.")
     name = config.model_type
     self.names = tuple(f"{name}_{i:04}" for i in range(config.hidden_size))
 
@@ -81,6 +83,8 @@ class Pictures:
     self._model = hub.load(folder, "vision")
     config, said = self._model.config, hub.preprocessor_of(folder)
     self._size = config.image_size
+    if type(self._size) is not int:
+      raise UserError(f"{folder}: image_size={self._size!r} must be one number.")
     try:
       values = [
         np.array(said.get(name) or default, np.float32).reshape(3, 1, 1)

@@ -17,7 +17,7 @@ BROUGHT = {
 }
 OWN = (("text", "bert"), *((m, "hub") for m in MODALITIES))
 REMEDIES = (
-  f"Put NAME.srt, .vtt, .ass or .txt beside a clip, or say what is said by a table's "
+  "Put NAME.srt, .vtt, .ass or .txt beside a clip, or say what is said by a table's "
   "column 'text' or 'subtitles' or by --transcript; or let speech be recognised: "
   f"{whisper.INSTALL}, then `{weights.COMMAND}`. --text none leaves words out."
 )
@@ -75,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def check_words(what: str, asr: str) -> None:
+  """Raises UserError, which begins with `what`, where nothing can hear words."""
+  if asr == "off" or not whisper.installed():
+    raise UserError(f"{what} {REMEDIES}")
+
+
 def find(recipe: Recipe, places: Places, *, recognise: bool) -> dict[str, Found]:
   """The weights of every modality that has some, and those of `asr` where needed.
 
@@ -115,8 +121,7 @@ def _found(modality: str, kind: str, own: str) -> Found | None:
 
 
 def _recogniser(asr: str) -> Found:
-  if asr == "off" or not whisper.installed():
-    raise UserError(f"A clip has no transcript. {REMEDIES}")
+  check_words("A clip has no transcript.", asr)
   if asr != "auto":
     return _of_whisper(Path(asr).expanduser())
   return Found(weights.folder("whisper"), weights.label("whisper"))

@@ -45,6 +45,7 @@ def heard(monkeypatch):
   pytest.importorskip("av")
   found = {"asr": Found(Path("ears"), DIGEST)}
   monkeypatch.setattr(clip, "find", lambda *_, recognise: found if recognise else {})
+  monkeypatch.setattr(whisper, "installed", lambda: True)
   monkeypatch.setattr(asr, "Recogniser", Ears)
   monkeypatch.setattr(Extractor, "encoder", Letters())
 
@@ -63,6 +64,17 @@ def test_a_clip_without_transcript_is_heard_and_the_recipe_says_by_what(
   mute.write_bytes(made.clip(None, np.arange(0, 1, 0.1)))
   with pytest.raises(UserError, match="nothing is said"):
     extractor(mute)
+
+
+def test_words_of_other_languages_are_not_aligned_by_english_sounds(
+  heard, tmp_path, monkeypatch
+):
+  path = tmp_path / "a.mkv"
+  path.write_bytes(made.clip(made.tone()))
+  german = lambda self, samples: ((Cue(("gut", "so"), 0.0, 1.0),), "de")
+  monkeypatch.setattr(Ears, "__call__", german)
+  notes = Extractor(OF_WORDS, recognise=True)(path).notes
+  assert "'de'" in notes[0] and notes[1] == clip.TIMED["spread"]
 
 
 def test_what_was_told_is_kept_whatever_hears_the_rest(heard, tmp_path):

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -174,3 +175,12 @@ def test_no_helper_is_left_by_a_signal(folder, tmp_path, monkeypatch):
 def test_a_wrong_number_is_told_by_its_flag(folder, tmp_path, flag, value):
   with pytest.raises(UserError, match=f"^{flag}="):
     extract(folder, tmp_path / "x.npz", f"{flag}={value}")
+
+
+def test_a_helper_ends_with_the_process_that_started_it():
+  code = "from mcr_jax.extract import __main__ as p; p._end_with_starter()"
+  with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as helper:
+    with pytest.raises(subprocess.TimeoutExpired):
+      helper.wait(0.5)
+    helper.stdin.close()
+    assert helper.wait(20) == 1
