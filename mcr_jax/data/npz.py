@@ -293,7 +293,7 @@ def _modality(path, arrays, key, count):
   if len(values) != count:
     raise UserError(
       f"{path}: {key!r} has {len(values)} rows, 'id' has {count}. Ragged features "
-      f"(sum T, D) need {key + '_offsets'!r}."
+      f"(sum T, D) need {key + '_offsets'!r}; what is none is left out of the file."
     )
   if values.ndim == 3 and mask is None:
     raise UserError(

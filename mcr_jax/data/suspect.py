@@ -12,6 +12,7 @@ from mcr_jax.data.schema import Dataset, Modality
 # Steps that are looked at; files may be of any size.
 MOST = 100_000
 HALF = 0.5
+RIGHT = "A mask is True on real steps: if this one is True on padding, write ~mask."
 
 
 def notes(dataset: Dataset) -> tuple[str, ...]:
@@ -59,7 +60,20 @@ def _inverted(modalities: Mapping[str, Modality]) -> list[str]:
     if real < HALF < absent:
       found.append(
         f"{name}: of the steps that its mask calls real {real:.0%} hold anything, of "
-        f"those that it calls absent {absent:.0%}. A mask is True on real steps: if "
-        f"this one is True on padding, write ~mask."
+        f"those that it calls absent {absent:.0%}. {RIGHT}"
+      )
+    elif absent > HALF and (begin := _begin_absent(x)) > HALF:
+      found.append(
+        f"{name}: {begin:.0%} of the sequences that its mask shortens begin with steps "
+        f"that it calls absent, and {absent:.0%} of such steps hold something. {RIGHT}"
       )
   return found
+
+
+def _begin_absent(x: Modality) -> float:
+  """Of the sequences with an absent step, how many have none behind the first real."""
+  offsets = x.offsets[x.offsets <= MOST]
+  parts = [x.mask[i:j] for i, j in zip(offsets[:-1], offsets[1:], strict=True)]
+  holes = [own for own in parts if not own.all()]
+  leading = [own for own in holes if own.any() and own[own.argmax() :].all()]
+  return len(leading) / max(1, len(holes))

@@ -209,3 +209,8 @@ def test_a_mask_that_is_true_on_padding_is_noted():
   (note,) = suspect.notes(dataclasses.replace(labels, modalities=modality(~mask)))
   assert "audio" in note and "real 0%" in note and "absent 100%" in note
   assert not suspect.notes(dataclasses.replace(labels, modalities=modality(mask)))
+  # Padding that is not zero is told by where it stands.
+  values[:] = 1.5
+  (note,) = suspect.notes(dataclasses.replace(labels, modalities=modality(~mask)))
+  assert "100% of the sequences" in note
+  assert not suspect.notes(dataclasses.replace(labels, modalities=modality(mask)))

@@ -119,6 +119,20 @@ def test_features_of_other_names_are_modalities_of_their_own(tmp_path):
   assert found.extras["age"].tolist() == labels.tolist()  # for folds
 
 
+def test_what_has_no_entry_a_sample_is_named(tmp_path):
+  block = np.ones((6, 5, 3), np.float32) * np.arange(1, 7)[:, None, None]
+  block[:, 4:] = 0
+  arrays = {"audio_mel": block, "audio_mfcc": text(), "text": text()[:4]}
+  split = [{"dev": "valid"}.get(x, x) for x in SPLITS]
+  np.savez(tmp_path / "x.npz", label=NUMBERS, split=split, rows=np.arange(4), **arrays)
+  found = readers.read(tmp_path / "x.npz")
+  assert {x.name: x.count for x in found.ledger if not x.use} == {"text": 4, "rows": 4}
+  # Two for one modality are two.
+  assert set(found.modalities) == {"audio_mel", "audio_mfcc"}
+  assert found.modalities["audio_mel"].lengths.tolist() == [4] * 6
+  assert found.splits.tolist() == split and found.labels.tolist() == NUMBERS
+
+
 def test_what_some_samples_lack_is_counted(tmp_path):
   own = samples()
   del own[1]["audio_feat"]
@@ -257,6 +271,18 @@ def test_frames_of_arff_are_steps_in_the_order_of_their_times(tmp_path):
   (tmp_path / "z.arff").write_text(ARFF + "'c',1\n")
   with pytest.raises(UserError, match="row 13 has 2 cells for 5 attributes"):
     readers.read(tmp_path / "z.arff")
+
+
+def test_numbers_whose_names_say_no_modality_are_no_features(tmp_path):
+  (tmp_path / "x.csv").write_text("id,label,season,start,has_text\na,1.5,1,2,1\n")
+  with pytest.raises(UserError, match="1 samples with .*'season'.* no features"):
+    readers.read(tmp_path / "x.csv")
+  (tmp_path / "y.csv").write_text(
+    "id,label,season,audio_pitch,audio_energy\na,1.5,1,2,1\nb,2,1,3,4\n"
+  )
+  found = readers.read(tmp_path / "y.csv")
+  np.testing.assert_array_equal(found.modalities["audio"].values, [[2, 1], [3, 4]])
+  assert [x.name for x in found.ledger if not x.use] == ["season"]
 
 
 def test_the_frames_of_one_clip_are_one_sample(tmp_path):

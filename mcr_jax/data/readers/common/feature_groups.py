@@ -29,12 +29,14 @@ def of(names: Iterable[str]) -> dict[str, list[str]]:
   """
   found: dict[str, list[str]] = {}
   for name in names:
-    found.setdefault(_group(name), []).append(name)
-  alone = found.pop("", [])
-  # One column is no group unless its name says a modality.
-  for group in [x for x, own in found.items() if len(own) < 2 and not rows.modality(x)]:
-    alone += found.pop(group)
-  return {REST: alone} if not found and len(alone) > 1 else found
+    if group := _group(name):
+      found.setdefault(group, []).append(name)
+  # What is alone and has no number says something else, such as `has_text`.
+  return {
+    group: own
+    for group, own in found.items()
+    if len(own) > 1 or (rows.modality(group) and NUMBERED.fullmatch(own[0]))
+  }
 
 
 def _group(name) -> str:

@@ -25,10 +25,11 @@ def of(made: Reading, left: dict[str, str], steps: Steps | None) -> dict[str, Mo
     steps: how rows become steps of samples; None of a row a sample.
   """
   found = {}
-  for key in [x for x in left if left[x] == "array"]:
-    name = rows.modality(key) or key
-    if name in found:
-      raise UserError(f"{made.source}: two columns are both the {name} modality.")
+  arrays = [x for x in left if left[x] == "array"]
+  said = [rows.modality(key) for key in arrays]
+  for key, own in zip(arrays, said, strict=True):
+    # Of several for one modality each is one of its own.
+    name = own if own and said.count(own) == 1 else key
     blocks = [_block(part, key, made.source) for part in made.rows.parts]
     if steps is not None:
       raise UserError(
@@ -50,8 +51,9 @@ def _refuse_featureless(made: Reading):
   held = ", ".join(repr(x)[:40] for x in made.rows.keys[:8])
   raise UserError(
     f"{made.source} has {made.rows.count:,} samples with {held}, and no features: "
-    "no column is of arrays, or of numbers that are no label. A model reads vectors: "
-    "(T, D) or (D,) of every sample, or columns such as audio_0, audio_1, ..."
+    "no column is of arrays, or of numbers whose name says a modality. A model reads "
+    "vectors: (T, D) or (D,) of every sample, columns such as audio_0, audio_1, ... or "
+    "audio_pitch, audio_energy, or in a table a column of names of .npy files."
   )
 
 

@@ -50,6 +50,9 @@ def dataset(
     ledger.hold(key, some)
     lacking = found.count - some if some else 0
     ledger.part(key, lacking, "these samples have none", "samples")
+  for key, count in found.beside.items():
+    ledger.hold(key, count)
+    ledger.leave(key, f"it has no entry a sample, of which there are {found.count:,}")
   left = {key: rows.kind(found.column(key)) for key in found.keys}
   for key in [x for x, kind in left.items() if kind == "nothing"]:
     ledger.leave(key, "the column is empty")

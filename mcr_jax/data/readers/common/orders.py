@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mcr_jax.data import memory
+from mcr_jax.data import ledger, memory
 from mcr_jax.data import parts as part_names
 from mcr_jax.data.readers.common import rows, values
 from mcr_jax.data.readers.common.rows import Part, Rows
@@ -25,6 +25,8 @@ from mcr_jax.errors import UserError
 
 # More values than a sample has labels: they are those of many samples.
 MOST_LABELS = 64
+# The columns whose entries are the samples.
+NAMING = ("id", "label", "split")
 SIGNS = re.compile(r"[_\-./ ]+")
 # Marks of formats that have readers of their own.
 THEIRS = ("text_bert", "regression_labels", "classification_labels", "annotations")
@@ -41,7 +43,8 @@ def of(content: object) -> Rows | None:
   if not all(isinstance(key, str) for key in content):
     return None
   turned = _splits_of_columns(content)
-  return turned or _by_split(content) or _flat(content) or _single(_part("", content))
+  found = turned or _by_split(content) or _flat(content)
+  return found or _single(_part("", content)) or _with_others(content)
 
 
 def by_split(names: Mapping[str, object]) -> dict[str, dict[str, object]]:
@@ -105,6 +108,18 @@ def _flat(content) -> Rows | None:
     return None
   made = (Part(place, own, counts[place]) for place, own in found.items())
   return Rows(tuple(made), "The names of its columns say their split.")
+
+
+def _with_others(content) -> Rows | None:
+  """A dict of columns, and of things that have no entry a sample."""
+  own = {key: x for key, x in content.items() if rows.role(key) in NAMING and _sized(x)}
+  count = _length(own)
+  columns = {key: x for key, x in content.items() if _sized(x) and len(x) == count}
+  if not count or not _are_columns(columns, False):
+    return None
+  beside = {key: ledger.size(x) for key, x in content.items() if key not in columns}
+  made = (Part("", columns, count),)
+  return Rows(made, "It is a dict of columns.", beside=beside)
 
 
 def _part(place, content) -> tuple[Part, str] | None:

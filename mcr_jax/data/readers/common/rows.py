@@ -5,7 +5,7 @@ of dicts, a dict by sample, a dict of columns, a table of text. All become `Rows
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -55,11 +55,13 @@ class Rows:
     parts: its splits, or one part.
     how: they lie in the file, a sentence.
     where: index -> the place of a sample in the file, such as `row 9`.
+    beside: name -> entries of what has no entry a sample.
   """
 
   parts: tuple[Part, ...]
   how: str
   where: Callable[[int], str] = "sample {}".format
+  beside: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
   @property
   def keys(self) -> list[str]:
