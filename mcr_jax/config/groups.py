@@ -46,7 +46,9 @@ class Data:
   label: str = field("label", doc="Array of the file, such as label_T of CH-SIMS.")
   split: str = field("split", doc="Array of the file that says who trains.")
   align: str = field(
-    "", modalities=True, doc="Of .csd files and synthetic data: whose steps all have."
+    "",
+    modalities=True,
+    doc="Modality, such as text, whose steps all take the means of, by their times.",
   )
   features: Mapping[str, str] = field(
     {}, modalities=True, doc="MERBench: the feature folder of each modality."

@@ -12,7 +12,7 @@ import pathlib
 import sys
 
 from mcr_jax.cli import output_file, run
-from mcr_jax.data import npz, plot, readers, report
+from mcr_jax.data import alignment, npz, plot, readers, report
 from mcr_jax.data.checks import validate
 from mcr_jax.data.label_report import readable
 from mcr_jax.errors import UserError
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
   ):
     command = commands.add_parser(name, help=words, description=words)
     command.add_argument("file", type=pathlib.Path, help="a data file or folder")
-    command.add_argument("--align", help="of .csd files: pool to this modality's steps")
+    command.add_argument("--align", help="mean by time over this modality's steps")
     command.add_argument(
       "--feature",
       action="append",
@@ -84,16 +84,21 @@ def main(argv: list[str]) -> int:
   }
   dataset = readers.read(
     arguments.file,
-    align=arguments.align,
+    optional={"align": arguments.align},
     features=pairs or None,
     parts=parts,
     **stated,
     limit=None if most is None else most * 1e9,
   )
+  alignable = alignment.alignable(dataset)
+  if arguments.align:
+    dataset = alignment.to_steps(dataset, arguments.align)
   if arguments.command == "convert":
     validate(dataset, need_labels=False)
     npz.write(arguments.out, dataset)
     print(f"wrote {arguments.out}: {len(dataset):,} samples")
+    if arguments.align:
+      print(dataset.notes[-1])
     if reason := report.problem(dataset):
       print(f"Not ready for training: {reason}")
     return 0
@@ -105,7 +110,7 @@ def main(argv: list[str]) -> int:
     dataset,
     str(arguments.file),
     given=given,
-    alignable=not given and "align" in readers.recognise(arguments.file).OPTIONS,
+    alignable=() if given else alignable,
   )
   if arguments.plot:
     plot.draw(readable(dataset), arguments.plot)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mcr_jax.data import archive, memory
+from mcr_jax.data import alignment, archive, memory
 from mcr_jax.data.schema import Dataset, Modality
 from mcr_jax.errors import UserError
 
@@ -127,13 +127,7 @@ def sentences(said: Sequence[str], what: str) -> np.ndarray:
 
 def _times(path, key, times: np.ndarray) -> np.ndarray:
   times = times.astype(np.float64)
-  back = np.flatnonzero((times[..., 1] < times[..., 0]).reshape(-1))
-  if len(back):
-    start, end = times.reshape(-1, 2)[back[0]]
-    raise UserError(
-      f"{path}: {f'{key}_times'!r} has a step from {start:g} to {end:g} s; a step ends "
-      "after it begins."
-    )
+  alignment.check_order(f"{path}: {f'{key}_times'!r}", times)
   return times
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mcr_jax.data import checks, classes, folds, policies, readers, synthetic
+from mcr_jax.data import alignment, checks, classes, folds, policies, readers, synthetic
 from mcr_jax.data.checks import validate
 from mcr_jax.data.labels import as_task
 from mcr_jax.data.schema import SPLITS, Dataset, Modality, canonical, chunks
@@ -29,8 +29,9 @@ def load(
     config: a path, or a mapping such as the `data` group, with any of
       path: a file or folder of any known format, a list of .csd files, "synthetic", or
         "synthetic:CORPUS" for a small one with the labels of a corpus;
-      align, features: see the formats that have them, in `readers`; align="text" also
-        of the synthetic data, whose modalities then share their steps;
+      align: the modality whose steps all are to have, see `alignment.to_steps`; of
+        the synthetic data "text", whose modalities then share their steps;
+      features: see the formats that have them, in `readers`;
       synthetic: further arguments of `synthetic.make`;
       seed: of the synthetic data, and of shuffled folds;
       task: see `labels.as_task`;
@@ -69,7 +70,10 @@ def load(
   dataset = _of_task(dataset, config.get("task", "auto"), for_training)
   leave = config.get("absent", "error") == "leave"
   names = config.get("modalities", ())
+  read = dataset.modalities
   dataset = _choose_modalities(dataset, names, widths or {}, leave)
+  if (align := config.get("align", "")) and not is_synthetic(config.get("path", "")):
+    dataset = alignment.to_steps(dataset, align, of=read, shared=not own)
   divided = own and config.get("folds", 0)
   if divided:
     dataset = dataclasses.replace(dataset, splits=None)
@@ -86,6 +90,11 @@ def load(
   if leave:
     lengths = policies.applying(lengths, dataset)
   return policies.limit(dataset, lengths, overlong)
+
+
+def is_synthetic(path: Any) -> bool:
+  """Whether a path is that of data which is made, not read."""
+  return isinstance(path, str) and f"{path}:".startswith("synthetic:")
 
 
 def lengths_of(dataset: Dataset) -> dict[str, int]:
@@ -158,8 +167,8 @@ def _open(config, own):
   home = os.path.expanduser
   path = home(path) if single else [home(part) for part in path]
   given = lambda *names: {name: config.get(name) or None for name in names}
-  stated = given("decimal", "encoding", "layers", "vectors")
-  chosen = given("align", "features")
+  stated = given("decimal", "encoding", "layers", "vectors", "align")
+  chosen = given("features")
   if own:
     return readers.read(path, parts=config.get("parts"), optional=stated, **chosen)
   return readers.read(path, parts=config.get("parts"), optional=stated | chosen)

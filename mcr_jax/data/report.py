@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -71,7 +71,7 @@ def write(
   path: str,
   *,
   given: Mapping[str, str] | None = None,
-  alignable: bool = False,
+  alignable: Sequence[str] = (),
 ) -> list[str]:
   """The report, line by line.
 
@@ -79,7 +79,7 @@ def write(
     dataset: as read.
     path: what to name in the config lines.
     given: fields of config.data that it was read with, beside the path.
-    alignable: whether the steps of one modality could become those of all.
+    alignable: the modalities whose steps could become those of all.
   """
   scans = {name: scan(modality) for name, modality in dataset.modalities.items()}
   reason, given_labels = problem(dataset), dataset.labels
@@ -237,7 +237,7 @@ def _config(dataset, path, scans, given, alignable, reason):
     fields["nonfinite"] = "zero"
   lines = [f"  --config.data.{k}={shlex.quote(v)}" for k, v in fields.items()]
   options = {field: choices(dataset, field) for field in ("label", "split")}
-  options["align"] = list(dataset.modalities) if alignable else []
+  options["align"] = list(alignable)
   texts = {
     "label": "predict another label",
     "split": "divide the samples in another way",

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from mcr_jax.data import alignment
+
 
 @dataclasses.dataclass(frozen=True)
 class Features:
@@ -32,10 +34,5 @@ def nothing(names: tuple[str, ...]) -> Features:
 
 def by_words(x: Features, spans: np.ndarray) -> Features:
   """The mean of the steps that each word overlaps; a hole where there is none."""
-  values = np.zeros((len(spans), x.values.shape[1]), np.float32)
-  mask = np.zeros(len(spans), bool)
-  for i, (start, end) in enumerate(spans):
-    over = (x.times[:, 0] < max(end, start + 1e-3)) & (x.times[:, 1] > start) & x.mask
-    if over.any():
-      values[i], mask[i] = x.values[over].mean(0), True
+  values, mask = alignment.pool(x.values, x.times, x.mask, spans)
   return dataclasses.replace(x, values=values, times=spans, mask=mask)

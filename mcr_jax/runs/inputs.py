@@ -11,6 +11,7 @@ from mcr_jax import models
 from mcr_jax.config import chosen
 from mcr_jax.contract import Model, Spec
 from mcr_jax.data import load, policies
+from mcr_jax.data.load import is_synthetic
 from mcr_jax.data.schema import Dataset
 from mcr_jax.data.units import pooled
 from mcr_jax.errors import choose
@@ -27,9 +28,8 @@ def places_of(config: ConfigDict) -> dict[str, str]:
   `place` is the data, and `vectors` what `data.vectors` names.
   """
   path = config.data.path
-  synthetic = path == "synthetic" or path.startswith("synthetic:")
   vectors = config.data.vectors
-  found = {"place": "" if synthetic else os.path.abspath(path)}
+  found = {"place": "" if is_synthetic(path) else os.path.abspath(path)}
   return found | ({"vectors": os.path.abspath(vectors)} if vectors else {})
 
 

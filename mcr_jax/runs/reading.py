@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from mcr_jax import config as configs
 from mcr_jax.contract import Spec
-from mcr_jax.data import classes, load, policies
+from mcr_jax.data import alignment, classes, load, policies
 from mcr_jax.data.checks import validate
 from mcr_jax.data.labels import as_task
 from mcr_jax.data.load import lengths_of
@@ -127,6 +127,8 @@ def _features(source, run, tied, labels, reading) -> Dataset:
   own = config.data
   if isinstance(source, Dataset):
     dataset = as_task(source, "regression") if spec.task == "regression" else source
+    if align := reading.fields.get("align", own.align):
+      dataset = alignment.to_steps(dataset, align, shared=True)
     dataset = validate(dataset, labels, ())
     policy = reading.policy(reading.fields.get("nonfinite", own.nonfinite))
     dataset = policies.impute_nonfinite(dataset, policy)

@@ -10,10 +10,10 @@ import re
 
 import numpy as np
 
-from mcr_jax.data import parts
+from mcr_jax.data import alignment, parts
 from mcr_jax.data.columns import by_video
 from mcr_jax.data.ledger import Ledger
-from mcr_jax.data.readers.common import sequences, table, values
+from mcr_jax.data.readers.common import padding, sequences, table, values
 from mcr_jax.data.readers.common.source import Source
 from mcr_jax.data.schema import Dataset, Modality, canonical
 from mcr_jax.errors import UserError
@@ -29,8 +29,6 @@ KINDS = {
 }
 MOSEI = ("sentiment", "happy", "sad", "anger", "surprise", "disgust", "fear")
 SEGMENT = re.compile(r"(.*)\[(\d+)\]")
-# Neighbours in time touch, and with rounding overlap by some microseconds.
-TOUCH = 1e-4
 # Segments that overlap copy their steps: more than this is no segmentation.
 SPLITS_FILE = "splits.csv"
 FREE_BYTES, MAX_COPIES = 64 << 20, 4
@@ -65,10 +63,6 @@ def read(source: Source, align: str | None = None) -> Dataset:
   if align is not None and canonical(align) not in found:
     raise UserError(f"{source}: align={align!r}; there are {', '.join(found)}.")
   modalities = _modalities(found, samples, align, source, ledger)
-  if align:
-    notes.append(
-      f"The intervals of {canonical(align)} are the steps; others are means."
-    )
   ids = values.strings([key for key, _, _ in samples], source)
   main, extras = _labels(labels, samples, source) if labels else (None, {})
   splits = _splits(ids, files[0].parent / SPLITS_FILE, ledger)
@@ -181,11 +175,7 @@ def _entries(found) -> list[tuple[str, str, None]]:
 
 def _overlap(intervals: np.ndarray, cut: np.ndarray) -> slice | np.ndarray:
   """The rows that share time with an interval, as a slice where they are adjacent."""
-  start, end = intervals.T
-  shares = (start < cut[1] - TOUCH) & (end > cut[0] + TOUCH)
-  # A frame may be a point in time.
-  point = (start == end) & (start >= cut[0]) & (start < cut[1] - TOUCH)
-  rows = np.flatnonzero(shares | point)
+  rows = np.flatnonzero(alignment.overlaps(intervals, cut[None]))
   if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
     return slice(rows[0], rows[-1] + 1)
   return rows
@@ -210,7 +200,7 @@ def _modalities(found, samples, align, source, ledger) -> dict[str, Modality]:
   modalities = {}
   for name, entries in found.items():
     room = FREE_BYTES + MAX_COPIES * sum(x.nbytes for x, _ in entries.values())
-    rows, masks = [], []
+    rows, masks, times = [], [], []
     used = {key: np.zeros(len(x), bool) for key, (x, _) in entries.items()}
     for index, sample in enumerate(samples):
       taken, key, own = _taken(entries, sample)
@@ -218,13 +208,14 @@ def _modalities(found, samples, align, source, ledger) -> dict[str, Modality]:
       if taken is not None:
         used[key][own] = True
       if taken is not None and align and name != canonical(align):
-        taken, mask = _pooled(taken, steps[index])
+        taken, mask = _pooled(name, taken, steps[index])
       room -= 0 if taken is None else taken[0].size * 4
       if room < 0:
         raise UserError(f"{source}: refused: its segments repeat {name} too often.")
       rows.append(None if taken is None else taken[0])
       masks.append(mask)
-    modalities[name] = sequences.from_list(name, rows, source, masks=masks)
+      times.append(None if taken is None else taken[1])
+    modalities[name] = sequences.from_list(name, rows, source, masks=masks, times=times)
     _tell(name, used, ledger)
   return modalities
 
@@ -237,18 +228,15 @@ def _tell(name, used, ledger):
   ledger.part(name, steps, "they lie outside of all segments", "steps")
 
 
-def _pooled(taken, steps) -> tuple[Entry | None, np.ndarray | bool]:
+def _pooled(name, taken, steps) -> tuple[Entry | None, np.ndarray | bool]:
   """The mean of the rows that share time with each step; a hole where none does."""
   if steps is None:
     return None, True
   (features, intervals), cuts = taken, steps[1]
-  pooled = np.zeros((len(cuts), features.shape[1]), np.float32)
-  mask = np.zeros(len(cuts), bool)
-  with np.errstate(invalid="ignore", over="ignore"):
-    for index, cut in enumerate(cuts):
-      rows = features[_overlap(intervals, cut)]
-      if len(rows):
-        pooled[index], mask[index] = rows.mean(0, dtype=np.float64), True
+  there = np.ones(len(features), bool)
+  if name in padding.WITH_HOLES:
+    there = padding.nonzero(features)
+  pooled, mask = alignment.pool(features, intervals, there, cuts)
   return (pooled, cuts), mask
 
 

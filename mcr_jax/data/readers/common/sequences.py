@@ -85,6 +85,7 @@ def from_list(
   source: str,
   *,
   masks: Sequence[np.ndarray | bool] | None = None,
+  times: Sequence[np.ndarray | None] | None = None,
   holes: bool = True,
 ) -> Modality:
   """One modality from an array (T, D) a sample, or a vector (D,); None is missing.
@@ -94,6 +95,7 @@ def from_list(
     sequences: a sample each.
     source: for messages.
     masks: a sample each, (T,) False on steps without data, or True.
+    times: a sample each, (T, 2) seconds of its steps, where the file has them.
     holes: whether all-zero steps of audio and vision are steps without data.
   """
   known = [x for x in sequences if x is not None]
@@ -127,7 +129,11 @@ def from_list(
         mask[rows] = True if masks is None else masks[i]
   if holes and not vector and name in padding.WITH_HOLES:
     mask &= padding.nonzero(values)
-  return Modality(values, offsets, mask, vector).trimmed()
+  seconds = None
+  if times is not None and not vector:
+    found = [x for x in times if x is not None]
+    seconds = np.concatenate(found).astype(np.float64)
+  return Modality(values, offsets, mask, vector, times=seconds).trimmed()
 
 
 def _vectors(blocks, width) -> Modality:
