@@ -141,14 +141,23 @@ def test_neither_order_nor_padding_nor_what_is_in_holes_changes_anything(tmp_pat
 
 
 def test_aligned_data_stays_as_it_is_and_all_is_of_one_length(tmp_path):
-  once = alignment.to_steps(dataset(), "text")
-  twice = alignment.to_steps(once, "text")
-  assert digest(once) == digest(twice)
+  """Also where words overlap, one has no time, and the last ones find nothing."""
+  data = dataset()
+  times = data.modalities["text"].times + [-0.2, 0.2]
+  times[3] = np.nan
+  quiet = data.modalities["audio"].times[:, 1] < 0.5
+  audio = {"mask": data.modalities["audio"].mask & quiet}
+  data = changed(changed(data, "text", times=times), "audio", **audio)
+  once = alignment.to_steps(data, "text")
+  assert not once.modalities["audio"].mask[7]
   npz.write(tmp_path / "x.npz", once)
-  assert len(set(lengths_of(once).values())) == 1
-  read = load({"path": str(tmp_path / "x.npz"), "align": "L"}, splits=())
-  assert set(lengths_of(read).values()) == {max(WORDS)}
-  assert read.ids.tolist() == ["a", "c", "d"]  # where nothing is said nothing is left
+  read = npz.read(tmp_path / "x.npz")
+  assert lengths_of(read)["audio"] < max(WORDS)
+  for twice in (alignment.to_steps(once, "text"), alignment.to_steps(read, "L")):
+    assert digest(once) == digest(twice)
+    assert set(lengths_of(twice).values()) == {max(WORDS)}
+  config = {"path": str(tmp_path / "x.npz"), "align": "text"}
+  assert load(config, splits=()).ids.tolist() == ["a", "c", "d"]  # b says nothing
 
 
 def test_one_line_says_what_share_of_the_words_finds_nothing():
@@ -239,20 +248,30 @@ def test_a_text_without_words_leaves_nothing_and_says_so():
   assert "0 words" in made.notes[-1]
 
 
+def without_times(data):
+  for m in data.modalities:
+    data = changed(data, m, times=None)
+  return data
+
+
 def test_data_of_a_run_elsewhere_may_be_aligned_already():
-  once = alignment.to_steps(dataset(), "text")
-  bare = once
-  for m in bare.modalities:
-    bare = changed(bare, m, times=None)
+  bare = without_times(alignment.to_steps(dataset(), "text"))
   taken = alignment.to_steps(bare, "text", shared=True)
   assert digest(taken) == digest(bare) and "taken as aligned" in taken.notes[-1]
   with pytest.raises(UserError, match="text has none"):
     alignment.to_steps(bare, "text")
-  frames = dataset()
-  for m in frames.modalities:
-    frames = changed(frames, m, times=None)
-  with pytest.raises(UserError, match="text has none"):
-    alignment.to_steps(frames, "text", shared=True)
+  audio = bare.modalities["audio"]
+  longer = np.concatenate([[0], np.cumsum([3, 0, 5, 2])])
+  odd = [
+    Modality(np.zeros((10, 3), np.float32), longer, np.ones(10, bool)),
+    audio.shortened(np.array([1, 1, 1, 0])),
+  ]
+  odd = [
+    dataclasses.replace(bare, modalities=bare.modalities | {"audio": x}) for x in odd
+  ]
+  for frames in (without_times(dataset()), *odd):
+    with pytest.raises(UserError, match="text has none"):
+      alignment.to_steps(frames, "text", shared=True)
 
 
 def test_inspect_offers_what_has_times(tmp_path, capsys):

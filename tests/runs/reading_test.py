@@ -11,7 +11,7 @@ import pytest
 from mcr_jax import cli
 from mcr_jax import config as configs
 from mcr_jax.contract import Spec
-from mcr_jax.data import npz
+from mcr_jax.data import alignment, npz
 from mcr_jax.errors import UserError
 from mcr_jax.runs import shapes
 from mcr_jax.runs.reading import FIELDS, Reading, other_data
@@ -85,6 +85,30 @@ def test_what_is_said_of_other_data_counts(clips):
   mended = read(spoilt, tied=(), nonfinite="zero").modalities["text"].values
   assert (mended[3] == 0).all()
   assert len(read(spoilt, tied=(), skip=True)) == len(clips) - 1
+
+
+def test_other_data_is_aligned_as_that_of_the_run(tmp_path):
+  data = tiny.dataset(longest=dict.fromkeys(tiny.LONGEST, 5))
+  made = {}
+  for m, x in data.modalities.items():
+    within = np.arange(len(x.mask)) - np.repeat(x.offsets[:-1], x.lengths)
+    times = np.stack([within, within + 1], 1) / (1 if m == "text" else 2)
+    made[m] = dataclasses.replace(x, times=times)
+  data = dataclasses.replace(data, modalities=made)
+  npz.write(tmp_path / "x.npz", data)
+  wanted = alignment.to_steps(data, "text").modalities["audio"].values
+  aligned = run_of(align="text")
+  for source in (data, str(tmp_path / "x.npz")):
+    found = read(source, run=aligned)
+    np.testing.assert_array_equal(found.modalities["audio"].values, wanted)
+    same = read(found, run=aligned).modalities["audio"]
+    np.testing.assert_array_equal(same.values, wanted)
+    frames = read(source, run=aligned, align="").modalities["audio"]
+    assert len(frames.values) == len(data.modalities["audio"].values)
+  bare = dataclasses.replace(made["audio"], times=None)
+  bare = dataclasses.replace(data, modalities=made | {"audio": bare})
+  with pytest.raises(UserError, match="--config.data.align='text'.*audio has none"):
+    read(bare, run=aligned)
 
 
 def test_bad_samples_are_left_out_and_named(clips):
