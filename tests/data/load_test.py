@@ -77,15 +77,13 @@ def test_other_labels_and_splits_can_be_chosen(tmp_path, dataset):
 
 
 def test_what_a_run_chose_in_its_own_files_does_not_keep_it_from_others(file):
-  config = {
-    "path": file,
-    "align": "text",
-    "features": {"text": "bert"},
-    "label": "label_T",
-  }
+  config = {"path": file, "features": {"text": "bert"}, "label": "label_T"}
   assert len(load(config, for_training=False, splits=())) == sum(SAMPLES)
-  with pytest.raises(UserError, match="align='text'.* .csd"):
+  with pytest.raises(UserError, match="features=.* MERBench"):
     load(config)
+  for training in (True, False):  # frames are never taken for words
+    with pytest.raises(UserError, match="data.align='text'.* text has none"):
+      load({"path": file, "align": "text"}, for_training=training, splits=())
   with pytest.raises(UserError, match="data.label='label_T'"):
     load({"path": file, "label": "label_T"})
 
