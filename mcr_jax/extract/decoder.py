@@ -57,6 +57,9 @@ def main() -> None:
   except (av.FFmpegError, ValueError, OverflowError, IndexError) as error:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     _say(b"X", f"FFmpeg: {text}".encode()[:300])
+  except Exception as error:
+    # Such as a PyAV that is not known; nobody would see a traceback.
+    _say(b"X", f"{type(error).__name__}: {error}".encode()[:300])
 
 
 def _confine(memory: int, cpu_seconds: int) -> None:
@@ -96,9 +99,11 @@ def _json(message: bytes, /, **values) -> None:
 
 def _decode(settings: dict) -> None:
   source = open(0, "rb", closefd=False)
-  options = {"format_whitelist": FORMATS}
-  # Nobody reads the names in it, whose letters may be of any code.
-  with av.open(source, options=options, metadata_errors="replace") as box:
+  given = {"options": {"format_whitelist": FORMATS}}
+  # Nobody reads the names in it, whose letters may be of any code; PyAV 19 knows that.
+  if int(av.__version__.partition(".")[0]) < 19:
+    given["metadata_errors"] = "replace"
+  with av.open(source, **given) as box:
     picture = next((s for s in box.streams.video if not s.disposition & _STILL), None)
     sound = next(iter(box.streams.audio), None)
     for stream, wanted, what in (

@@ -260,3 +260,10 @@ def test_a_decoder_ends_with_the_program_that_reads_it(tmp_path, whole, monkeypa
       assert process.wait(20) == 1
     finally:
       process.kill()
+
+
+def test_what_breaks_in_the_decoder_itself_is_named(tmp_path, monkeypatch, whole):
+  old = "av.open(source, **given)"
+  altered(tmp_path, monkeypatch, old, "av.open(source, unknown=1, **given)")
+  with pytest.raises(UserError, match="clip.mkv.*TypeError.*unknown"):
+    events(tmp_path, whole)
