@@ -119,6 +119,58 @@ def test_features_of_other_names_are_modalities_of_their_own(tmp_path):
   assert found.extras["age"].tolist() == labels.tolist()  # for folds
 
 
+def test_features_and_labels_may_be_dicts_of_a_sample(tmp_path):
+  own = [
+    {
+      "id": x["id"],
+      "features": {"audio": x["audio_feat"], "text": x["text"]},
+      "labels": {"valence": 1.5, "joy": i % 2},
+    }
+    for i, x in enumerate(samples())
+  ]
+  found = readers.read(writers.dump(tmp_path / "x", {"version": 1, "data": own}))
+  assert found.ids.tolist() == IDS and found.labels.tolist() == [1.5] * 6
+  np.testing.assert_array_equal(found.modalities["text"].values, text())
+  assert found.extras["label_joy"].tolist() == [0, 1] * 3
+
+
+def test_a_folder_may_have_a_table_or_json_a_split(tmp_path):
+  lines = wide().splitlines()
+  for place, rows in (
+    ("train", lines[1:4]),
+    ("devel", lines[4:5]),
+    ("test", lines[5:]),
+  ):
+    folders = [tmp_path / "csv", tmp_path / "json"]
+    for folder in folders:
+      folder.mkdir(exist_ok=True)
+    (folders[0] / f"a.{place}.csv").write_text("\n".join([lines[0], *rows]))
+    own = [listed(x) for x in by_split(samples()).get(place, samples()[3:4])]
+    (folders[1] / f"{place}.json").write_text(json.dumps(own))
+  (tmp_path / "csv" / "notes.csv").write_text("a,b\n")
+  for folder in folders:
+    found = readers.read(folder)
+    order = [found.ids.tolist().index(x) for x in IDS]
+    right = [{"dev": "valid"}.get(x, x) for x in SPLITS]
+    assert found.splits[order].tolist() == right
+    assert [found.class_names[i] for i in found.labels[order]] == WORDS
+  left = [x.name for x in readers.read(tmp_path / "csv").ledger if not x.use]
+  assert "notes.csv" in left
+
+
+def test_lists_in_cells_are_read_unless_they_were_shortened(tmp_path):
+  for form in (lambda x: str(x.tolist()), str):
+    cells = [f'{name},1.5,"{form(x)}"' for name, x in zip(IDS, audio(), strict=True)]
+    (tmp_path / "x.csv").write_text("\n".join(["utt,label,audio", *cells]))
+    found = readers.read(tmp_path / "x.csv").modalities["audio"]
+    assert found.lengths.tolist() == [len(x) for x in audio()]
+    np.testing.assert_allclose(found.values, np.concatenate(audio()), rtol=1e-6)
+  cells[2] = 'c,1.5,"[[0.1 0.2 ... 0.3]]"'
+  (tmp_path / "x.csv").write_text("\n".join(["utt,label,audio", *cells]))
+  with pytest.raises(UserError, match="'audio' of row .* was shortened"):
+    readers.read(tmp_path / "x.csv")
+
+
 def test_what_has_no_entry_a_sample_is_named(tmp_path):
   block = np.ones((6, 5, 3), np.float32) * np.arange(1, 7)[:, None, None]
   block[:, 4:] = 0

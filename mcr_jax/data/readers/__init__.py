@@ -26,7 +26,7 @@ from typing import Any
 from mcr_jax.data import ledger, memory, suspect
 from mcr_jax.data import parts as part_names
 from mcr_jax.data.readers import feature_file
-from mcr_jax.data.readers.common import identify, nearest
+from mcr_jax.data.readers.common import identify, json_file, nearest
 from mcr_jax.data.readers.common.source import HDF5, Source
 from mcr_jax.data.readers.common.values import describe
 from mcr_jax.data.schema import Dataset
@@ -103,9 +103,13 @@ def read(
 
 
 def _guessed(source, module) -> str:
-  """What a file was taken for; one of HDF5 is none of the pickles that it is like."""
-  like = source.start.startswith(HDF5) and "pickle" in module.FORMAT.split()
-  return f"It is {'HDF5, ordered as ' * like}{module.FORMAT}."
+  """What a file was taken for; HDF5 and JSON are none of the pickles they are like."""
+  kinds = {
+    "HDF5": source.start.startswith(HDF5),
+    "JSON": json_file.is_json(source.start),
+  }
+  kind = next((x for x in kinds if kinds[x] and "pickle" in module.FORMAT.split()), "")
+  return f"It is {f'{kind}, ordered as ' * bool(kind)}{module.FORMAT}."
 
 
 def _source(path) -> Source:

@@ -91,6 +91,8 @@ def _file(source, start, size) -> str:
     )
   if start.startswith(NPY):
     return _array(source)
+  if json_file.is_json(start) and (kind := magic.of(start)):
+    return _kind(source, kind)
   if source.content is not None and start.startswith(HDF5):
     held = describe(source.content)
     return f"is HDF5 with {held}; of the CMU-MultimodalSDK it would have <root>/data."

@@ -48,7 +48,9 @@ def dataset(
   for key in found.keys:
     some = sum(not rows.is_nothing(x) for x in found.column(key))
     ledger.hold(key, some)
-    lacking = found.count - some if some else 0
+    # Of labels it is told where they are read.
+    told = rows.role(key) == "label" or not some
+    lacking = 0 if told else found.count - some
     ledger.part(key, lacking, "these samples have none", "samples")
   for key, count in found.beside.items():
     ledger.hold(key, count)

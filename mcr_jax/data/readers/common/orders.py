@@ -154,12 +154,26 @@ def _are_samples(items) -> bool:
   """Whether several things are all dicts of what a sample has."""
   if not items or not all(isinstance(x, dict) and x for x in items):
     return False
-  head = items[:: max(1, len(items) // 50)]
+  head = list(map(_opened, items[:: max(1, len(items) // 50)]))
   if any(isinstance(y, dict) for x in head for y in x.values()):
     return False
   if not all(isinstance(key, str) for x in head for key in x):
     return False
   return _says_something(head) and not any(map(_is_batch, head[:4]))
+
+
+def _opened(sample) -> dict:
+  """A sample whose entries may be dicts of features or labels, as one dict."""
+  if not any(isinstance(x, dict) for x in sample.values()):
+    return sample
+  found = {}
+  for key, entry in sample.items():
+    inner = entry if isinstance(entry, dict) else {key: entry}
+    label = inner is entry and isinstance(key, str) and rows.role(key) == "label"
+    for name, x in inner.items():
+      own = f"label_{name}" if label and rows.role(str(name)) != "label" else name
+      found[own if own not in found else f"{key}_{own}"] = x
+  return found
 
 
 def _is_batch(sample) -> bool:
@@ -183,10 +197,12 @@ def _says_something(mappings) -> bool:
 
 def _turned(samples) -> dict[str, list]:
   """The dicts of samples as columns, None where one lacks an entry."""
-  distinct = {id(x): x for x in samples}.values()
-  keys = dict.fromkeys(key for x in distinct for key in x if isinstance(key, str))
+  opened = {id(x): _opened(x) for x in samples}
+  keys = dict.fromkeys(
+    key for x in opened.values() for key in x if isinstance(key, str)
+  )
   _check_size(len(samples), len(keys))
-  return {key: [x.get(key) for x in samples] for key in keys}
+  return {key: [opened[id(x)].get(key) for x in samples] for key in keys}
 
 
 def _check_size(count, keys) -> None:

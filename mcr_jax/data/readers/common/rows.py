@@ -82,6 +82,16 @@ class Rows:
     return found
 
 
+def joined(parts: Mapping[str, Rows]) -> Rows | None:
+  """The rows of several files, a split each; None where one has splits of its own."""
+  found = [(place, x.parts) for place, x in parts.items()]
+  if any(len(own) != 1 or own[0].place for _, own in found):
+    return None
+  made = tuple(dataclasses.replace(own[0], place=place) for place, own in found)
+  first = next(iter(parts.values()))
+  return Rows(made, f"It is a file a split. Of {made[0].place}: {first.how}")
+
+
 @dataclasses.dataclass
 class Reading:
   """Rows on the way to a data set.

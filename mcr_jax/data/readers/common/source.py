@@ -14,10 +14,12 @@ from mcr_jax.data.readers.common import (
   magic,
   orders,
   packed,
+  rows,
   split_files,
   table,
   unpickle,
 )
+from mcr_jax.data.readers.common.rows import Rows
 from mcr_jax.data.readers.common.values import by_name
 from mcr_jax.data.schema import SPLITS
 from mcr_jax.errors import UserError
@@ -133,7 +135,8 @@ class Source:
       return self._of_hdf5()
     if json_file.is_json(self.start):
       data = self.path.read_bytes() if self.data is None else self.data
-      return orders.of(json_file.read(data, str(self)))
+      content = json_file.read(data, str(self))
+      return orders.of(content) or (content if isinstance(content, dict) else None)
     found = self.dumps[0] if len(self.dumps) == 1 else tuple(self.dumps) or None
     return self._ordered(contents.readable(found))
 
@@ -159,8 +162,8 @@ class Source:
     self.notes.append(f"Its parts are {', '.join(names)}, in this order.")
     return dict(zip(names, content, strict=True))
 
-  def _of_split_files(self) -> dict | None:
-    """Split -> content of the pickle that is named so; None of other files."""
+  def _of_split_files(self) -> dict | Rows | None:
+    """Split -> content of the file that is named so; None of other files."""
     try:
       files = split_files.of(self.files)
     except UserError as error:
@@ -168,12 +171,15 @@ class Source:
     found = {}
     for split, path in files.items():
       one = Source((path,), self.left)
-      if not isinstance(one.content, dict | list | tuple):
+      if not isinstance(one.content, dict | list | tuple | Rows):
         return None
       found[split] = one.content
+    if any(isinstance(x, Rows) for x in found.values()):
+      whole = all(isinstance(x, Rows) for x in found.values())
+      found = rows.joined(found) if whole else None
     for path in self.files if found else ():
       if path not in files.values():
-        size, why = path.stat().st_size, "it is no pickle of a split"
+        size, why = path.stat().st_size, "it is no file of a split"
         self.left.append(ledger.left(path.name, size, why, "bytes"))
     return found or None
 

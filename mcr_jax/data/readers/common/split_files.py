@@ -1,4 +1,4 @@
-"""A pickle a split: `train.pkl`, `dev.pkl`, `test.pkl` in one folder, or named so."""
+"""A file a split: `train.pkl`, `dev.pkl`, `test.pkl` in one folder, or named so."""
 
 import pathlib
 import re
@@ -8,19 +8,29 @@ from mcr_jax.data import parts
 from mcr_jax.data.schema import SPLITS
 from mcr_jax.errors import UserError
 
-SUFFIXES = (".pkl", ".pickle", ".p")
-# Where there is one of these, the folder is of another format.
+PICKLES = (".pkl", ".pickle", ".p")
+JSON = (".json", ".jsonl")
+TABLES = (".csv", ".tsv", ".arff", ".parquet", ".feather")
+# Where there is one of these, a folder of pickles is of another format.
 OTHERS = (".csv", ".tsv", ".npz", ".csd", ".hdf5")
 WORD = re.compile(r"[^A-Za-z0-9]+")
 
 
-def of(files: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
-  """Split -> its file; empty where files are no splits of one data set."""
-  if any(x.suffix.lower() in OTHERS for x in files):
+def of(
+  files: Sequence[pathlib.Path], suffixes: Sequence[str] = (*PICKLES, *JSON)
+) -> dict[str, pathlib.Path]:
+  """Split -> its file; empty where files are no splits of one data set.
+
+  Args:
+    files: of a folder, or that were named.
+    suffixes: that the files of splits have.
+  """
+  others = set(OTHERS) - set(suffixes)
+  if any(x.suffix.lower() in others for x in files):
     return {}
   found = {}
   for path in files:
-    split = _split(path)
+    split = _split(path, suffixes)
     if split is None:
       continue
     if split in found:
@@ -32,8 +42,8 @@ def of(files: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
   return found if len(found) > 1 else {}
 
 
-def _split(path) -> str | None:
-  if path.suffix.lower() not in SUFFIXES:
+def _split(path, suffixes) -> str | None:
+  if path.suffix.lower() not in suffixes:
     return None
   names = [parts.name_of(x) for x in WORD.split(path.stem) if x]
   splits = [x for x in names if x in SPLITS]

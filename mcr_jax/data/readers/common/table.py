@@ -210,7 +210,11 @@ def _of_rows(path, first, rows, lines, empty) -> Table:
   if header and not header[0] and NAMELESS not in header:
     header = [NAMELESS, *header[1:]]
   if len(set(header)) != len(header) or "" in header:
-    raise UserError(f"{path}: its columns {header[:10]} must have different names.")
+    twice = next((x for x in header if header.count(x) > 1), "")
+    raise UserError(
+      f"{path}: its columns {header[:10]} must have different names; {twice!r} is "
+      f"there {header.count(twice)} times."
+    )
   for line, row in zip(lines, rows, strict=True):
     if len(row) != len(header):
       raise UserError(
