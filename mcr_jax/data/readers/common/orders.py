@@ -197,7 +197,7 @@ def _says_something(mappings) -> bool:
 
 def _turned(samples) -> dict[str, list]:
   """The dicts of samples as columns, None where one lacks an entry."""
-  opened = {id(x): _opened(x) for x in samples}
+  opened = {key: _opened(x) for key, x in {id(x): x for x in samples}.items()}
   keys = dict.fromkeys(
     key for x in opened.values() for key in x if isinstance(key, str)
   )
