@@ -132,3 +132,10 @@ def test_a_quick_system_reads_what_it_reads_of_its_corpus():
     quick = configs.load(f"systems:{name},quick").data
     assert quick.modalities == configs.load(f"systems:{name}").data.modalities
     assert quick.path == "synthetic" and len(quick.modalities) in (2, 3)
+
+
+@pytest.mark.parametrize("name", ["pmr", "routing"])
+def test_a_large_system_is_small_for_a_quick_look(name):
+  whole, quick = (configs.load(f"systems:{name}{v}").model for v in ("", ",quick"))
+  for field, value in systems.SYSTEMS[name]["small"]["model"].items():
+    assert quick[field] == value < whole[field]

@@ -39,6 +39,8 @@ def stack(layer: Callable, depth: int, *, rolled: bool) -> Callable:
     in_axes=nn.broadcast,
     length=depth,
     unroll=1 if rolled else depth,
+    # Nothing is broadcast back, and looking for it would trace a layer twice.
+    check_constancy_invariants=False,
   )
 
 
