@@ -29,9 +29,11 @@ Deviations:
   all would be that of the last modality.
 - Padding is never read. Where a source misses, C and G are zero. A missing modality
   sends no message, and has no part in the softmax of 7.
-- No code of the authors is public. Public re-implementations multiply the convolution
-  by sqrt(width); one has a single MRU for all roles and draws the matrices of 6 anew at
-  every step. Here each direction of each layer has parameters of its own.
+- No code of the authors is public, and their sizes and rates are not known here: those
+  of `--config systems:pmr` are a re-implementation's. Public re-implementations
+  multiply the convolution by sqrt(width); one has a single MRU for all roles and draws
+  the matrices of 6 anew at every step. Here each direction of each layer has parameters
+  of its own.
 """
 
 import dataclasses
@@ -246,6 +248,7 @@ class Model(contract.Model, Settings, kw_only=True):
     "PMR",
     "Lv, Chen, Huang, Duan, Lin: Progressive Modality Reinforcement for Human "
     "Multimodal Emotion Recognition from Unaligned Multimodal Sequences, CVPR 2021",
+    kind="reconstruction",
   )
 
   kernel: int = field(3, low=1, doc="Steps that the temporal convolution sees.")

@@ -97,12 +97,19 @@ def test_the_literal_score_is_of_all_features_of_all_steps():
 
 @functools.cache
 def small():
-  """A layer: its parameters, streams, masks, a program, and what it gives."""
-  layer = pmr.Layer(pmr.Settings(spec=build().spec, width=4, heads=2))
+  """A layer with dropout: parameters, streams, masks, a program, what it gives."""
+  rates = {f"{name}_dropout": 0.3 for name in ("attention", "relu", "residual")}
+  layer = pmr.Layer(pmr.Settings(spec=build().spec, width=4, heads=2, **rates))
   carry, masks = random_streams(build())
   params = drawn(layer, carry, masks, True)
-  run = jax.jit(lambda p, carry: layer.apply({"params": p}, carry, masks, True)[1])
-  return params, carry, masks, run, run(params, carry)
+
+  @jax.jit
+  def run(params, carry, masks):
+    masks = {m: masks[m] for m in TWO}
+    rngs = {"dropout": jax.random.key(3)}
+    return layer.apply({"params": params}, carry, masks, True, rngs=rngs)[1]
+
+  return params, carry, masks, run, run(params, carry, masks)
 
 
 def test_gates_and_weights_are_shares():
@@ -119,8 +126,8 @@ def test_gates_and_weights_are_shares():
 
 
 def test_behind_a_shut_gate_a_modality_does_not_hear_the_hub():
-  params, (z, hub), _, run, expected = small()
-  text = lambda params, hub: run(params, (z, hub))["streams"]["text"]
+  params, (z, hub), masks, run, expected = small()
+  text = lambda params, hub: run(params, (z, hub), masks)["streams"]["text"]
   assert (text(params, 2 * hub) != expected["streams"]["text"])[0].any()
   gate = params["from_hub"]["gate"]
   gate = {**gate, "bias": gate["bias"].at[0].add(-200)}
@@ -134,36 +141,26 @@ def test_the_hub_of_a_layer_is_made_of_what_the_layer_made_of_modalities():
   for i, m in enumerate(masks):
     bias = unit["residual"]["bias"].at[i].set(jnp.asarray([1.0, -1.0, 3.0, 0.5]))
     moved = {**unit, "residual": {**unit["residual"], "bias": bias}}
-    found = run({**params, "from_hub": moved}, carry)["streams"]["hub"]
+    found = run({**params, "from_hub": moved}, carry, masks)["streams"]["hub"]
     differs = (found != expected["streams"]["hub"]).any((1, 2))
     np.testing.assert_array_equal(differs, masks[m].any(-1))
 
 
 def test_dropout_is_the_same_where_padding_was_cut_inside_the_hub():
-  rates = {f"{name}_dropout": 0.3 for name in ("attention", "relu", "residual")}
-  layer = pmr.Layer(pmr.Settings(spec=build().spec, width=4, heads=2, **rates))
-  params, (z, hub), masks, *_ = small()
+  params, (z, _), masks, run, _ = small()
   ends = {"text": 3, "audio": 5}
   masks = {m: x & (np.arange(T[m]) < ends[m])[None] for m, x in masks.items()}
-  short = {m: x[:, : ends[m]] for m, x in masks.items()}
-  parts = pmr.unpadded(z, masks)
-  cut = {m: x[:, : ends[m]] for m, x in parts.items()}
-
-  @jax.jit
-  def run(parts, masks):
-    parts, masks = ({m: x[m] for m in TWO} for x in (parts, masks))
-    carry = pmr.padded(parts), concatenate(parts)
-    rngs = {"dropout": jax.random.key(3)}
-    (z, hub), _ = layer.apply({"params": params}, carry, masks, True, rngs=rngs)
-    return {m: x for m, x in pmr.unpadded(z, masks).items()}, hub
-
-  expected, found = run(parts, masks), run(cut, short)
-  for m, end in ends.items():
-    np.testing.assert_allclose(
-      found[0][m], expected[0][m][:, :end], rtol=1e-4, atol=1e-5
-    )
-  kept = joined_positions([*T.values()][:2], [*ends.values()])
-  np.testing.assert_allclose(found[1], expected[1][:, kept], rtol=1e-4, atol=1e-5)
+  parts = {m: x * masks[m][..., None] for m, x in pmr.unpadded(z, masks).items()}
+  cut, short = ({m: x[m][:, : ends[m]] for m in TWO} for x in (parts, masks))
+  expected, found = (
+    run(params, (pmr.padded(x), concatenate(x)), mask)["streams"]
+    for x, mask in ((parts, masks), (cut, short))
+  )
+  kept = joined_positions([T[m] for m in TWO], [ends[m] for m in TWO])
+  rows = {"hub": kept, **{m: np.arange(end) for m, end in ends.items()}}
+  for name, steps in rows.items():
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    close(found[name], expected[name][:, steps], err_msg=name)
 
 
 def count(model, joined=True):

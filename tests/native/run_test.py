@@ -35,7 +35,7 @@ def run(file, workdir, attention, seed=1, data=1):
     file,
     MULT | {"attention": attention},
     mesh={"seed": seed, "data": data},
-    data={"buckets": 1},
+    data={"buckets": 1, "modalities": ("text", "audio")},
     loss={"name": "l2"},
     optim={"eps": 1e-4},
     train={"epochs": 1, "batch_size": 12, "steps_per_call": 0},

@@ -14,7 +14,7 @@ from tests.training import tiny
 
 # What the defaults of a model hold is tried in tests/models/contract_test.py.
 MODELS = {
-  "mcr_literal": tiny.MCR | {"scu_scoring": "literal"},
+  "mcr_literal": tiny.MCR | {"scu_scoring": "literal", "targets": ("text",)},
   "mha": {"name": "mha", "width": 8, "heads": 2},
 }
 
