@@ -26,7 +26,7 @@ from mcr_jax.runs.progress import duration
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECORDS = ROOT / "benchmarks" / "results" / "faults"
-ROWS = ("writes", "flips", "kill")
+ROWS = ("writes", "flips", "hostile", "kill")
 # Of each failure, so many numbers of cases are kept.
 KEPT = 20
 
