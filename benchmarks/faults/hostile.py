@@ -1,9 +1,9 @@
 """Files that are damaged or attack: any bytes load, or end in one line.
 
 The attacks come first, as they are; then files of every format and attack files,
-damaged at random, and pickles whose contents nobody would write. Each is read in a process with
-limits of memory and time, in which starting a program, opening a connection and writing
-a file are errors.
+damaged at random, and pickles whose contents nobody would write. Each is read in a
+process with limits of memory and time, in which starting a program, opening a
+connection and writing a file are errors.
 """
 
 import contextlib
