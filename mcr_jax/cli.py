@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mcr_jax import allocator
-from mcr_jax.errors import FILE_ERRORS, McrJaxError, UserError, nearest
+from mcr_jax.errors import FILE_ERRORS, McrJaxError, UserError, did_not_fit, nearest
 
 FLAGS = {
   "config": dict(
@@ -35,6 +35,14 @@ FLAGS = {
   ),
 }
 
+# Addresses that JAX and TensorStore reserve with hundreds of threads: below the first
+# nothing starts, below the second their own code may abort without a word.
+_NO_PROGRAM, _SURE = 2e9, 16e9
+_TOO_FEW = (
+  "the limit of addresses (ulimit -v) of {:.1f} GB does not suffice: JAX reserves far "
+  "more of them than it uses memory. Lift it, and limit memory by a cgroup "
+  "(systemd-run -p MemoryMax=8G) or the scheduler instead"
+)
 _OVERRIDE = "--config.GROUP.FIELD"  # only for --help
 
 
@@ -186,6 +194,16 @@ def prepare(cache_dir: str = "", coordinator: str | None = None) -> None:
       else mcr_jax in the user's cache folder.
     coordinator: see `hosts.distributed.join`.
   """
+  limit = _addresses()
+  if limit and limit < _NO_PROGRAM:
+    raise UserError(f"{_TOO_FEW.format(limit / 1e9)}.")
+  if limit and limit < _SURE:
+    print(
+      f"mcr_jax: ulimit -v is {limit / 1e9:.1f} GB of addresses; what stops without "
+      "another word did not fit into them.",
+      file=sys.stderr,
+      flush=True,
+    )
   allocator.keep_freed_memory()
   import jax  # after the allocator: its threads make arenas
   from absl import logging as absl_logging
@@ -210,6 +228,16 @@ def prepare(cache_dir: str = "", coordinator: str | None = None) -> None:
   distributed.join(coordinator)
   if line := accelerators.unused():
     print(f"mcr_jax: {line}", file=sys.stderr, flush=True)
+
+
+def _addresses() -> int | None:
+  """The limit of this process on addresses, where it has one."""
+  try:
+    import resource
+  except ImportError:  # not a POSIX system
+    return None
+  limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+  return None if limit == resource.RLIM_INFINITY else limit
 
 
 class _Parser(argparse.ArgumentParser):
@@ -272,6 +300,12 @@ def _file_error(error: OSError) -> int:
 
 
 def _bug(error: Exception) -> int:
+  limit = _addresses()
+  if limit and did_not_fit(error):
+    return _fail(
+      f"{_TOO_FEW.format(limit / 1e9)} ({str(error) or 'no memory'}).",
+      UserError.exit_code,
+    )
   # By its text, because importing JAX for its class would be slow and may fail.
   if "RESOURCE_EXHAUSTED" in str(error) or isinstance(error, MemoryError):
     return _fail(

@@ -26,6 +26,8 @@ FILE_ERRORS = {
   errno.EMFILE: "too many files are open",
   errno.ENFILE: "too many files are open",
 }
+# What libraries say where no memory or thread is to be had, whatever they raise.
+_NO_ROOM = ("can't start new thread", "std::bad_alloc")
 
 
 class McrJaxError(Exception):
@@ -59,6 +61,15 @@ class Interrupted(McrJaxError):
     super().__init__(message)
     self.exit_code = 128 + number
     self.name = signals.Signals(number).name
+
+
+def did_not_fit(error: BaseException | None) -> bool:
+  """Whether memory or threads ran out, which says nothing of what is read."""
+  while error is not None:
+    if isinstance(error, MemoryError) or str(error) in _NO_ROOM:
+      return True
+    error = error.__cause__ or error.__context__
+  return False
 
 
 def choose(value: Any, known: Iterable[Any], what: str) -> Any:

@@ -62,6 +62,31 @@ def test_no_memory_says_what_to_lower():
   assert done.stderr.count("\n") == 1
 
 
+LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_AS, ({}, {}))\n  "
+
+
+@pytest.mark.parametrize(
+  "ending",
+  [
+    'raise ValueError from RuntimeError("can\'t start new thread")',
+    "raise MemoryError",
+  ],
+)
+def test_what_a_limit_of_addresses_ended_names_it(ending):
+  done = program(LIMITED.format(10**11, 10**11) + ending)
+  assert done.returncode == 2 and "ulimit -v) of 100.0 GB" in done.stderr
+  assert done.stderr.count("\n") == 1
+  # Without a limit it is another story.
+  assert "ulimit" not in program(ending).stderr
+
+
+def test_too_few_addresses_are_told_before_libraries_abort():
+  done = program(LIMITED.format(10**9, 10**9) + "cli.prepare()")
+  assert done.returncode == 2 and "ulimit -v) of 1.0 GB" in done.stderr
+  done = program(LIMITED.format(10**10, 10**10) + "cli.prepare()")
+  assert done.returncode == 0 and "ulimit -v is 10.0 GB" in done.stderr
+
+
 def test_a_finished_program_returns_0():
   done = program("print(argv)", "a", "--b")
   assert (done.returncode, done.stdout, done.stderr) == (0, "['a', '--b']\n", "")

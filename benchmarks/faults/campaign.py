@@ -102,16 +102,16 @@ def again(
   record = load(row)
   if record is None:
     raise UserError(f"{path_of(row)} is missing: there is nothing to try again.")
-  for failure in [x for x in record["failures"] if not x["became"]]:
-    scratch = _begun(row, record["seed"])
-    with _tried(row, module, record["seed"], scratch, keep) as attempt:
-      for number in failure["cases"]:
-        print(f"{row}, case {number}: {attempt(number)}", flush=True)
-    left = [x["what"] for x in scratch["failures"]]
-    if not left:
-      failure["became"] = because or f"holds since {commit()}"
-    record["cpu_seconds"] = round(record["cpu_seconds"] + scratch["cpu_seconds"], 1)
-    _write(row, record)
+  scratch = _begun(row, record["seed"])
+  with _tried(row, module, record["seed"], scratch, keep) as attempt:
+    for failure in [x for x in record["failures"] if not x["became"]]:
+      ended = [(number, attempt(number)) for number in failure["cases"]]
+      for number, said in ended:
+        print(f"{row}, case {number}: {said}", flush=True)
+      if not any(said.startswith("FAILED") for _, said in ended):
+        failure["became"] = because or f"holds since {commit()}"
+  record["cpu_seconds"] = round(record["cpu_seconds"] + scratch["cpu_seconds"], 1)
+  _write(row, record)
   return record
 
 

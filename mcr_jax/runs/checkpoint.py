@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from mcr_jax import files
-from mcr_jax.errors import DamagedCheckpoint, UserError
+from mcr_jax.errors import DamagedCheckpoint, UserError, did_not_fit
 from mcr_jax.runs.store import not_saved, read, write
 from mcr_jax.runs.trees import digest_of, flatten, into, nest
 
@@ -142,6 +142,8 @@ class Checkpoints:
     try:
       leaves = flatten(read(folder))
     except Exception as error:
+      if did_not_fit(error):
+        raise
       # Orbax and TensorStore raise a dozen types for one torn file.
       reason = f"it cannot be read: {type(error).__name__}: {str(error)[:200]}"
       raise self._damaged(kind, step, reason) from error

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import random
 import re
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import types
 
 import chex
 import jax
@@ -219,6 +221,36 @@ def test_a_torn_step_is_named_with_its_remedy(tmp_path, how):
   expected = rf"{re.escape(str(folder))} \(step 2\).* fall back to step 1\."
   with pytest.raises(DamagedCheckpoint, match=expected):
     checkpoints.restore_last()
+
+
+def test_threads_that_report_to_nobody_are_silent_and_others_are_not(
+  tmp_path, monkeypatch, caplog
+):
+  """What they say comes with one failed read of many: here without the chance."""
+  heard = []
+  monkeypatch.setattr(sys, "unraisablehook", heard.append)
+  Checkpoints(tmp_path).save_last(1, {"x": np.ones(3)}, {})
+  for text in ("Event loop is closed", "another"):
+    error = RuntimeError(text)
+    sys.unraisablehook(types.SimpleNamespace(exc_value=error, object=None))
+  assert [str(found.exc_value) for found in heard] == ["another"]
+  for text in ("Task exception was never retrieved", "another"):
+    logging.getLogger("asyncio").error(text)
+  assert [record.message for record in caplog.records] == ["another"]
+
+
+@pytest.mark.parametrize(
+  "error", [RuntimeError("can't start new thread"), MemoryError()]
+)
+def test_too_little_memory_is_not_a_damaged_checkpoint(tmp_path, monkeypatch, error):
+  Checkpoints(tmp_path).save_last(1, {"x": np.ones(3)}, {})
+
+  def read(folder):
+    raise ValueError("of Orbax") from error
+
+  monkeypatch.setattr("mcr_jax.runs.checkpoint.read", read)
+  with pytest.raises(ValueError, match="of Orbax"):
+    Checkpoints(tmp_path).restore_last()
 
 
 def test_the_only_step_has_nothing_to_fall_back_to(tmp_path):
