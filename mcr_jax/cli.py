@@ -187,7 +187,7 @@ def prepare(cache_dir: str = "", coordinator: str | None = None) -> None:
   """Sets what only a program may: allocator, garbage, logs and the compilation cache.
 
   Joins the other processes of a run of several, and says on stderr where the machine
-  has an accelerator that JAX leaves alone.
+  has an accelerator that JAX leaves alone, or native kernels that cannot be used.
 
   Args:
     cache_dir: of compiled programs; without it the user's JAX_COMPILATION_CACHE_DIR,
@@ -223,10 +223,11 @@ def prepare(cache_dir: str = "", coordinator: str | None = None) -> None:
     jax.config.update(
       "jax_compilation_cache_dir", cache_dir or str(Path(home) / "mcr_jax")
     )
+  from mcr_jax import native
   from mcr_jax.hosts import accelerators, distributed
 
   distributed.join(coordinator)
-  if line := accelerators.unused():
+  for line in filter(None, (accelerators.unused(), native.unusable())):
     print(f"mcr_jax: {line}", file=sys.stderr, flush=True)
 
 

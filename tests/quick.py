@@ -35,4 +35,5 @@ def _known(name: str) -> bool:
   largest = max(libraries, key=lambda path: path.stat().st_size)
   with largest.open("rb") as file:
     with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
-      return content.find(name.encode()) >= 0
+      # As a text of its own: inside of others stands what once was a flag.
+      return content.find(f"\0{name}\0".encode()) >= 0

@@ -21,6 +21,7 @@ from mcr_jax.errors import UserError
 FOLDER = Path(__file__).parent
 LIBRARY = "_kernels"
 """The name of the library, before what setuptools appends to it."""
+NOT_BUILT = "it was not built, for want of a C++17 compiler or jaxlib's headers"
 TARGETS = ("mcr_jax_attention_forward", "mcr_jax_attention_backward")
 
 fallbacks: collections.Counter[str] = collections.Counter()
@@ -59,6 +60,14 @@ def installed() -> Status:
   """What the library offers this processor, without asking JAX, which takes seconds."""
   found = _loaded()
   return Status(None, found) if isinstance(found, str) else Status(found[0][0])
+
+
+def unusable() -> str:
+  """A line on a library that is there and cannot be used; else ""."""
+  found = _registered()
+  if not isinstance(found, str) or found == NOT_BUILT:
+    return ""
+  return f"the native kernels are left out: {found}."
 
 
 def instructions() -> tuple[str, ...]:
@@ -121,7 +130,7 @@ def _loaded() -> tuple[tuple[str, ...], dict] | str:
   """The instruction sets of the library and its functions, or why there are none."""
   paths = sorted(FOLDER.glob(f"{LIBRARY}*.so")) + sorted(FOLDER.glob(f"{LIBRARY}*.pyd"))
   if not paths:
-    return "it was not built, for want of a C++17 compiler or jaxlib's headers"
+    return NOT_BUILT
   whole = paths[0].read_bytes()
   if hashlib.sha256(whole[:-32]).digest() != whole[-32:]:
     return f"{paths[0].name} is damaged: it is not what the installation built"

@@ -1,11 +1,14 @@
 """Why the kernels are not there, when they are not."""
 
 import hashlib
+import shutil
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from mcr_jax import native
+from mcr_jax import cli, native
 from mcr_jax.errors import UserError
 from mcr_jax.ops.attention import attend
 
@@ -50,6 +53,31 @@ def test_half_of_a_library_is_not_loaded(folder):
   whole = LIBRARY[0].read_bytes()
   (folder / LIBRARY[0].name).write_bytes(whole[: len(whole) // 2])
   assert "damaged" in native.status().why
+
+
+@pytest.mark.skipif(not LIBRARY, reason="the library was not built")
+def test_a_library_for_another_jaxlib_is_not_used(folder, monkeypatch):
+  shutil.copy(LIBRARY[0], folder)
+
+  def refuse(*_, **__):
+    raise ValueError("unsupported API version\nand more")
+
+  monkeypatch.setattr(jax.ffi, "register_ffi_target", refuse)
+  assert native.status().why.endswith("another jaxlib (unsupported API version)")
+
+
+def test_what_cannot_be_used_is_told_and_auto_goes_on(folder, capsys):
+  x = jnp.ones((1, 2, 1, 4))
+  attend(x, x, x, scale=1.0, implementation="auto")
+  cli.prepare()
+  assert capsys.readouterr().err == ""  # it need not be there
+  (folder / "_kernels.abi3.so").write_bytes(b"no library")
+  forget()
+  cli.prepare()
+  said = capsys.readouterr().err
+  assert said.count("\n") == 1 and "kernels" in said and "damaged" in said
+  found = attend(x, x, x, scale=1.0, implementation="auto")
+  np.testing.assert_allclose(found, x)
 
 
 def test_asking_for_what_is_not_there_is_the_users_mistake(folder):
