@@ -155,11 +155,17 @@ SYSTEMS = {
     train=dict(epochs=500, batch_size=64, patience=6),
     mosi=dict(loss=dict(name="l2")),
     mosei=dict(loss=dict(name="l2"), train=dict(batch_size=16)),
-    mmsa=dict(  # found with BERT vectors as text, on MOSI
+    mmsa=dict(  # found with BERT vectors as text
       model=dict(dropout=0.2),
       loss=dict(weights=dict(similarity=0.3, difference=0.1)),
       optim=dict(clip=0.8),
       train=dict(batch_size=16),
+      mosei=dict(
+        model=dict(dropout=0.5),
+        loss=dict(weights=dict(similarity=0.8, difference=0.3)),
+        optim=dict(weight_decay=5e-5),
+        train=dict(batch_size=64),
+      ),
     ),
   ),
   "mm_dfn": dict(
@@ -233,7 +239,7 @@ SYSTEMS = {
         generation_weights=dict(text=1.0, audio=0.01, vision=0.5),
         **dict(attention_dropout=0.5, proposal_dropout=0.5),
         **dict(retain_dropout=0.5, update_dropout=0.5),
-        **dict(label_dropout=0.0, factor_dropout=0.2),
+        **dict(label_dropout=0.0, factor_dropout=0.2, output_dropout=0.0),
       ),
       loss=dict(weights=dict(mmd=1.0)),
       optim=dict(weight_decay=0.0, schedule="plateau"),
@@ -274,7 +280,7 @@ SYSTEMS = {
         **dict(attention_dropout=0.0, proposal_dropout=0.2),
         **dict(retain_dropout=0.0, update_dropout=0.2, output_dropout=0.5),
       ),
-      optim=dict(lr=1e-2),
+      optim=dict(lr=1e-2, weight_decay=0.0),
       train=dict(epochs=50, batch_size=128, patience=0),
     ),
   ),
@@ -418,7 +424,7 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
   own = {part: entry[part] for part in entry if part not in shared}
   variants = {
     **dict.fromkeys(CORPORA, lambda c: None),
-    **{part: functools.partial(add, part=groups) for part, groups in own.items()},
+    **{part: functools.partial(add_own, part=own[part], corpus=corpus) for part in own},
     "unaligned": functools.partial(unaligned, corpus=corpus, entry=entry),
     "quick": functools.partial(quick, entry=entry),
   }
@@ -429,6 +435,11 @@ def get_config(arg: str = "") -> mlc.ConfigDict:
 def add(c: mlc.ConfigDict, part: dict) -> None:
   for group in GROUPS:
     common.set_fields(c, group, **part.get(group, {}))
+
+
+def add_own(c: mlc.ConfigDict, part: dict, corpus: str) -> None:
+  add(c, part)
+  add(c, part.get(corpus, {}))
 
 
 def quick(c: mlc.ConfigDict, entry: dict) -> None:

@@ -103,6 +103,16 @@ def test_a_name_that_systems_does_not_have_is_refused():
       configs.load(f"systems:{arg}")
 
 
+def test_settings_by_another_name_are_those_of_the_corpus():
+  mosi, mosei = (configs.load(f"systems:misa,{c}mmsa") for c in ("", "mosei,"))
+  assert (mosi.train.batch_size, mosi.loss.weights.similarity) == (16, 0.3)
+  assert (mosei.train.batch_size, mosei.loss.weights.similarity) == (64, 0.8)
+  for name in ("mfn", "mfm"):  # which were found on one corpus, whole
+    on = [configs.load(f"systems:{name},{corpus}authors") for corpus in ("", "mosei,")]
+    for group in ("model", "optim", "loss"):
+      assert on[0][group] == on[1][group], (name, group)
+
+
 @pytest.mark.parametrize(
   "corpus, samples", [("mosi", 1284), ("mosei", 16326), ("iemocap", 2717)]
 )

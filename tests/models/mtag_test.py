@@ -19,7 +19,7 @@ from tests.reference import mtag as written
 THREE = ("text", "audio", "vision")
 D = {"text": 5, "audio": 3, "vision": 2, "touch": 2}
 T = {"text": 4, "audio": 9, "vision": 6, "touch": 5}
-SMALL = {"width": 8, "heads": 2, "layers": 2, "hidden": 4}
+SMALL = {"width": 8, "heads": 2, "layers": 2}
 
 
 def build(modalities=THREE, outputs=(1,), **fields):
@@ -113,6 +113,11 @@ def test_a_sample_keeps_its_share_of_edges_in_any_batch():
     kept = weights[b][left[b] > 0].min(initial=1)
     assert (weights[b][(kind[b] > 0) & (left[b] == 0)] < kept).all()
   np.testing.assert_array_equal(left[left > 0], kind[left > 0])
+  full = (1 - np.eye(20, dtype=np.int8))[None]
+  order = 1 + random.permutation(full.size).reshape(full.shape).astype(np.float32)
+  order = full * order
+  for keep, number in ((0.65, 247), (0.85, 323), (1 / 3, 126)):
+    assert (np.asarray(run(full, order, keep)) > 0).sum() == number
   same = np.where(kind > 0, np.float32(0.25), 0)
   np.testing.assert_array_equal(run(kind, same, 0.8), kind)
 
@@ -136,7 +141,8 @@ def test_what_is_dropped_does_not_depend_on_padding():
 
 
 def count(model):
-  d, hidden, number = model.width, model.hidden, len(model.modalities)
+  d, number = model.width, len(model.modalities)
+  hidden = model.hidden or d // 4
   layer = number * d * d + 2 * 3 * number**2 * d + d
   embed = sum((model.spec.widths[m] + 1) * d for m in model.modalities)
   head = (d + 1) * hidden + (hidden + 1) * hidden

@@ -60,7 +60,9 @@ class Model(contract.Model, Precision, kw_only=True):
   width: int = field(64, low=1, doc="Of a node.")
   heads: int = field(4, low=1, doc="Of every attention; divides the width.")
   layers: int = field(6, low=1, doc="Of attention.")
-  hidden: int = field(16, low=1, doc="Of the two layers behind the mean of all nodes.")
+  hidden: int = field(
+    0, low=0, doc="Of the two layers behind the mean of all nodes; 0 is width / 4."
+  )
   keep: float = field(
     0.8, above=0, high=1, doc="Share of a sample's edges that are left behind a layer."
   )
@@ -103,8 +105,9 @@ class Model(contract.Model, Precision, kw_only=True):
     start = (jnp.concatenate(nodes, 1), graph, jnp.int32(0))
     (x, _, _), seen = layers(start, mask, train)
     y = pooling.mean(x, mask)
+    hidden = self.hidden or max(self.width // 4, 1)
     for i in range(2):
-      dense = nn.Dense(self.hidden, dtype=self.computation, name=f"hidden_{i}")
+      dense = nn.Dense(hidden, dtype=self.computation, name=f"hidden_{i}")
       y = nn.relu(dense(y))
     return Output(
       output_layer(y, self.outputs, 0.0, train),

@@ -6,6 +6,7 @@ are made at once: beyond that rows come in turns, and are made again in the back
 pass.
 """
 
+import fractions
 import functools
 from collections.abc import Sequence
 
@@ -173,6 +174,8 @@ def pruned(
   Of e edges those stay that weigh no less than the one at place floor(keep e).
   """
   count = (edges > 0).sum((1, 2))
-  least = jnp.maximum(jnp.floor(jnp.float32(keep) * count), 1).astype(jnp.int32)
+  # In whole numbers: a float below 0.65 times 380 edges would keep one too few.
+  share = fractions.Fraction(keep).limit_denominator(1000)
+  least = jnp.maximum(count * share.numerator // share.denominator, 1)
   threshold = kth_largest(weights.reshape(weights.shape[0], -1), least)
   return jnp.where(weights >= threshold[:, None, None], edges, 0)
