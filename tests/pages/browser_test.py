@@ -1,27 +1,16 @@
 """Pages in a real browser: nothing fails, tables sort, the slider moves the map."""
 
 import pathlib
-import shutil
-import time
 
 import pytest
 
 from mcr_jax import report
+from tests import browser as browsers
+from tests.browser import all_of, light, wait
 from tests.pages import made
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs the extra dev")
 pytest.importorskip("vl_convert", reason="pages need the extra report")
 pytestmark = pytest.mark.slow
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-  "--headless=new",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--window-size=1280,1000",
-)
 # Place and colour of every cell, in an order of our own.
 CELLS = """return [...document.querySelectorAll(arguments[0])].map(
   x => ["transform", "d", "fill"].map(name => x.getAttribute(name)).join()).sort()
@@ -31,19 +20,8 @@ MARKS = "figure.full svg.marks .mark-rect.role-mark path"
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-  """A headless browser of the system; nothing is downloaded."""
-  program = next(filter(None, map(shutil.which, BROWSERS)), None)
-  driver = shutil.which("chromedriver")
-  if not program or not driver:
-    pytest.skip("needs chromium and chromedriver: apt install chromium chromium-driver")
-  options = webdriver.ChromeOptions()
-  options.binary_location = program
-  for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-    options.add_argument(flag)
-  options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-  found = webdriver.Chrome(options, webdriver.ChromeService(driver))
-  yield found
-  found.quit()
+  with browsers.opened(tmp_path_factory.mktemp("profile")) as found:
+    yield found
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +44,8 @@ def opened(browser, page):
   return browser
 
 
-def all_of(browser, css):
-  return browser.find_elements("css selector", css)
-
-
 def charts(browser):
   return len(all_of(browser, "[data-chart]"))
-
-
-def wait(condition, seconds=30):
-  end = time.monotonic() + seconds
-  while not condition():
-    assert time.monotonic() < end, "the page does not come to it"
-    time.sleep(0.1)
 
 
 def first_column(browser, table):
@@ -141,28 +108,18 @@ def test_the_kind_of_attention_is_chosen_from_a_list(opened):
 
 def test_light_and_dark_are_the_readers_choice(opened):
   seen = {}
-  for scheme in ("light", "dark"):
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-    body = opened.find_element("css selector", "body")
-    label = opened.find_element("css selector", "svg.marks .role-axis text")
-    of = lambda x, what: x.value_of_css_property(what)
-    seen[scheme] = (_light(of(body, "background-color")), _light(of(label, "fill")))
-  opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+  for name in ("light", "dark"):
+    with browsers.scheme(opened, name):
+      body = opened.find_element("css selector", "body")
+      label = opened.find_element("css selector", "svg.marks .role-axis text")
+      seen[name] = (light(body, "background-color"), light(label, "fill"))
   assert seen["light"][0] > 200 > 80 > seen["light"][1]
   assert seen["dark"][0] < 80 < 200 < seen["dark"][1]
 
 
-def _light(colour):
-  return sum(map(int, colour.split("(")[1].rstrip(")").split(",")[:3])) / 3
-
-
 def test_a_phone_scrolls_tables_and_not_the_page(opened):
-  size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
-  opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-  widths = "return [document.documentElement.scrollWidth, window.innerWidth]"
-  inside, outside = opened.execute_script(widths)
-  opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+  with browsers.phone(opened) as (inside, outside):
+    pass
   assert inside <= outside == 390
 
 

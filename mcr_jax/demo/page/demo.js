@@ -141,7 +141,7 @@ async function cancel() {
 }
 
 function mark() {
-  const now = player.currentTime;
+  const now = player.currentTime + 0.01;  // players stop a little before a time
   dispatchEvent(new CustomEvent("now", {detail: now}));
   let last = null;
   for (const word of document.querySelectorAll("#said [data-start]")) {
