@@ -78,7 +78,7 @@ async def _serve(listener: socket.socket, arguments) -> None:
         access_log=False,  # the address is a secret
         proxy_headers=False,  # what a header says of its sender is not believed
         server_header=False,
-        limit_concurrency=64,
+        limit_concurrency=512,
         timeout_graceful_shutdown=1,
       )
       address = f"http://{HOST}:{listener.getsockname()[1]}/{token}/"

@@ -59,7 +59,10 @@ class Guard:
 
     async def answer(message: Message) -> None:
       if message["type"] == "http.response.start":
-        MutableHeaders(scope=message).update(HEADERS)
+        headers = MutableHeaders(scope=message)
+        headers.update(HEADERS)
+        if message["status"] >= 400:  # what is refused is not read to its end
+          headers["connection"] = "close"
       await send(message)
 
     token, _, rest = scope["path"].removeprefix("/").partition("/")

@@ -132,7 +132,7 @@ function end(error) {
   show("idle");
   if (error.name === "AbortError") return say("Cancelled.");
   const gone = error instanceof TypeError;
-  say(gone ? "The program has ended: start it again in the terminal." : error.message);
+  say(gone ? "No answer: the program has ended, or did not take the clip." : error.message);
 }
 
 async function cancel() {
