@@ -7,7 +7,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -36,10 +35,8 @@ def sweep() -> list[Path]:
   gone = []
   for place in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
     with contextlib.suppress(OSError):
-      status = place.lstat()
-      # A link, or the folder of somebody else, is none of ours.
-      if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and _dead(place):
-        shutil.rmtree(place)
+      if place.lstat().st_uid == os.getuid() and _dead(place):
+        shutil.rmtree(place)  # which follows no link
         gone.append(place)
   return gone
 
