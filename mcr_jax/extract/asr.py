@@ -40,8 +40,9 @@ class Recogniser:
         without_timestamps=True,
         vad_filter=True,
       )
-      words = tuple(" ".join(piece.text for piece in found).split())
-      if words:
+      text = " ".join(piece.text for piece in found)
+      if any(map(str.isalnum, text)):  # of a hum, a full stop may be heard
+        words = tuple(text.split())
         language = info.language
         cues.append(Cue(words, first / RATE, last / RATE))
     return tuple(cues), language or "en"

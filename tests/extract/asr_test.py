@@ -73,8 +73,13 @@ def test_words_of_other_languages_are_not_aligned_by_english_sounds(
   path.write_bytes(made.clip(made.tone()))
   german = lambda self, samples: ((Cue(("gut", "so"), 0.0, 1.0),), "de")
   monkeypatch.setattr(Ears, "__call__", german)
+  given = []
+  times = clip.timing.times
+  keep = lambda *args: given.append(args[1]) or times(*args)
+  monkeypatch.setattr(clip.timing, "times", keep)
   notes = Extractor(OF_WORDS, recognise=True)(path).notes
   assert "'de'" in notes[0] and notes[1] == clip.TIMED["spread"]
+  assert given == [None]
 
 
 def test_what_was_told_is_kept_whatever_hears_the_rest(heard, tmp_path):
@@ -173,7 +178,8 @@ def test_speech_is_heard_and_noise_and_silence_are_not(model, offline):
   words = [word.strip(".,").lower() for cue in cues for word in cue.words]
   assert words == "the ending made me sad".split() and language == "en"
   noise = np.random.default_rng(0).standard_normal(RATE).astype(np.float32) * 0.1
-  for sound in (noise, np.zeros(RATE, np.float32), noise[:99], noise[:0]):
+  silence, hum = np.zeros(RATE, np.float32), made.tone(2.0)
+  for sound in (noise, silence, hum, noise[:99], noise[:0]):
     assert hear(sound) == ((), "en")
 
 
@@ -185,6 +191,7 @@ def test_states_of_whisper_are_steps_also_beyond_what_it_reads_at_once(model, of
   assert np.isfinite(values).all() and times[-1, 1] == 31.0
   slow, _ = encode(sound[:RATE], 20.0, 1.0)
   quick, _ = encode(sound[:RATE], 50.0, 1.0)
+  np.testing.assert_allclose(quick, encode._states(sound[:RATE]), atol=1e-5)
   np.testing.assert_allclose(slow[0], quick[:2].mean(0), atol=1e-5)
   assert encode(sound[:5], 20.0, 0.001)[0].shape == (1, 384)
 

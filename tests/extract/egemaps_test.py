@@ -35,3 +35,4 @@ def test_a_step_that_is_half_voiced_has_the_pitch_of_its_voice():
 def test_sound_of_any_length_has_steps(count):
   values, times = Descriptors()(tone(0.2)[:count], 20.0, max(count, 1) / RATE)
   assert len(values) == len(times) and np.isfinite(values).all()
+  assert (values[0, 0] > 0.1) == (count > 1)  # loudness
