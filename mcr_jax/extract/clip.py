@@ -117,6 +117,7 @@ class Extractor:
         case media.End():
           seconds = event.seconds or info.seconds
     samples = heard.samples if info.sound else None
+    del heard  # which has them, too
     found, text = {}, ""
     if recipe.text != "none":
       timed, told = self._timed(cues, samples, seconds)

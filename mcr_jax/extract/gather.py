@@ -27,14 +27,13 @@ class Seer(Protocol):
     """What is in frames (height, width, 3) uint8, `BATCH` at most."""
 
   def measure(
-    self, found: list, fresh: np.ndarray, sizes: np.ndarray, rate: float
+    self, found: list, fresh: np.ndarray, rate: float
   ) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, D) of all frames, and (N,) whether there is something in each.
 
     Args:
       found: what `look` returned, in order.
       fresh: (N,) False where a frame is only held.
-      sizes: (N, 2) height and width.
       rate: frames a second.
     """
 
@@ -65,12 +64,11 @@ class Seen:
 
   def __init__(self, seer: Seer, rate: float):
     self._seer, self._rate = seer, rate
-    self._waiting, self._found, self._steps, self._sizes = [], [], [], []
+    self._waiting, self._found, self._steps = [], [], []
 
   def take(self, frame: media.Frame) -> None:
     """Looks at a frame, at the latest when a batch is full."""
     self._steps.append((frame.step, frame.age <= STALE))
-    self._sizes.append(frame.pixels.shape[:2])
     self._waiting.append(frame.pixels)
     if len(self._waiting) == BATCH:
       self._look()
@@ -86,8 +84,7 @@ class Seen:
     if not self._found:
       return nothing(self._seer.names)
     fresh = np.array([x for _, x in self._steps])
-    sizes = np.array(self._sizes, float)
-    values, present = self._seer.measure(self._found, fresh, sizes, self._rate)
+    values, present = self._seer.measure(self._found, fresh, self._rate)
     times = steps(self._rate, seconds)
     place = np.array([x for x, _ in self._steps])
     inside = place < len(times)

@@ -106,7 +106,7 @@ class Pictures:
       return self._model(pixel_values=batch).pooler_output.numpy()
 
   def measure(
-    self, found: list[np.ndarray], fresh: np.ndarray, sizes: np.ndarray, rate: float
+    self, found: list[np.ndarray], fresh: np.ndarray, rate: float
   ) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, D), and where they are of now (N,); see `gather.Seer`."""
     return np.where(fresh[:, None], np.concatenate(found), 0), fresh

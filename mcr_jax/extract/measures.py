@@ -5,6 +5,7 @@ eyes, so that neither size, place nor pose of the head changes them much. They a
 geometry, not action units: nobody has judged them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,17 +45,25 @@ class FaceSeer:
   """
 
   def __init__(self, folder: Path, kind: str):
-    self.look, self._kind = Finder(folder), kind
+    self._find, self._kind = Finder(folder), kind
     self.names = FACE_NAMES if kind == "face" else MESH_NAMES
 
+  def look(self, frames: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Measures, presence and score of each frame: of long clips no mesh is kept."""
+    faces = self._find(frames)
+    sizes = np.array([frame.shape[:2] for frame in frames], float)
+    rows = still(faces, sizes) if self._kind == "face" else mesh(faces)
+    return rows, faces.present, faces.score
+
   def measure(
-    self, found: list[Faces], fresh: np.ndarray, sizes: np.ndarray, rate: float
+    self, found: list[tuple[np.ndarray, ...]], fresh: np.ndarray, rate: float
   ) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, D) and presence (N,); see `gather.Seer`."""
-    faces = Faces(*map(np.concatenate, zip(*found, strict=True)))
-    faces = faces._replace(present=faces.present & fresh)
-    values = face(faces, sizes, rate) if self._kind == "face" else mesh(faces)
-    return values, faces.present
+    rows, present, score = map(np.concatenate, zip(*found, strict=True))
+    present = present & fresh
+    if self._kind == "face":
+      return changing(rows, present, score, rate), present
+    return np.where(present[:, None], rows, 0), present
 
 
 def face(faces: Faces, sizes: np.ndarray, rate: float) -> np.ndarray:
@@ -63,9 +72,13 @@ def face(faces: Faces, sizes: np.ndarray, rate: float) -> np.ndarray:
   Args:
     faces: of N frames, one after another in time.
     sizes: (N, 2) height and width of the frames.
-    rate: frames a second. A change is that from the frame before, a second; 0 where
-      one of both has no face.
+    rate: frames a second.
   """
+  return changing(still(faces, sizes), faces.present, faces.score, rate)
+
+
+def still(faces: Faces, sizes: np.ndarray) -> np.ndarray:
+  """(N, len(STILL)): what a frame shows without those before it; see `face`."""
   points = faces.mesh
   unit = _distance(points, EYES["right"][0], EYES["left"][0])
   columns = [_distance(points, a, b) / unit for a, b in DISTANCES.values()]
@@ -83,12 +96,21 @@ def face(faces: Faces, sizes: np.ndarray, rate: float) -> np.ndarray:
   sides = sizes.max(1)
   middle = (right + left)[:, :2] / 2
   columns += [*((middle - sizes[:, ::-1] / 2) / sides[:, None]).T, unit / sides]
-  still = np.stack(columns, 1)
-  change = np.diff(still, axis=0, prepend=still[:1]) * rate
-  both = faces.present & np.concatenate([[False], faces.present[:-1]])
+  return np.stack(columns, 1)
+
+
+def changing(
+  rows: np.ndarray, present: np.ndarray, score: np.ndarray, rate: float
+) -> np.ndarray:
+  """(N, len(FACE_NAMES)) float32: what is still, its change, and the score.
+
+  A change is that from the frame before, a second; 0 where one of both has no face.
+  """
+  change = np.diff(rows, axis=0, prepend=rows[:1]) * rate
+  both = present & np.concatenate([[False], present[:-1]])
   change = np.where(both[:, None], change, 0)
-  found = np.concatenate([still, change, faces.score[:, None]], 1)
-  return np.where(faces.present[:, None], found, 0).astype(np.float32)
+  found = np.concatenate([rows, change, score[:, None]], 1)
+  return np.where(present[:, None], found, 0).astype(np.float32)
 
 
 def mesh(faces: Faces) -> np.ndarray:

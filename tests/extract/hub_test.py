@@ -152,7 +152,7 @@ def test_pictures_are_what_transformers_makes_of_them(tmp_path, transformers, of
   assert found.shape == (2, 32) == (2, len(see.names))
   np.testing.assert_allclose(found[:1], wanted, atol=1e-5)
   fresh = np.array([True, False])
-  values, present = see.measure([found], fresh, np.zeros((2, 2)), 10.0)
+  values, present = see.measure([found], fresh, 10.0)
   assert present.tolist() == [True, False] and not values[1].any()
 
 
