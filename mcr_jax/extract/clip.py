@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mcr_jax.errors import UserError
+from mcr_jax.errors import DamagedCheckpoint, UserError
 from mcr_jax.extract import media, timing, transcript
 from mcr_jax.extract.features import Features, by_words, nothing
 from mcr_jax.extract.gather import Heard, Seen
@@ -51,6 +51,7 @@ class Extractor:
     recognise: whether clips are to be heard of which nothing tells what is said.
   Raises:
     UserError: a package or weights are not there, or not those of the recipe.
+    DamagedCheckpoint: weights cannot be read (when a clip first needs them).
   """
 
   def __init__(
@@ -148,10 +149,10 @@ class Extractor:
     if kind == "hub":
       from mcr_jax.extract.learned import Pictures
 
-      return Pictures(folder)
+      return _loaded(Pictures, folder)
     from mcr_jax.extract.measures import FaceSeer
 
-    return FaceSeer(folder, kind)
+    return _loaded(FaceSeer, folder, kind)
 
   @functools.cached_property
   def hearer(self):
@@ -164,11 +165,11 @@ class Extractor:
       case "whisper":
         from mcr_jax.extract.whisper import Encoder
 
-        return Encoder(self._found["audio"].folder)
+        return _loaded(Encoder, self._found["audio"].folder)
       case "hub":
         from mcr_jax.extract.learned import Sound
 
-        return Sound(self._found["audio"].folder)
+        return _loaded(Sound, self._found["audio"].folder)
     from mcr_jax.extract.audio import Descriptors
 
     return Descriptors()
@@ -180,17 +181,17 @@ class Extractor:
     if self.recipe.text == "hub":
       from mcr_jax.extract.learned import Words
 
-      return Words(folder)
+      return _loaded(Words, folder)
     from mcr_jax.extract import text
 
-    return text.load(folder)
+    return _loaded(text.load, folder)
 
   @functools.cached_property
   def recogniser(self):
     """What hears words."""
     from mcr_jax.extract.asr import Recogniser
 
-    return Recogniser(self._found["asr"].folder)
+    return _loaded(Recogniser, self._found["asr"].folder)
 
   def _timed(self, cues, samples, seconds) -> tuple[timing.Timed, list[str]]:
     """The words with their times, and how both were found."""
@@ -213,3 +214,11 @@ class Extractor:
       return nothing(self.hearer.names)
     values, times = self.hearer(samples, self.recipe.audio_rate, seconds)
     return Features(values, times, np.ones(len(values), bool), self.hearer.names)
+
+
+def _loaded(make, *arguments):
+  """What a model makes; where it cannot be read, no clip is at fault."""
+  try:
+    return make(*arguments)
+  except UserError as error:
+    raise DamagedCheckpoint(str(error)) from None

@@ -115,6 +115,7 @@ def load(folder: Path, modality: str):
       use_safetensors=True,
       trust_remote_code=False,
       local_files_only=True,
+      ignore_mismatched_sizes=True,  # told below
       output_loading_info=True,
     )
   except UserError:
@@ -124,11 +125,12 @@ def load(folder: Path, modality: str):
     raise UserError(
       f"{folder} cannot be made a model ({type(error).__name__}: {text})."
     ) from None
-  missing = [x for x in told["missing_keys"] if not any(u in x for u in UNUSED)]
-  if missing:
+  wrong = [*told["missing_keys"], *(x[0] for x in told["mismatched_keys"])]
+  wrong = sorted(x for x in wrong if not any(unused in x for unused in UNUSED))
+  if wrong:
     raise UserError(
-      f"{folder}: {len(missing):,} weights that its config wants are not there, the "
-      f"first is {sorted(missing)[0]}."
+      f"{folder}: {len(wrong):,} weights that its config wants are not there or of "
+      f"other shapes, the first is {wrong[0]}."
     )
   return model.eval()
 

@@ -40,7 +40,10 @@ def test_a_model_of_ones_own_is_all_of_its_files(tmp_path):
     (tmp_path / name).write_text("{}")
   one = Extractor(bert, Places(str(tmp_path))).recipe.text_weights
   (tmp_path / "tokenizer.json").write_text("{ }")
-  assert Extractor(bert, Places(str(tmp_path))).recipe.text_weights != one
+  extractor = Extractor(bert, Places(str(tmp_path)))
+  assert extractor.recipe.text_weights != one
+  with pytest.raises(DamagedCheckpoint):  # that is the fault of no clip
+    _ = extractor.encoder
 
 
 def test_a_recipe_of_other_weights_is_not_extracted_by(brought):
