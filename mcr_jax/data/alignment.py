@@ -200,7 +200,7 @@ def _pooled(x: Modality, target: Modality) -> Modality:
     values[to], mask[to] = pool(
       x.values[own], x.times[own], x.mask[own], target.times[to]
     )
-  return Modality(values, target.offsets, mask, times=target.times, names=x.names)
+  return _on_steps(x, target, values, mask)
 
 
 def _filled(x: Modality, target: Modality) -> Modality:
@@ -210,7 +210,12 @@ def _filled(x: Modality, target: Modality) -> Modality:
   values = np.zeros((len(target.mask), x.width), np.float32)
   mask, rows = np.zeros(len(target.mask), bool), _rows_of(x, target)
   values[rows], mask[rows] = x.values, x.mask
-  return Modality(values, target.offsets, mask, times=target.times, names=x.names)
+  return _on_steps(x, target, values, mask)
+
+
+def _on_steps(x: Modality, target: Modality, values, mask) -> Modality:
+  said = {"words": target.words, "times": target.times, "names": x.names}
+  return Modality(values, target.offsets, mask, **said)
 
 
 def _spans(x: Modality) -> np.ndarray:

@@ -7,6 +7,7 @@
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,7 +104,7 @@ def describe(dataset: Dataset) -> list[str]:
         f"{name}: times from {first:.2f} to {last:.2f} s, a step of {step:.3g} s."
       )
     if x.names:
-      lines.append(f"{name}: features {', '.join(x.names)[:SHOWN]}")
+      lines.append(f"{name}: features {textwrap.shorten(', '.join(x.names), SHOWN)}")
   if "raw_text" in dataset.extras:
     lines.append("Every sample has its sentence, which tables and drawings show.")
   if "extract" in dataset.extras:

@@ -84,6 +84,7 @@ def test_a_word_has_the_mean_of_the_steps_that_it_shares_time_with():
     np.testing.assert_allclose(made[m].values, values, rtol=1e-6)
     assert made[m].offsets is text.offsets and made[m].names == ("a", "b", "c")
     np.testing.assert_array_equal(made[m].times, text.times)
+    assert made[m].words is text.words
   assert made["text"] is text and text.words is not None
 
 
