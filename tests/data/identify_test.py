@@ -52,6 +52,8 @@ STARTS = {
   "MP3": b"\xff\xf3\x44\xc4" + bytes(50),
   "AAC": b"\xff\xf1\x50\x80" + bytes(50),
   "safetensors": struct.pack("<Q", 40) + b'{"a": {}}',
+  "MATLAB file of version 4": struct.pack("<5i", 0, 3, 4, 0, 2) + b"X\0" + bytes(96),
+  "TFRecord": bytes.fromhex("1800000000000000a37f4b22") + b"x" * 28,
   "archive of Kaldi": b"Ses01_F000 \0BFM \4",
   "text that begins with 'Ses01_F000: 1": b"Ses01_F000: 1.5\n" * 9,
   "text that begins with 'File type": b'File type = "ooTextFile"\n\nxmin = 0\n',

@@ -1,6 +1,7 @@
 """What files are by their first bytes, and what makes data of each."""
 
 import re
+import struct
 from typing import NamedTuple
 
 from mcr_jax.data.readers.common import json_file
@@ -42,6 +43,12 @@ MATLAB = (
 MATLAB_73 = (
   'In Python: import h5py, numpy; numpy.savez("NEW.npz", **{k: v[()].T.squeeze() for '
   'k, v in h5py.File("FILE").items() if hasattr(v, "shape")})'
+)
+# Numbers of 8, 4, 4, 2, 2 and 1 bytes, as a matrix or as text.
+MATLAB_4 = {10 * size + text for size in range(6) for text in (0, 1)}
+TFRECORD = (
+  "tf.data.TFRecordDataset and tf.io.parse_example read it; write the arrays by "
+  "numpy.savez"
 )
 SAFETENSORS = (
   'In Python: import numpy, safetensors.numpy; numpy.savez("NEW.npz", '
@@ -121,7 +128,31 @@ def of(start: bytes) -> Kind | None:
       "In Python, kaldiio.load_ark(file) gives its arrays by id: write a dict of them"
     )
     return Kind("an archive of Kaldi", way, b"")
-  return _page(start) or _json(start)
+  return _by_header(start) or _page(start) or _json(start)
+
+
+def _by_header(start) -> Kind | None:
+  """Files without a mark, whose first numbers fit together."""
+  if len(start) < 20:
+    return None
+  kind, rows, columns, imaginary, name = struct.unpack("<5i", start[:20])
+  named = 1 < name <= 64 and start[19 + name : 20 + name] == b"\0"
+  if named and kind in MATLAB_4 and min(rows, columns) > 0 and imaginary in (0, 1):
+    return Kind("a MATLAB file of version 4", MATLAB, b"")
+  if struct.unpack("<I", start[8:12])[0] == _masked_crc(start[:8]):
+    return Kind("a TFRecord file of TensorFlow", TFRECORD, b"")
+  return None
+
+
+def _masked_crc(data: bytes) -> int:
+  """CRC-32C as TFRecord stores it: turned, and a constant added."""
+  crc = 0xFFFFFFFF
+  for byte in data:
+    crc ^= byte
+    for _ in range(8):
+      crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+  crc ^= 0xFFFFFFFF
+  return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _pointer(kind, start) -> Kind:
