@@ -243,14 +243,24 @@ def test_hdf5_by_sample_by_split_and_by_column(tmp_path):
   assert found.ids.tolist() == IDS and found.splits.tolist()[3] == "valid"
 
 
-HEADER = ["", "Unnamed: 0.1", "file", "set", "emotion", "valence", "age", "city"]
+HEADER = [
+  "",
+  "Unnamed: 0.1",
+  "Unnamed: 0.2",
+  "file",
+  "set",
+  "emotion",
+  "valence",
+  "age",
+  "city",
+]
 
 
 def wide(separator=",", comma=False, features=("audio_0", "audio_1", "text_0")):
-  """A table as pandas and Excel write it, with row numbers of two times."""
+  """A table as pandas and Excel write it, with row numbers of three times."""
   rows = [HEADER + list(features)]
   for i, name in enumerate(IDS):
-    cells = [str(i), str(i), name, SPLITS[i], WORDS[i], NUMBERS[i], 30, "Ulm"]
+    cells = [str(i), str(i), str(i), name, SPLITS[i], WORDS[i], NUMBERS[i], 30, "Ulm"]
     cells += [float(x) for x in text()[i, : len(features)]]
     rows.append([str(x).replace(".", "," if comma else ".") for x in cells])
   return "\n".join(separator.join(row) for row in rows)
@@ -274,7 +284,7 @@ def test_a_table_of_features_is_read(tmp_path):
     np.testing.assert_allclose(found.modalities["text"].values[:, 0], text()[:, 2])
     np.testing.assert_array_equal(found.extras["label_valence"], np.float32(NUMBERS))
     left = {x.name for x in found.ledger if not x.use}
-    assert left == {"Unnamed: 0", "Unnamed: 0.1", "age", "city"}
+    assert left == {"Unnamed: 0", "Unnamed: 0.1", "Unnamed: 0.2", "age", "city"}
 
 
 def test_one_cell_that_is_no_number_names_its_row(tmp_path):
