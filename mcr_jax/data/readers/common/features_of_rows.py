@@ -75,7 +75,7 @@ def _grouped(made: Reading, left, steps, having: bool) -> dict[str, Modality]:
     if array is None:
       continue
     left[key] = "number"
-    if rows.plain(key) in feature_groups.ABOUT or _counts(key, array):
+    if rows.plain(key) in feature_groups.ABOUT or _is_nameless(key):
       made.ledger.leave(key, "it numbers the rows, or says how well they were found")
       del left[key]
     else:
@@ -98,10 +98,9 @@ def _grouped(made: Reading, left, steps, having: bool) -> dict[str, Modality]:
   return found
 
 
-def _counts(key, array) -> bool:
-  """Whether a nameless column is the number of the row, as pandas writes it."""
-  nameless = not key.strip() or key.lower().startswith("unnamed")
-  return nameless and bool((np.diff(array) == 1).all())
+def _is_nameless(key) -> bool:
+  """Whether nobody named a column: pandas and R write the numbers of rows so."""
+  return not key.strip() or key.lower().startswith("unnamed")
 
 
 def _numbers(made: Reading, key, column) -> np.ndarray | None:
