@@ -26,7 +26,7 @@ from mcr_jax.runs.progress import duration
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECORDS = ROOT / "benchmarks" / "results" / "faults"
-ROWS = ("writes", "flips", "hostile", "kill", "memory")
+ROWS = ("writes", "flips", "hostile", "kill", "memory", "pair", "world")
 # Of each failure, so many numbers of cases are kept.
 KEPT = 20
 

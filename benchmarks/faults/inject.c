@@ -14,7 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -40,6 +42,39 @@ void inject_arm(const char* below, long number, int error, int which, int where)
 }
 
 long inject_seen(void) { return seen; }
+
+static long ahead, jumps;
+static atomic_long asked;
+
+// The clock is `seconds` ahead, always or, with `every`, in every other so many calls.
+void inject_clock(long seconds, long every) {
+  ahead = seconds;
+  jumps = every;
+}
+
+int clock_gettime(clockid_t clock, struct timespec* now) {
+  REAL(clock_gettime);
+  int result = real(clock, now);
+  if (!result && clock == CLOCK_REALTIME && ahead)
+    if (!jumps || asked++ / jumps % 2) now->tv_sec += ahead;
+  return result;
+}
+
+int gettimeofday(struct timeval* now, void* zone) {
+  struct timespec exact;
+  (void)zone;
+  if (clock_gettime(CLOCK_REALTIME, &exact)) return -1;
+  now->tv_sec = exact.tv_sec;
+  now->tv_usec = exact.tv_nsec / 1000;
+  return 0;
+}
+
+time_t time(time_t* now) {
+  struct timespec exact;
+  clock_gettime(CLOCK_REALTIME, &exact);
+  if (now) *now = exact.tv_sec;
+  return exact.tv_sec;
+}
 
 static int below(int at, const char* path) {
   char whole[2 * PATH_MAX], link[64];

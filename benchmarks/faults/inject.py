@@ -1,4 +1,4 @@
-"""Calls that change files, made to fail or to kill: see `inject.c`."""
+"""Calls that change files, made to fail or to kill, and a clock: see `inject.c`."""
 
 import ctypes
 import errno
@@ -57,6 +57,16 @@ def arm(folder: pathlib.Path, at: int, error: int, report: int = -1) -> None:
   """
   path = os.fsencode(folder)
   ctypes.CDLL(None).inject_arm(path, ctypes.c_long(at), error, KINDS[error], report)
+
+
+def clock(seconds: int, every: int = 0) -> None:
+  """Sets the clock of this process ahead, or back.
+
+  Args:
+    seconds: how much.
+    every: it jumps to and fro after so many calls that ask for it; 0 is for good.
+  """
+  ctypes.CDLL(None).inject_clock(ctypes.c_long(seconds), ctypes.c_long(every))
 
 
 def seen() -> int:
