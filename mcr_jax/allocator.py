@@ -2,7 +2,8 @@
 
 XLA asks for the temporary memory of a program at every call, and its libraries for
 many small buffers during it. Other C libraries are left as they are. Importing this
-changes nothing; programs call it, see `cli.prepare`.
+changes nothing; programs call it, see `cli.prepare`. And how much the system lets a
+process address.
 """
 
 import contextlib
@@ -74,3 +75,13 @@ def give_back() -> None:
   """Returns freed memory to the system, where the allocator was told to keep it."""
   with contextlib.suppress(OSError, AttributeError):
     ctypes.CDLL(None).malloc_trim(0)
+
+
+def address_limit() -> int | None:
+  """The limit of this process on addresses, where it has one."""
+  try:
+    import resource
+  except ImportError:  # not a POSIX system
+    return None
+  limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+  return None if limit == resource.RLIM_INFINITY else limit

@@ -194,7 +194,7 @@ def prepare(cache_dir: str = "", coordinator: str | None = None) -> None:
       else mcr_jax in the user's cache folder.
     coordinator: see `hosts.distributed.join`.
   """
-  limit = _addresses()
+  limit = allocator.address_limit()
   if limit and limit < _NO_PROGRAM:
     raise UserError(f"{_TOO_FEW.format(limit / 1e9)}.")
   if limit and limit < _SURE:
@@ -229,16 +229,6 @@ def prepare(cache_dir: str = "", coordinator: str | None = None) -> None:
   distributed.join(coordinator)
   for line in filter(None, (accelerators.unused(), native.unusable())):
     print(f"mcr_jax: {line}", file=sys.stderr, flush=True)
-
-
-def _addresses() -> int | None:
-  """The limit of this process on addresses, where it has one."""
-  try:
-    import resource
-  except ImportError:  # not a POSIX system
-    return None
-  limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-  return None if limit == resource.RLIM_INFINITY else limit
 
 
 class _Parser(argparse.ArgumentParser):
@@ -301,7 +291,7 @@ def _file_error(error: OSError) -> int:
 
 
 def _bug(error: Exception) -> int:
-  limit = _addresses()
+  limit = allocator.address_limit()
   if limit and did_not_fit(error):
     return _fail(
       f"{_TOO_FEW.format(limit / 1e9)} ({str(error) or 'no memory'}).",

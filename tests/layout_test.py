@@ -59,7 +59,7 @@ ALLOWED = {
     *("models", "training", "runs", "sweeps", "flops", "compare"),
   },
   "runs.trees": {"errors", "files"},
-  "runs.store": {"errors"},
+  "runs.store": {"errors", "allocator"},
   "runs.checkpoint": {"errors", "files", "runs.store", "runs.trees"},
   "runs.writer": {"errors", "files", "native"},
   "runs.progress": {"errors"},

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from absl import logging as absl_logging
 
+from mcr_jax import allocator
 from mcr_jax.errors import FILE_ERRORS, UserError
 
 _CLOSED = "Event loop is closed"
@@ -49,7 +50,15 @@ def not_saved(folder: Path, error: Exception) -> Exception:
   """
   number = _number(error) or _refused(folder.parent)
   if number not in FILE_ERRORS:
-    return error
+    limit = allocator.address_limit()
+    if not limit:
+      return error
+    # TensorStore has no word of its own for a thread or a buffer that it did not get.
+    return UserError(
+      f"{folder} was not saved; the limit of addresses (ulimit -v) of "
+      f"{limit / 1e9:.1f} GB may not suffice ({str(error)[:200]}). What was saved "
+      "before it is whole: lift it, and go on with --resume."
+    )
   return UserError(
     f"{folder} was not saved: {FILE_ERRORS[number]} ({os.strerror(number)}). What was "
     "saved before it is whole: mend this, and go on with --resume."

@@ -223,6 +223,20 @@ def test_a_torn_step_is_named_with_its_remedy(tmp_path, how):
     checkpoints.restore_last()
 
 
+def test_a_step_that_did_not_fit_into_the_addresses_names_their_limit(
+  tmp_path, monkeypatch
+):
+  def write(*_):
+    raise ValueError("Invalid key")
+
+  monkeypatch.setattr("mcr_jax.runs.checkpoint.write", write)
+  for limit, error in ((None, ValueError), (4 * 10**9, UserError)):
+    monkeypatch.setattr("mcr_jax.allocator.address_limit", lambda limit=limit: limit)
+    with pytest.raises(error, match="Invalid key") as found:
+      Checkpoints(tmp_path).save_last(1, {"x": np.ones(3)}, {})
+  assert "ulimit -v) of 4.0 GB" in str(found.value)
+
+
 def test_threads_that_report_to_nobody_are_silent_and_others_are_not(
   tmp_path, monkeypatch, caplog
 ):
