@@ -109,6 +109,18 @@ def test_the_names_of_columns_may_say_the_split(tmp_path):
     np.testing.assert_array_equal(found.modalities["text"].values, text())
 
 
+def test_what_stands_beside_splits_is_named(tmp_path):
+  content = ORDERS["splits of lists"] | {"version": "2", "config": {"lr": 0.1, "b": 2}}
+  found = readers.read(writers.dump(tmp_path / "x", content))
+  left = {x.name: x.count for x in found.ledger if not x.use}
+  assert left == {"version": 1, "config": 2} and len(found) == 6
+  names = {"X_train": text()[:4], "X_test": text()[4:], "classes": ["a", "b"]}
+  names |= {"y_train": [0, 1, 0, 1], "y_test": [1, 0]}
+  found = readers.read(writers.dump(tmp_path / "y", names))
+  assert found.labels.tolist() == [0, 1, 0, 1, 1, 0]
+  assert {x.name: x.count for x in found.ledger if not x.use} == {"classes": 2}
+
+
 def test_features_of_other_names_are_modalities_of_their_own(tmp_path):
   labels = np.array([0, 1, 1, 0, 1, 0])
   np.savez(tmp_path / "x.npz", mfcc=text(), emotions=labels, names=IDS, age=labels)

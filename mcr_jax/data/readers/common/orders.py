@@ -50,22 +50,26 @@ def of(content: object) -> Rows | None:
 def by_split(names: Mapping[str, object]) -> dict[str, dict[str, object]]:
   """Split as the names say it -> the rest of the name -> entry.
 
-  Nothing where not all names of arrays end or begin with a split, or they are not of
-  two splits at least.
+  Nothing where they are not of two splits at least; names that say no split are left.
 
   Args:
     names: such as `text_train`, to whatever they name.
   """
   found: dict[str, dict] = {}
   for name, entry in names.items():
-    words = SIGNS.split(name)
-    at = [i for i in (0, -1) if part_names.name_of(words[i]) in SPLITS]
-    if len(words) < 2 or not at:
-      return {}
-    (i,) = at[-1:]
-    rest = "_".join(words[:-1] if i == -1 else words[1:])
-    found.setdefault(words[i], {})[rest] = entry
+    if divided := _divided(name):
+      split, rest = divided
+      found.setdefault(split, {})[rest] = entry
   return found if len(found) > 1 else {}
+
+
+def _divided(name) -> tuple[str, str] | None:
+  """The split at the end or the beginning of a name, and the rest of it."""
+  words = SIGNS.split(name)
+  at = [i for i in (0, -1) if part_names.name_of(words[i]) in SPLITS]
+  if len(words) < 2 or not at:
+    return None
+  return words[at[-1]], "_".join(words[:-1] if at[-1] == -1 else words[1:])
 
 
 def _single(part: tuple[Part, str] | None) -> Rows | None:
@@ -74,13 +78,14 @@ def _single(part: tuple[Part, str] | None) -> Rows | None:
 
 def _by_split(content) -> Rows | None:
   """A dict of splits whose parts are in one of the orders."""
-  if sum(part_names.name_of(key) in SPLITS for key in content) < 2:
-    return None
   found = {key: _part(key, x) for key, x in content.items() if _is_several(x)}
-  if not found or not all(found.values()):
+  found = {key: x for key, x in found.items() if x}
+  named = [key for key in content if part_names.name_of(key) in SPLITS]
+  if len(named) < 2 or not set(named) <= set(found):
     return None
-  how = next(iter(found.values()))[1]
-  return Rows(tuple(x[0] for x in found.values()), f"Every split is {how}.")
+  beside = {key: ledger.size(x) for key, x in content.items() if key not in found}
+  how = f"Every split is {next(iter(found.values()))[1]}."
+  return Rows(tuple(x[0] for x in found.values()), how, beside=beside)
 
 
 def _splits_of_columns(content) -> Rows | None:
@@ -106,8 +111,11 @@ def _flat(content) -> Rows | None:
   counts = {place: _length(own) for place, own in found.items()}
   if not all(counts.values()) or not _says_something(found.values()):
     return None
+  if not all(map(_has_arrays, found.values())):
+    return None
   made = (Part(place, own, counts[place]) for place, own in found.items())
-  return Rows(tuple(made), "The names of its columns say their split.")
+  beside = {key: ledger.size(x) for key, x in content.items() if not _divided(key)}
+  return Rows(tuple(made), "The names of its columns say their split.", beside=beside)
 
 
 def _with_others(content) -> Rows | None:
