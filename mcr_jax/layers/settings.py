@@ -1,13 +1,21 @@
-"""What all transformer layers of a model share, as fields of that model."""
+"""What layers of a model share, and what is around them, as fields of that model."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import numpy as np
+from flax.core import FrozenDict
+from jaxtyping import Integer
+
+from mcr_jax.contract import Spec
 from mcr_jax.field import field, rate
 from mcr_jax.layers.dropout import Rate
 from mcr_jax.layers.precision import Precision
+from mcr_jax.layers.stream import Masks, joined_positions
 from mcr_jax.layers.transformer import EncoderLayer, FeedForward, MultiHeadAttention
 from mcr_jax.ops.attention import IMPLEMENTATIONS
+from mcr_jax.ops.pooling import POOLINGS
 
 S = TypeVar("S", bound="TransformerSettings")
 
@@ -63,3 +71,32 @@ class TransformerSettings(Precision):
       use_bias,
       name=name,
     )
+
+
+@dataclasses.dataclass(kw_only=True)
+class JoinedSettings(TransformerSettings):
+  """Those of layers that join sequences along time."""
+
+  spec: Spec
+
+  def positions(self, masks: Masks) -> Integer[np.ndarray, "_"]:
+    """Where the steps of joined sequences stood if none were cut below its longest."""
+    longest = [self.spec.lengths[m] for m in masks]
+    return joined_positions(longest, [mask.shape[1] for mask in masks.values()])
+
+
+@dataclasses.dataclass(kw_only=True)
+class Embedded:
+  """Fields of models that embed sequences and pool what layers made of them."""
+
+  kernel: int = field(3, low=1, doc="Steps that the temporal convolution sees.")
+  kernels: Mapping[str, int] = field(
+    FrozenDict(), low=1, modalities=True, doc="The same, of single modalities."
+  )
+  pooling: str = field("mean", choices=tuple(POOLINGS), doc="Of the steps of a part.")
+  embed_dropout: Rate = rate("Of what is embedded.")
+  output_dropout: Rate = rate("Of the hidden features of the last layers.")
+  remat: bool = field(
+    False,
+    doc="Recompute layers in the backward pass, of batches where that saves much.",
+  )

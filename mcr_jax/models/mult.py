@@ -38,7 +38,7 @@ from mcr_jax.field import field, rate
 from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.layers.embed import TemporalEmbedding, sinusoids
 from mcr_jax.layers.head import Head
-from mcr_jax.layers.settings import TransformerSettings
+from mcr_jax.layers.settings import Embedded, TransformerSettings
 from mcr_jax.layers.stack import recomputes, stack, unstack
 from mcr_jax.layers.transformer import LayerNorm, split_heads
 from mcr_jax.ops.broadcast import broadcast_left
@@ -111,7 +111,7 @@ class CrossmodalTransformer(nn.Module):
     return LayerNorm(name="norm")(x), unstack(results, self.depth)
 
 
-class Model(contract.Model, TransformerSettings, kw_only=True):
+class Model(contract.Model, TransformerSettings, Embedded, kw_only=True):
   """Every modality reads every other, then itself."""
 
   card = Card(
@@ -127,23 +127,14 @@ class Model(contract.Model, TransformerSettings, kw_only=True):
     0, low=0, doc="Of the transformer over a target's results; 0 is max(3, layers)."
   )
   kernel: int = field(1, low=1, doc="Steps that the temporal convolution sees.")
-  kernels: Mapping[str, int] = field(
-    FrozenDict(), low=1, modalities=True, doc="The same, of single modalities."
-  )
-  pooling: str = field("last", choices=tuple(POOLINGS), doc="Of a target's steps.")
+  pooling: str = field("last", choices=tuple(POOLINGS), doc="Of the steps of a part.")
   text_dropout: Rate = rate("Of the features of text, before they are embedded.")
-  embed_dropout: Rate = rate("Of what is embedded.")
   attention_dropouts: Mapping[str, float] = field(
     FrozenDict(),
     low=0,
     below=1,
     modalities=True,
     doc="Where a single modality is read by others, in place of attention_dropout.",
-  )
-  output_dropout: Rate = rate("Of the hidden features of the last layers.")
-  remat: bool = field(
-    False,
-    doc="Recompute layers in the backward pass, of batches where that saves much.",
   )
   scan_layers: bool = field(
     False,

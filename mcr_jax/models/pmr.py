@@ -39,25 +39,23 @@ Deviations:
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.core import FrozenDict
 from flax.linen.initializers import lecun_normal, normal, zeros
 from jaxtyping import Array, Float, Integer
 
 from mcr_jax import contract
-from mcr_jax.contract import Batch, Card, Intermediates, Output, Spec
-from mcr_jax.field import field, rate
-from mcr_jax.layers.dropout import Dropout, Rate
+from mcr_jax.contract import Batch, Card, Intermediates, Output
+from mcr_jax.field import field
+from mcr_jax.layers.dropout import Dropout
 from mcr_jax.layers.embed import TemporalEmbedding
 from mcr_jax.layers.head import Head
-from mcr_jax.layers.settings import TransformerSettings
+from mcr_jax.layers.settings import Embedded, JoinedSettings
 from mcr_jax.layers.stack import recomputes, stack, unstack
-from mcr_jax.layers.stream import Masks, Stream, concatenate, joined_positions, split
+from mcr_jax.layers.stream import Masks, Stream, concatenate, split
 from mcr_jax.layers.transformer import LayerNorm, split_heads
 from mcr_jax.ops.attention.features import SAVED
 from mcr_jax.ops.masking import keep, masked_softmax
@@ -70,10 +68,9 @@ SENT = {"cross_weights": (3,)}
 
 
 @dataclasses.dataclass(kw_only=True)
-class Settings(TransformerSettings):
+class Settings(JoinedSettings):
   """What a layer reads of the model's fields."""
 
-  spec: Spec
   residual: bool = field(True, doc="Whether a unit adds to what it reinforces.")
   scoring: str = field(
     "pooled",
@@ -82,14 +79,9 @@ class Settings(TransformerSettings):
     "of all steps, for short sequences.",
   )
 
-  def hub_positions(self, masks: Masks) -> Integer[np.ndarray, "_"]:
-    """Where the steps of the hub stood if no sequence were cut."""
-    longest = [self.spec.lengths[m] for m in masks]
-    return joined_positions(longest, [mask.shape[1] for mask in masks.values()])
-
   def part_positions(self, masks: Masks) -> Integer[np.ndarray, "_"]:
-    """The same of the hub and, behind it, all modalities."""
-    hub, longest = self.hub_positions(masks), sum(self.spec.lengths.values())
+    """`positions` of the hub and, behind it, of all modalities."""
+    hub, longest = self.positions(masks), sum(self.spec.lengths.values())
     return np.concatenate([hub, longest + hub])
 
 
@@ -142,7 +134,7 @@ class Messages(nn.Module):
   ) -> tuple[Float[Array, "B K D"], Float[Array, "B M"]]:
     """The next hub, and the weight of every message."""
     settings, hub = self.settings, concatenate(masks)
-    positions, count = settings.hub_positions(masks), len(masks)
+    positions, count = settings.positions(masks), len(masks)
     literal = settings.scoring == "literal"
     size = settings.width * (sum(settings.spec.lengths.values()) if literal else 1)
     kernel = self.param("score_kernel", lecun_normal(batch_axis=0), (count, size, size))
@@ -188,7 +180,7 @@ class Layer(nn.Module):
     # By name: a dict that went through a loop comes back sorted.
     masks = {m: masks[m] for m in settings.spec.modalities}
     mask = padded(masks)
-    whole = Stream.of(hub, concatenate(masks), settings.hub_positions(masks))
+    whole = Stream.of(hub, concatenate(masks), settings.positions(masks))
 
     def units(name, axes):
       each = {"params": True, "dropout": True}
@@ -241,7 +233,7 @@ class Encoder(nn.Module):
     return layer(x, mask, train=train, positions=self.settings.part_positions(masks))
 
 
-class Model(contract.Model, Settings, kw_only=True):
+class Model(contract.Model, Settings, Embedded, kw_only=True):
   """Modalities and a hub that reinforce one another, layer by layer."""
 
   card = Card(
@@ -251,19 +243,8 @@ class Model(contract.Model, Settings, kw_only=True):
     kind="reconstruction",
   )
 
-  kernel: int = field(3, low=1, doc="Steps that the temporal convolution sees.")
-  kernels: Mapping[str, int] = field(
-    FrozenDict(), low=1, modalities=True, doc="The same, of single modalities."
-  )
   layers: int = field(5, low=1, doc="Reinforcement layers D.")
   encoder_layers: int = field(5, low=1, doc="Of the encoder that reads all parts.")
-  pooling: str = field("mean", choices=tuple(POOLINGS), doc="Of a part's steps.")
-  embed_dropout: Rate = rate("Of what is embedded.")
-  output_dropout: Rate = rate("Of the hidden features of the last layers.")
-  remat: bool = field(
-    False,
-    doc="Recompute layers in the backward pass, of batches where that saves much.",
-  )
 
   @nn.compact
   def __call__(self, batch: Batch, *, train: bool = False) -> Output:

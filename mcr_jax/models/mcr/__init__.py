@@ -18,21 +18,19 @@ a layer norm, and each target is pooled over its real steps.
 """
 
 import math
-from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.core import FrozenDict
 from jaxtyping import Array
 
 from mcr_jax import contract
 from mcr_jax.contract import Batch, Card, Intermediates, Output
 from mcr_jax.errors import UserError
-from mcr_jax.field import field, rate
-from mcr_jax.layers.dropout import Rate
+from mcr_jax.field import field
 from mcr_jax.layers.embed import TemporalEmbedding
 from mcr_jax.layers.head import Head
+from mcr_jax.layers.settings import Embedded
 from mcr_jax.layers.stack import recomputes, stack, unstack
 from mcr_jax.layers.stream import Masks, concatenate, split
 from mcr_jax.layers.transformer import LayerNorm
@@ -44,7 +42,7 @@ from mcr_jax.ops.masking import keep
 from mcr_jax.ops.pooling import POOLINGS
 
 
-class Model(contract.Model, Settings, kw_only=True):
+class Model(contract.Model, Settings, Embedded, kw_only=True):
   """Every modality is a target that the others reinforce, layer by layer.
 
   Sequences shorter than `spec.lengths` use the first rows of the parameters that are
@@ -58,19 +56,8 @@ class Model(contract.Model, Settings, kw_only=True):
     "sequences, Knowledge-Based Systems, 2023",
   )
 
-  kernel: int = field(3, low=1, doc="Steps that the temporal convolution sees.")
-  kernels: Mapping[str, int] = field(
-    FrozenDict(), low=1, modalities=True, doc="The same, of single modalities."
-  )
   num_layers: int = field(3, low=1, doc="Reinforcement layers D.")
   encoder_layers: int = field(1, low=1, doc="Of the encoder that reads all targets.")
-  pooling: str = field("mean", choices=tuple(POOLINGS), doc="Of a target's steps.")
-  embed_dropout: Rate = rate("Of what is embedded.")
-  output_dropout: Rate = rate("Of the hidden features of the last layers.")
-  remat: bool = field(
-    False,
-    doc="Recompute layers in the backward pass, of batches where that saves much.",
-  )
   scan_layers: bool = field(
     False,
     doc="Compile one layer for all, which pays from some six layers on: steps are "

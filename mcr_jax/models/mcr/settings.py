@@ -1,25 +1,19 @@
 """The fields of MCR that its units read."""
 
 import dataclasses
-from collections.abc import Mapping
 
 import flax.linen as nn
-import numpy as np
-from jaxtyping import Array, Integer
 
-from mcr_jax.contract import Spec
 from mcr_jax.errors import UserError
 from mcr_jax.field import field
-from mcr_jax.layers.settings import TransformerSettings
-from mcr_jax.layers.stream import joined_positions
+from mcr_jax.layers.settings import JoinedSettings
 from mcr_jax.layers.transformer import Project, split_heads
 
 
 @dataclasses.dataclass(kw_only=True)
-class Settings(TransformerSettings):
+class Settings(JoinedSettings):
   """What a reinforcement layer can be; the variants are those of Table 5."""
 
-  spec: Spec
   targets: tuple[str, ...] = field(
     (), modalities=True, doc="The modalities to be reinforced; () is all of them."
   )
@@ -63,11 +57,6 @@ class Settings(TransformerSettings):
   def sources(self, target: str) -> tuple[str, ...]:
     """The modalities that reinforce a target, in order; its own where it is alone."""
     return tuple(m for m in self.spec.modalities if m != target) or (target,)
-
-  def positions(self, masks: Mapping[str, Array]) -> Integer[np.ndarray, "_"]:
-    """Where the steps of joined sequences stood if none were cut below its longest."""
-    longest = [self.spec.lengths[m] for m in masks]
-    return joined_positions(longest, [mask.shape[1] for mask in masks.values()])
 
   def project(self, name: str) -> Project:
     """Queries, keys or values of CMU, submodule of the module that calls this."""
