@@ -36,6 +36,7 @@ class Explanation:
     run: that says so.
     dataset: the clip, as the run reads it.
     notes: what a reader must know of its features.
+    cut: whether it is longer than the model can read.
     names: (R,) of the numbers that are said: targets, or classes with probabilities.
     said: (S, R) by every seed.
     together: (R,) by the seeds together.
@@ -49,6 +50,7 @@ class Explanation:
   run: Run
   dataset: Dataset
   notes: tuple[str, ...]
+  cut: bool
   names: tuple[str, ...]
   said: np.ndarray
   together: np.ndarray
@@ -69,7 +71,8 @@ def explain(run: Run, dataset: Dataset, tell: Tell) -> Explanation:
   """
   tell("Predicting", None)
   notes = dataset.notes
-  dataset = run.read(dataset, reading=_reading(run, dataset))
+  reading = _reading(run, dataset)
+  dataset = run.read(dataset, reading=reading)
   notes = tuple(dict.fromkeys((*notes, *dataset.notes)))
   subsets, noise = _disturbed(run, dataset, tell)
   raw, names = subsets[run.spec.modalities], names_of(run)
@@ -85,6 +88,7 @@ def explain(run: Run, dataset: Dataset, tell: Tell) -> Explanation:
     run=run,
     dataset=dataset,
     notes=notes,
+    cut=bool(reading),
     names=names,
     said=seen(raw)[:, 0],
     together=readings(run, together[None])[0, 0],

@@ -19,7 +19,6 @@ def result(found: Explanation) -> str:
   for i, chart in enumerate([*lines, *why]):
     chart.id = f"chart{i}"
   run = found.run
-  command = ["python", "-m", "mcr_jax.predict", "--workdir", str(run.workdir)]
   return assets.render(
     "result.html",
     folders=[HERE],
@@ -34,8 +33,17 @@ def result(found: Explanation) -> str:
     number=_top(found)[1],
     why=why,
     blocks=[(x.id, assets.json_for_page(x.spec)) for x in (*lines, *why)],
-    command=shlex.join([*command, "--input", str(found.dataset.ids[0])]),
+    command=_command(found),
   )
+
+
+def _command(found: Explanation) -> str:
+  """What predicts the same in a terminal."""
+  words = ["python", "-m", "mcr_jax.predict", "--workdir", str(found.run.workdir)]
+  words += ["--input", str(found.dataset.ids[0])]
+  words += ["--transcript", "FILE"] * ("text" in found.dataset.modalities)
+  words += ["--overlong", "truncate"] * found.cut
+  return shlex.join(words)
 
 
 def headline(found: Explanation) -> str:

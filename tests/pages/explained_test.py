@@ -67,6 +67,7 @@ def test_noise_is_that_of_the_training_data(found, run, sample):
 def test_what_comes_from_a_clip_is_text_and_never_markup(found):
   html = view.result(found)
   assert made.EVIL not in html and "&lt;script&gt;" in html
+  assert "--transcript FILE" in html and "--overlong" not in html
   blocks = html.split('<script type="application/json"')[1:]
   assert len(blocks) == html.count("data-chart=")
   for block in blocks:
