@@ -205,7 +205,6 @@ def prepare(cache_dir: str = "", coordinator: str | None = None) -> None:
       flush=True,
     )
   allocator.keep_freed_memory()
-  import jax  # after the allocator: its threads make arenas
   from absl import logging as absl_logging
 
   # Tracing makes millions of objects that live: a fifth of it was looking for garbage.
@@ -218,14 +217,12 @@ def prepare(cache_dir: str = "", coordinator: str | None = None) -> None:
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   if cache_dir:
     os.makedirs(cache_dir, exist_ok=True)
-  if cache_dir or not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    jax.config.update(
-      "jax_compilation_cache_dir", cache_dir or str(Path(home) / "mcr_jax")
-    )
   from mcr_jax import native
-  from mcr_jax.hosts import accelerators, distributed
+  from mcr_jax.hosts import accelerators, compiled, distributed
 
+  home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+  chosen = cache_dir or os.environ.get("JAX_COMPILATION_CACHE_DIR")
+  compiled.keep_in(chosen or str(Path(home) / "mcr_jax"))
   distributed.join(coordinator)
   for line in filter(None, (accelerators.unused(), native.unusable())):
     print(f"mcr_jax: {line}", file=sys.stderr, flush=True)

@@ -185,6 +185,21 @@ def test_only_prepare_sets_the_compilation_cache(tmp_path):
   assert program(body, env=at).stdout == "None\n"
 
 
+def test_a_cache_that_cannot_be_written_is_told_once(tmp_path):
+  import os
+
+  place = tmp_path / "file"
+  place.write_text("no folder")
+  body = """cli.prepare(); import warnings
+  for name in ("a", "b"):
+    warnings.warn(f"Error writing persistent compilation cache entry for {name}")
+"""
+  at = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(place)}
+  done = program(body, env=at)
+  assert done.returncode == 0 and f"{place} (Not a directory)" in done.stderr
+  assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator is glibc's")
 def test_the_allocator_keeps_freed_memory():
   body = """import resource, platform

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from absl import logging as absl_logging
 
 from mcr_jax.errors import DamagedCheckpoint, UserError
 from mcr_jax.runs.checkpoint import Checkpoints
@@ -235,6 +236,22 @@ def test_a_step_that_did_not_fit_into_the_addresses_names_their_limit(
     with pytest.raises(error, match="Invalid key") as found:
       Checkpoints(tmp_path).save_last(1, {"x": np.ones(3)}, {})
   assert "ulimit -v) of 4.0 GB" in str(found.value)
+
+
+def test_threads_of_a_save_that_failed_log_nothing_afterwards(tmp_path, monkeypatch):
+  before = absl_logging.get_verbosity()
+
+  def broken(*_):
+    raise RuntimeError("of Orbax")
+
+  with monkeypatch.context() as patch:
+    patch.setattr("mcr_jax.runs.store._orbax", broken)
+    with pytest.raises(RuntimeError, match="of Orbax"):
+      Checkpoints(tmp_path).save_last(1, {"x": np.ones(3)}, {})
+  assert absl_logging.get_verbosity() == absl_logging.FATAL
+  absl_logging.set_verbosity(before)
+  Checkpoints(tmp_path).save_last(1, {"x": np.ones(3)}, {})
+  assert absl_logging.get_verbosity() == before
 
 
 def test_threads_that_report_to_nobody_are_silent_and_others_are_not(
