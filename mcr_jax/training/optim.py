@@ -50,21 +50,21 @@ def packed(inner: optax.GradientTransformation) -> optax.GradientTransformation:
   """
 
   def init(params):
-    return inner.init(_pack(params))
+    return inner.init(pack(params))
 
   def update(updates, state, params=None):
-    changes, state = inner.update(_pack(updates), state, params and _pack(params))
-    return _unpack(changes, updates), state
+    changes, state = inner.update(pack(updates), state, params and pack(params))
+    return unpack(changes, updates), state
 
   return optax.GradientTransformation(init, update)
 
 
 def norm(tree) -> jax.Array:
   """The Euclidean norm of all numbers of a tree; inf or NaN where one of them is."""
-  return optax.tree.norm(_pack(tree))
+  return optax.tree.norm(pack(tree))
 
 
-def _pack(tree) -> dict[str, jax.Array]:
+def pack(tree) -> dict[str, jax.Array]:
   """Large leaves by their place, and the small ones of a dtype end to end."""
   packs, small = {}, {}
   for i, leaf in enumerate(jax.tree.leaves(tree)):
@@ -75,8 +75,8 @@ def _pack(tree) -> dict[str, jax.Array]:
   return packs | {kind: jnp.concatenate(parts) for kind, parts in small.items()}
 
 
-def _unpack(packs: dict[str, jax.Array], like):
-  """The inverse of `_pack` for a tree `like` the packed one."""
+def unpack(packs: dict[str, jax.Array], like):
+  """The inverse of `pack` for a tree `like` the packed one."""
   leaves, tree = jax.tree.flatten(like)
   found, start = [], dict.fromkeys(packs, 0)
   for i, leaf in enumerate(leaves):

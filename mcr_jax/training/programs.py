@@ -35,7 +35,7 @@ class Programs:
     self._seed_axis = "seed" if mesh.shape["seed"] > 1 else None
     self.by_seed = meshes.shard(mesh, self._seed_axis)
     everywhere = meshes.shard(mesh)
-    jit = functools.partial(jax.jit, compiler_options=_options(mesh))
+    jit = functools.partial(jax.jit, compiler_options=compiler_options(mesh))
     keep = dict(donate_argnums=0, out_shardings=self.by_seed)
     self.create = jit(self._create, out_shardings=self.by_seed)
     self.run = jit(self._run, static_argnames=("phase", "bounds"), **keep)
@@ -62,7 +62,7 @@ class Programs:
     """`count` steps from position `start` of rows (S, NB, B); see `step.many`."""
     one = self._update(phase, constants)
     many = lambda state, rows: steps.many(
-      one, state, source, rows, start, count, bounds
+      one, state, source, rows, start, count, bounds, flat=not self.mapped
     )
     return self._over_seeds(self._active(many), state, rows)
 
@@ -107,7 +107,8 @@ class Programs:
   def _update(self, phase, constants):
     """(state, batch) of one seed to its next state."""
     update = functools.partial(steps.update, self.recipe, phase, constants)
-    return lambda state, batch: update(state, self._spread(batch))
+    flat = not self.mapped
+    return lambda state, batch: update(state, self._spread(batch), flat=flat)
 
   def _over_seeds(self, function, *trees):
     """`function` of every seed's slice of `trees`."""
@@ -135,6 +136,18 @@ class Programs:
     return jax.tree.map(pin, batch)
 
 
+def compiler_options(mesh) -> dict | None:
+  """What XLA is told beside its flags.
+
+  On a GPU its search for kernels that hold a softmax or a norm at once (Triton) takes
+  ten times as long as all other passes over a step together, and finds a twentieth of
+  the launches.
+  """
+  if mesh.devices.flat[0].platform != "gpu":
+    return None
+  return {"xla_disable_hlo_passes": "triton-softmax-rewriter"}
+
+
 def normalised(batch: Batch, scale, clip: float) -> Batch:
   """A batch in standard scores; `scale` is modality -> (mean, std)."""
   scores = {
@@ -159,18 +172,6 @@ def _keep_best(best, variables, improved):
     return jnp.where(improved.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
   return jax.tree.map(choose, best, variables)
-
-
-def _options(mesh) -> dict | None:
-  """What XLA is told beside its flags.
-
-  On a GPU its search for kernels that hold a softmax or a norm at once (Triton) takes
-  ten times as long as all other passes over a step together, and finds a twentieth of
-  the launches.
-  """
-  if mesh.devices.flat[0].platform != "gpu":
-    return None
-  return {"xla_disable_hlo_passes": "triton-softmax-rewriter"}
 
 
 def _mapped(choice: str, mesh) -> bool:

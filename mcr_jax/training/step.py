@@ -40,9 +40,17 @@ def with_numbers(model: Model, numbers: dict[str, Array]) -> Model:
 
 
 def update(
-  recipe: Recipe, phase: int, constants: Constants, state: State, batch: Batch
+  recipe: Recipe,
+  phase: int,
+  constants: Constants,
+  state: State,
+  batch: Batch,
+  *,
+  flat: bool = False,
 ) -> State:
   """The state after one step on one batch (rows of weight 0 do not count).
+
+  `flat` adds changes to small parameters as one long array; see `many`.
 
   What does not learn in a phase stays as it is; batch statistics follow the data all
   the same: training reads those of the batch, and predictions should read the same.
@@ -69,7 +77,7 @@ def update(
   changes, opt = transform.update(grads, state.opt, state.params)
   rate = number("optim.lr", config.optim.lr) * state.lr_scale
   rate = rate * optim.schedule(config.optim, state.step, constants.total_steps)
-  changes = jax.tree.map(lambda c, f: _scaled(c, rate, f), changes, factors)
+  params = _moved(state.params, changes, rate, factors, flat)
   # A loss can be finite where its gradient is not, and no checkpoint may hold what
   # follows. Clipping needs this norm anyway.
   finite = jnp.isfinite(sums.whole) & jnp.isfinite(optim.norm(grads))
@@ -80,7 +88,7 @@ def update(
     "bad_step": jnp.where(finite | (bad >= 0), bad, state.step),
   }
   return state.replace(
-    params=optax.apply_updates(state.params, changes),
+    params=params,
     stats=sums.stats,
     opt=opt,
     step=state.step + 1,
@@ -157,6 +165,15 @@ def _accumulated(recipe, phase, constants, state, batch, key):
   return Sums(whole, losses, weight, stats), grads
 
 
+def _moved(params, changes, rate, factors, flat):
+  """The parameters after their changes, each as long as rate and factor say."""
+  if not (flat and all(factor == 1 for factor in jax.tree.leaves(factors))):
+    scaled = jax.tree.map(lambda c, f: _scaled(c, rate, f), changes, factors)
+    return optax.apply_updates(params, scaled)
+  step = jax.tree.map(lambda c: _scaled(c, rate, 1.0), optim.pack(changes))
+  return optim.unpack(optax.apply_updates(optim.pack(params), step), params)
+
+
 def _scaled(change: Array, rate: Array, factor: float) -> Array:
   if factor == 0:
     return jnp.zeros_like(change)
@@ -172,6 +189,8 @@ def many(
   start: Int[Array, ""],
   count: Int[Array, ""],
   bounds: Bounds,
+  *,
+  flat: bool,
 ) -> State:
   """`count` steps from position `start` of `rows`, in one program.
 
@@ -183,9 +202,16 @@ def many(
     start: position of the first step.
     count: how many.
     bounds: of all these batches.
+    flat: whether small parameters travel from step to step end to end, so that one
+      operation writes them and not one each: a device begins each by itself, where a
+      CPU would compile a cut of its own for each.
   """
+  like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state.params)
+  pack = lambda s: s.replace(params=optim.pack(s.params)) if flat else s
+  unpack = lambda s: s.replace(params=optim.unpack(s.params, like)) if flat else s
 
   def body(i, state):
-    return one(state, Batch(**assemble(source, rows[start + i], bounds)))
+    batch = Batch(**assemble(source, rows[start + i], bounds))
+    return pack(one(unpack(state), batch))
 
-  return jax.lax.fori_loop(0, count, body, state)
+  return unpack(jax.lax.fori_loop(0, count, body, pack(state)))
