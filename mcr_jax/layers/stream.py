@@ -20,14 +20,15 @@ class Stream(NamedTuple):
 
   Attributes:
     z: (B, T, D), zero on steps that are not real.
-    standardized: `z` without mean and variance; taken once, however many norms read it.
+    standardized: `z` without mean and variance; taken once, however many norms read it,
+      and None where only one does.
     mask: (B, T), True on real steps.
     positions: (T,) of the steps where they are not 0, 1, ..., because streams of
       several modalities were joined.
   """
 
   z: Float[Array, "B T D"]
-  standardized: Float[Array, "B T D"]
+  standardized: Float[Array, "B T D"] | None
   mask: Bool[Array, "B T"]
   positions: Positions | None = None
 
@@ -36,8 +37,17 @@ class Stream(NamedTuple):
     """A stream with its statistics taken out."""
     return cls(z, standardize(z), mask, positions)
 
+  @classmethod
+  def each(cls, z: Sequence[Array], masks: Sequence[Array]) -> list["Stream"]:
+    """A stream of every sequence; all statistics at once where shapes are equal."""
+    if len(z) == 1 or len({x.shape for x in z}) > 1:
+      return [cls.of(*each) for each in zip(z, masks, strict=True)]
+    return list(map(cls, z, standardize(jnp.stack(z)), masks))
+
   def norm(self, name: str) -> Float[Array, "B T D"]:
     """LN(z), by the submodule `name` of the module that calls this."""
+    if self.standardized is None:
+      return LayerNorm(name=name)(self.z)
     return LayerNorm(name=name)(self.standardized, standardized=True)
 
 

@@ -36,7 +36,7 @@ from mcr_jax.layers.stream import Masks, concatenate, split
 from mcr_jax.layers.transformer import LayerNorm
 from mcr_jax.models.mcr.layer import ReinforcementLayer
 from mcr_jax.models.mcr.settings import Settings
-from mcr_jax.models.mcr.stream import Carry, plain_join
+from mcr_jax.models.mcr.stream import Carry, common_steps, plain_join, to_steps
 from mcr_jax.ops.attention.features import SAVED
 from mcr_jax.ops.masking import keep
 from mcr_jax.ops.pooling import POOLINGS
@@ -71,12 +71,18 @@ class Model(contract.Model, Settings, Embedded, kw_only=True):
     batch = jax.tree.map(jnp.asarray, batch)
     masks = {m: batch.mask[m] for m in self.modalities}
     embedded = {m: self._embed(m, batch.x[m], masks[m], train) for m in masks}
+    # Maps are drawn without more padding than there is.
+    common = common_steps(masks, settings) if train else None
+    wide = masks
+    if common:
+      embedded, wide = to_steps(embedded, common), to_steps(masks, common)
     sources = {m: embedded[m] for m in settings.read}
     targets = {t: embedded[t] for t in settings.reinforced}
     carry = Carry(targets, sources, plain_join(sources, settings))
-    targets, intermediates = self._reinforce(carry, masks, settings, train)
+    targets, intermediates = self._reinforce(carry, wide, settings, train)
 
     masks = {t: masks[t] for t in targets}
+    targets = {t: z[:, : masks[t].shape[1]] for t, z in targets.items()}
     x, mask = concatenate(targets), concatenate(masks)
     for i in range(self.encoder_layers):
       encode = settings.encoder_layer(f"encoder_{i}")

@@ -148,6 +148,18 @@ class CMU(nn.Module):
     return steps < features if choice == "auto" else choice == "literal"
 
 
+def role_names(roles: dict[str, str]) -> dict[str, str]:
+  """What belongs to a source, by its name, to what it is called by its role."""
+  kinds = "norm", "key", "value", "exchange_bias", "alpha", "attention"
+  names = dict(roles)
+  for s, role in roles.items():
+    names |= {f"{kind}_{s}": f"{kind}_{role}" for kind in kinds}
+    names |= {
+      f"exchange_{r}_{s}": f"exchange_{other}_{role}" for r, other in roles.items()
+    }
+  return names
+
+
 def selective_weights(streams: Streams) -> dict[str, Float[Array, "B _"]]:
   """alpha of every source: one softmax over all their real steps."""
   wide = lambda z: jnp.promote_types(z.dtype, jnp.float32)

@@ -12,8 +12,9 @@ import flax.linen as nn
 from jaxtyping import Array
 
 from mcr_jax.contract import Intermediates
-from mcr_jax.layers.stream import Masks, Stream, Streams, concatenate
-from mcr_jax.models.mcr.cmu import CMU
+from mcr_jax.layers.siblings import Sibling, call
+from mcr_jax.layers.stream import Masks, Stream, concatenate
+from mcr_jax.models.mcr.cmu import CMU, role_names
 from mcr_jax.models.mcr.scu import SCU
 from mcr_jax.models.mcr.settings import Settings
 from mcr_jax.models.mcr.stream import Carry, plain_join
@@ -33,58 +34,78 @@ class ReinforcementLayer(nn.Module):
   def __call__(
     self, carry: Carry, masks: Masks, train: bool
   ) -> tuple[Carry, Intermediates]:
-    targets, sources, joined = carry
-    streams = {m: Stream.of(z, masks[m]) for m, z in sources.items()}
-    reinforced, intermediates = {}, {}
-    # By name: a dict that went through a scan comes back sorted.
-    for t in self.settings.reinforced:
-      own = {m: streams[m] for m in self.settings.sources(t)}
-      target = Stream.of(targets[t], masks[t])
-      reinforced[t], inner = self._reinforce(t, target, own, joined[t], train)
-      intermediates |= inner
-    if not self.last:
-      sources, joined, inner = self._update(
-        reinforced, sources, joined, masks, train
-      )  # Eq. 12
-      intermediates |= inner
-    return Carry(reinforced, sources, joined), intermediates
-
-  def _reinforce(
-    self, t: str, target: Stream, sources: Streams, joined: Array, train: bool
-  ) -> tuple[Array, Intermediates]:
-    """Z_t' of one target: the sum of both units, or one after the other."""
-    s, parts, intermediates = self.settings, [], {}
-    if s.cmu:
-      unit = CMU(s, name=f"cmu_{t}")
-      z_ta, intermediates[f"cmu_{t}"] = unit(target, sources, train=train)  # Eq. 2
-      parts.append(z_ta)
-      if s.structure == "serial":
-        target = Stream.of(z_ta, target.mask)
-    if s.scu:
-      unit = SCU(s, s.spec.lengths[t], name=f"scu_{t}")
-      masks = {m: stream.mask for m, stream in sources.items()}
-      z_ds = Stream.of(joined, concatenate(masks), s.positions(masks))
-      z_tb, intermediates[f"scu_{t}"] = unit(target, z_ds, train=train)  # Eq. 6
-      parts.append(z_tb)
-    return parts[-1] if s.structure == "serial" else sum(parts), intermediates
-
-  def _update(self, targets, sources, joined, masks, train):
-    """Z_s' of every source and Z_ds' of every target, by what targets have become."""
     s, intermediates = self.settings, {}
+    # By name: a dict that went through a scan comes back sorted.
+    z = [*(carry.targets[t] for t in s.reinforced), *(carry.sources[m] for m in s.read)]
+    every = Stream.each(z, [masks[m] for m in (*s.reinforced, *s.read)])
+    targets = dict(zip(s.reinforced, every, strict=False))
+    streams = dict(zip(s.read, every[len(targets) :], strict=True))
+    parts = []
+    if s.cmu:
+      cross = self._cross(targets, streams, intermediates, train)  # Eq. 2
+      parts.append(cross)
+      if s.structure == "serial":
+        targets = {t: Stream.of(z, masks[t]) for t, z in cross.items()}
+    if s.scu:
+      parts.append(self._self_cross(targets, carry.joined, masks, intermediates, train))
+    if s.structure == "serial":
+      reinforced = parts[-1]
+    else:
+      reinforced = {t: sum(part[t] for part in parts) for t in targets}
+    if self.last:
+      return carry._replace(targets=reinforced), intermediates
+    return self._update(reinforced, carry, masks, intermediates, train), intermediates
+
+  def _cross(self, targets, streams, intermediates, train):
+    """Z_ta of every target."""
+    s, siblings = self.settings, []
+    for t, target in targets.items():
+      own = {m: streams[m] for m in s.sources(t)}
+      names = role_names(s.roles(t))
+      siblings.append(Sibling(CMU(s, name=f"cmu_{t}"), (target, own), names))
+    family = CMU(s.in_roles(*map(s.roles, targets)), parent=None)
+    return self._call(siblings, family, intermediates, train)
+
+  def _self_cross(self, targets, joined, masks, intermediates, train):
+    """Z_tb of every target."""
+    s, siblings = self.settings, []
+    for t, target in targets.items():
+      own = {m: masks[m] for m in s.sources(t)}
+      z_ds = Stream(joined[t], None, concatenate(own), s.positions(own))
+      unit = SCU(s, s.spec.lengths[t], name=f"scu_{t}")
+      siblings.append(Sibling(unit, (target, z_ds)))
+    family = SCU(s, max(x.unit.longest for x in siblings), parent=None)
+    return self._call(siblings, family, intermediates, train)  # Eq. 6
+
+  def _update(self, targets, carry, masks, intermediates, train):
+    """Z_s' of every source and Z_ds' of every target, by what targets have become."""
+    s, siblings = self.settings, []
     if s.source_update == "low_level":
-      return sources, joined, intermediates
-    updated = {}
-    for m, z in sources.items():
+      return carry._replace(targets=targets)
+    for m, z in carry.sources.items():
       unit = Update(s, s.spec.lengths[m], name=f"update_{m}")
-      updated[m], intermediates[f"update_{m}"] = unit(
-        z, targets.get(m), masks[m], train=train
-      )
+      siblings.append(Sibling(unit, (z, targets.get(m), masks[m])))
+    family = Update(s, max(x.unit.longest for x in siblings), parent=None)
+    sources = self._call(siblings, family, intermediates, train)  # Eq. 12
     if s.source_update == "ffl":
-      return updated, plain_join(updated, s), intermediates
+      return Carry(targets, sources, plain_join(sources, s))
     if not s.scu:  # It alone reads joined sources.
-      return updated, joined, intermediates
-    rejoined = {}
+      return Carry(targets, sources, carry.joined)
+    siblings = []
     for t in targets:
-      own = {m: updated[m] for m in s.sources(t)}
-      rejoined[t], intermediates[f"join_{t}"] = Join(s, name=f"join_{t}")(own, masks)
-    return updated, rejoined, intermediates
+      own, real = ({m: x[m] for m in s.sources(t)} for x in (sources, masks))
+      names = {f"bias_{m}": f"bias_{role}" for m, role in s.roles(t).items()}
+      unit = Join(s, name=f"join_{t}")
+      siblings.append(Sibling(unit, (own, real), s.roles(t) | names))
+    family = Join(s.in_roles(*map(s.roles, targets)), parent=None)
+    joined = self._call(siblings, family, intermediates, train)
+    return Carry(targets, sources, joined)
+
+  def _call(self, siblings, family, intermediates, train) -> dict[str, Array]:
+    """What units make, by the modality at the end of their names."""
+    together, found = self.settings.units != "apart", {}
+    results = call(siblings, family, train=train, together=together)
+    for one, result in zip(siblings, results, strict=True):
+      kind, m = one.unit.name.split("_", 1)
+      found[m], intermediates[one.unit.name] = result
+    return found

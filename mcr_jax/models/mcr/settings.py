@@ -1,9 +1,11 @@
 """The fields of MCR that its units read."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import flax.linen as nn
 
+from mcr_jax.contract import Spec
 from mcr_jax.errors import UserError
 from mcr_jax.field import field
 from mcr_jax.layers.settings import JoinedSettings
@@ -42,6 +44,12 @@ class Settings(JoinedSettings):
     choices=("auto", "mixed", "literal"),
     doc="Eqs. 4-5 by mixed keys, as written, or the cheaper of the two.",
   )
+  units: str = field(
+    "auto",
+    choices=("auto", "apart", "together"),
+    doc="Units of one kind as one computation: where sequences have as many steps, and "
+    "on accelerators where padding them to that costs little (auto), never, or always.",
+  )
 
   @property
   def reinforced(self) -> tuple[str, ...]:
@@ -54,9 +62,24 @@ class Settings(JoinedSettings):
     every = {s for t in self.reinforced for s in self.sources(t)}
     return tuple(m for m in self.spec.modalities if m in every)
 
+  def roles(self, target: str) -> dict[str, str]:
+    """The sources of a target by their place, which is a name for all targets."""
+    return {m: str(i) for i, m in enumerate(self.sources(target))}
+
   def sources(self, target: str) -> tuple[str, ...]:
     """The modalities that reinforce a target, in order; its own where it is alone."""
     return tuple(m for m in self.spec.modalities if m != target) or (target,)
+
+  def in_roles(self, *roles: Mapping[str, str]) -> "Settings":
+    """These for units whose modalities have other names: modality -> role, of each.
+
+    Lengths of a role are the largest.
+    """
+    lengths = {}
+    for names in roles:
+      for m, role in names.items():
+        lengths[role] = max(lengths.get(role, 0), self.spec.lengths[m])
+    return dataclasses.replace(self, spec=Spec(lengths))
 
   def project(self, name: str) -> Project:
     """Queries, keys or values of CMU, submodule of the module that calls this."""

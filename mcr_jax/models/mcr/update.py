@@ -64,9 +64,10 @@ class Join(nn.Module):
 
   @nn.compact
   def __call__(
-    self, sources: dict[str, Float[Array, "B _ D"]], masks: Masks
+    self, sources: dict[str, Float[Array, "B _ D"]], masks: Masks, *, train: bool
   ) -> tuple[Float[Array, "B K D"], Intermediates]:
     """Returns `Z_ds'` of the updated sources of a target, in order."""
+    del train  # nothing is dropped here
     s, biases = self.settings, []
     for m, z in sources.items():
       # One block a source: shorter input takes the first rows of each.
