@@ -4,13 +4,16 @@ import importlib.metadata
 import pathlib
 import subprocess
 import sys
+import types
 
+import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.gpu import launches  # noqa: E402
+from mcr_jax.training.programs import compiler_options  # noqa: E402
 
 TEXT = """HloModule jit_step, entry_computation_layout={(f32[2,3]{1,0})->f32[2]{0}}
 
@@ -56,6 +59,18 @@ def test_launches_are_counted_by_kind_and_as_often_as_loops_turn():
   }
   places = [one.place for _, _, one in launches.launches(TEXT) if one.place]
   assert places == ["jit(step)/exp"]
+
+
+def test_of_a_loop_of_steps_one_turn_is_counted():
+  text = TEXT.replace('"known_trip_count":{"n":"3"}', "")
+  assert launches.count(text) == {"cuBLAS": 1}
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_on_a_gpu_alone_a_pass_that_takes_minutes_is_left_out(platform):
+  device = types.SimpleNamespace(platform=platform)
+  mesh = types.SimpleNamespace(devices=np.array([[device]], object))
+  assert bool(compiler_options(mesh)) == (platform == "gpu")
 
 
 def test_without_the_compiler_one_line_says_what_to_install():

@@ -17,7 +17,10 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from benchmarks import steps
+from mcr_jax.training.feed import OnDevice
 
+# Of the training part of CMU-MOSI.
+SAMPLES = 1284
 H100 = pathlib.Path(__file__).parent / "h100_sxm.txtpb"
 
 
@@ -53,14 +56,21 @@ def lower(function, *arguments, **static) -> jax.stages.Lowered:
   return traced.lower(lowering_platforms=("cuda",))
 
 
-def step(fields, longest, size: int, seeds: int, devices: Mesh) -> jax.stages.Lowered:
-  """A training step of a model, see `benchmarks.steps.Step.of`."""
+def training(fields, longest, size: int, seeds: int, devices: Mesh):
+  """The program that trains a model, see `benchmarks.steps.Step.of`, on resident data.
+
+  A loop of steps: gather, forward, backward, update.
+  """
   batch = steps.batch_of(longest, size)
+  place = lambda *shape, dtype: array(shape, dtype, devices)
+  whole = lambda x: place(SAMPLES, *x.shape[1:], dtype=x.dtype)
+  of_data = jax.tree.map(whole, (batch.x, batch.mask, {"label": batch.label}))
+  number = place(dtype=np.int32)
   with instead_of_this(devices):
     programs, state = steps.described(fields, batch, seeds=seeds, mesh=devices)
-    place = lambda x: array((seeds, *x.shape), x.dtype, devices)
-    batch = jax.tree.map(place, batch)
-    return lower(programs.step, state, batch, steps.CONSTANTS, phase=0)
+    rows = place(seeds, SAMPLES // size, size, dtype=np.int32)
+    arguments = state, OnDevice(*of_data, None), rows, number, number, steps.CONSTANTS
+    return lower(programs.run, *arguments, phase=0, bounds=tuple(longest.items()))
 
 
 def array(shape: tuple[int, ...], dtype, devices: Mesh) -> jax.ShapeDtypeStruct:

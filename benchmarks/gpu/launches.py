@@ -47,7 +47,11 @@ Computations = dict[str, list[Instruction]]
 
 
 def count(text: str) -> dict[str, int]:
-  """Launches by kind, most first; `text` is that of a compiled program."""
+  """Launches by kind, most first, of one turn where a program is a loop of steps.
+
+  Args:
+    text: of a compiled program.
+  """
   counted = collections.Counter()
   for kind, times, _ in launches(text):
     counted[kind] += times
@@ -55,8 +59,11 @@ def count(text: str) -> dict[str, int]:
 
 
 def launches(text: str) -> Iterator[tuple[str, int, Instruction]]:
-  """(kind, how often, instruction) of everything that a program launches."""
+  """(kind, how often, instruction) of what `count` counts."""
   entry, computations = _parse(text)
+  for one in computations[entry]:
+    if one.operation == "while" and not _turns(one):
+      entry = one.named("body")
   yield from _of(computations, entry, 1)
 
 
@@ -65,14 +72,18 @@ def _of(computations, name, times):
     if one.operation in VIEWS or one.operation.endswith("-done"):
       continue
     if one.operation == "while":
-      turns = re.search(r'known_trip_count":\{"n":"(\d+)"', one.line)
-      inside = one.named("body")
-      yield from _of(computations, inside, times * int(turns[1] if turns else 1))
+      yield from _of(computations, one.named("body"), times * (_turns(one) or 1))
     elif one.operation in ("call", "async-start"):
       inside = one.named("to_apply") or one.named("calls")
       yield from _of(computations, inside, times)
     else:
       yield _kind(one, computations), times, one
+
+
+def _turns(loop):
+  """How often it turns; None where that is a number of the program."""
+  found = re.search(r'known_trip_count":\{"n":"(\d+)"', loop.line)
+  return int(found[1]) if found else None
 
 
 def _kind(one, computations):
