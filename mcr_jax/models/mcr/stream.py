@@ -38,7 +38,7 @@ def plain_join(sources: dict[str, Array], settings: Settings) -> dict[str, Array
 def common_steps(masks: Masks, settings: Settings) -> int | None:
   """The steps to pad all sequences to, so that units are computed together; or None."""
   steps = [mask.shape[1] for mask in masks.values()]
-  longest, size = max(steps), len(next(iter(masks.values())))
+  longest, size = max(steps), next(iter(masks.values())).shape[0]
   # What is no target has an update of its own, which no other is like.
   alone = set(settings.reinforced) != set(masks)
   if settings.units == "apart" or alone or min(steps) == longest:
