@@ -175,7 +175,9 @@ def _entries(found) -> list[tuple[str, str, None]]:
 
 def _overlap(intervals: np.ndarray, cut: np.ndarray) -> slice | np.ndarray:
   """The rows that share time with an interval, as a slice where they are adjacent."""
-  rows = np.flatnonzero(alignment.overlaps(intervals, cut[None]))
+  # A step may be a point in time; a segment of no length is none.
+  shares = alignment.overlaps(intervals, cut[None]) & (cut[0] < cut[1])
+  rows = np.flatnonzero(shares)
   if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
     return slice(rows[0], rows[-1] + 1)
   return rows
