@@ -6,6 +6,7 @@ A case depends on the seed and its number alone.
 
 import contextlib
 import datetime
+import functools
 import json
 import os
 import pathlib
@@ -205,8 +206,12 @@ def _cpu() -> float:
   return sum(x.ru_utime + x.ru_stime for x in both)
 
 
+@functools.cache
 def commit() -> str:
-  """The short name of the checkout's commit, with + where it was changed."""
+  """The short name of the checkout's commit, with + where it was changed.
+
+  As this process began: what is checked out later is not what it runs.
+  """
   git = lambda *words: subprocess.run(
     ["git", *words], cwd=ROOT, capture_output=True, text=True
   ).stdout.strip()

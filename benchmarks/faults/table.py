@@ -32,9 +32,9 @@ def text() -> str:
         *(f"{module.COUNT:,}", _listed(found), _listed(became)),
         f"{record['cpu_seconds'] / 60:.0f}",
       ]
+      ends = dict.fromkeys((record["commits"][0], record["commits"][-1]))
       machines.append(
-        f"{row}: seed {record['seed']}, {record['date']}, commits "
-        f"{', '.join(record['commits'])}"
+        f"{row}: seed {record['seed']}, {record['date']}, {' to '.join(ends)}"
       )
     lines.append(f"| {' | '.join(cells)} |\n")
   return HEAD + "".join(lines) + "\n" + "; ".join(machines) + ".\n"
