@@ -122,7 +122,5 @@ class Reader:
       made,
       source=name,
       ids=np.array([name]),
-      # A run may read less than its file had.
-      modalities={m: made.modalities[m] for m in self.run.spec.modalities},
       notes=tuple(note.removeprefix(f"{clip.name}: ") for note in made.notes),
     )

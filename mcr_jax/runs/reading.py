@@ -129,7 +129,9 @@ def _features(source, run, tied, labels, reading) -> Dataset:
     dataset = as_task(source, "regression") if spec.task == "regression" else source
     if align := reading.fields.get("align", own.align):
       dataset = alignment.to_steps(dataset, align, shared=True)
-    dataset = validate(dataset, labels, ())
+    # As of a file: a model reads its own, whatever else there is.
+    kept = {m: x for m, x in dataset.modalities.items() if m in spec.lengths}
+    dataset = validate(dataclasses.replace(dataset, modalities=kept), labels, ())
     policy = reading.policy(reading.fields.get("nonfinite", own.nonfinite))
     dataset = policies.impute_nonfinite(dataset, policy)
   else:

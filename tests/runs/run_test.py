@@ -132,6 +132,13 @@ def test_evaluating_leaves_files_and_another_data_set_does_not(
   assert results != run.evaluate("test", write=False)
 
 
+def test_a_run_reads_its_own_modalities_of_more(loaded):
+  data = tiny.dataset()
+  more = {"smell": data.modalities["audio"], **data.modalities}
+  more = dataclasses.replace(data, modalities=more)
+  np.testing.assert_array_equal(loaded.predict(more), loaded.predict(data))
+
+
 def test_other_features_are_refused(loaded, tmp_path):
   data = tiny.dataset()
   fewer = {k: x for k, x in data.modalities.items() if k != "audio"}
