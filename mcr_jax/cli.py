@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -173,14 +174,16 @@ def output_file(path: str | os.PathLike) -> Path:
   """
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  new = not os.path.lexists(path)
+  try:
+    path.lstat()  # a name may be too long
+  except FileNotFoundError:
+    # Without a name: a process killed here leaves no file that looks like a result.
+    with tempfile.TemporaryFile(dir=path.parent):
+      return path
   if path.exists() and not (path.is_file() or path.is_dir()):
     raise UserError(f"{path} is a device or a pipe; results go to a file.")
   with open(path, "ab"):
-    pass
-  if new:
-    path.unlink()
-  return path
+    return path
 
 
 def prepare(cache_dir: str = "", coordinator: str | None = None) -> None:

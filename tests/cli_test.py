@@ -233,3 +233,15 @@ def test_where_a_program_will_write_is_tried_before_its_work(tmp_path):
     cli.output_file(path / "out.png")
   with pytest.raises(FileNotFoundError):
     cli.output_file("/proc/out.png")
+
+
+def test_a_process_killed_while_it_tries_leaves_nothing_that_looks_like_a_result(
+  tmp_path, monkeypatch
+):
+  def killed(dir):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr("tempfile.TemporaryFile", killed)
+  with pytest.raises(KeyboardInterrupt):
+    cli.output_file(tmp_path / "out.npz")
+  assert not list(tmp_path.iterdir())

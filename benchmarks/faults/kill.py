@@ -105,5 +105,5 @@ def check_whole_files(place: pathlib.Path) -> None:
       elif path.suffix == ".npz":
         with np.load(path) as arrays:
           dict(arrays)
-    except (ValueError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
       raise Failure(f"{path.name} is half-written ({type(error).__name__})") from error
