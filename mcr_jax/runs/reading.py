@@ -163,7 +163,8 @@ def _features(source, run, tied, labels, reading) -> Dataset:
 
 def longer(dataset: Dataset, spec: Spec) -> dict[str, int]:
   """Modality -> longest sequence, where that is beyond what was trained."""
-  return {m: n for m, n in lengths_of(dataset).items() if n > spec.lengths[m]}
+  found = lengths_of(dataset).items()
+  return {m: n for m, n in found if m in spec.lengths and n > spec.lengths[m]}
 
 
 def check_features(dataset: Dataset, run: Any) -> None:

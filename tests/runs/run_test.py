@@ -14,7 +14,7 @@ from mcr_jax import cli, evaluators, load_run
 from mcr_jax.data import npz
 from mcr_jax.errors import DamagedCheckpoint, UserError
 from mcr_jax.runs.fit import fit
-from mcr_jax.runs.reading import Reading
+from mcr_jax.runs.reading import Reading, longer
 from tests.training import tiny
 
 
@@ -137,6 +137,7 @@ def test_a_run_reads_its_own_modalities_of_more(loaded):
   more = {"smell": data.modalities["audio"], **data.modalities}
   more = dataclasses.replace(data, modalities=more)
   np.testing.assert_array_equal(loaded.predict(more), loaded.predict(data))
+  assert longer(more, loaded.spec) == {}
 
 
 def test_other_features_are_refused(loaded, tmp_path):
