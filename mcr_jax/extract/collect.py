@@ -204,6 +204,9 @@ def of_one(
   done = dataclasses.replace(extractor.recipe, asr_weights=wanted.asr_weights)
   job = Job(path.stem, path, cues)
   made = dataset([job], [clip], done.to_json(), str(path))
+  # As its row is read from a file: what lies behind the last face is no step.
+  ended = {name: x.trimmed() for name, x in made.modalities.items()}
+  made = dataclasses.replace(made, modalities=ended)
   return made.noted(*(f"{path.name}: {note}." for note in notes))
 
 

@@ -12,7 +12,8 @@ from mcr_jax.data import npz
 from mcr_jax.errors import UserError
 from mcr_jax.extract import __main__ as program
 from mcr_jax.extract import collect, table
-from mcr_jax.extract.clip import Extractor
+from mcr_jax.extract.clip import Clip, Extractor
+from mcr_jax.extract.features import Features
 from mcr_jax.extract.recipe import Recipe
 from tests.extract.made import clip, tone
 
@@ -94,6 +95,26 @@ def test_a_clip_predicts_as_its_row_does(folder, tmp_path, offline, capsys):
   with pytest.raises(UserError) as error:
     run.predict(str(other))
   assert "audio_rate" in str(error.value)
+
+
+def test_a_clip_ends_where_its_row_does(tmp_path):
+  class Shown(Extractor):
+    def __init__(self):
+      self.recipe = Recipe(text="none", audio="none")
+
+    def __call__(self, *_, **__):
+      values, mask = np.ones((3, 2), np.float32), np.array([True, True, False])
+      times = np.arange(6.0).reshape(3, 2)
+      return Clip({"vision": Features(values, times, mask, ("a", "b"))}, (), 6.0, "")
+
+  shown = Shown()
+  made = collect.of_one("c.mp4", None, shown.recipe, shown)
+  rows = collect.dataset([table.Job("c", tmp_path, None)], [shown()], "{}", "c")
+  collect.write_file(tmp_path / "c.npz", rows)
+  (one,), (row,) = (
+    x.modalities["vision"].lengths for x in (made, npz.read(tmp_path / "c.npz"))
+  )
+  assert one == row == 2
 
 
 def test_bad_clips_end_it_or_are_left_out(folder, tmp_path, capsys):
