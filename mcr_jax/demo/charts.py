@@ -8,8 +8,13 @@ Spec = charts.Spec
 _TIGHT = {"scale": {"nice": False}}
 
 
-def fewer(found: Explanation) -> Spec:
-  """What is said with sets of modalities: a dot a seed, a line their mean."""
+def fewer(found: Explanation) -> Spec | None:
+  """What is said with sets of modalities: a dot a seed, a line their mean.
+
+  None where the clip has one modality alone, so that none can be switched off.
+  """
+  if len(found.subsets) < 2:
+    return None
   labels = {kept: " + ".join(kept) for kept in found.subsets}
   values = [
     {

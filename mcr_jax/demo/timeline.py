@@ -86,6 +86,8 @@ def track(found: Explanation, name: str) -> Spec | None:
   for feature in known:
     column = np.where(x.mask, x.values[:, x.names.index(feature)], np.nan)
     column = np.where((feature == "f0_log2") & (column == 0), np.nan, column)
+    if not np.isfinite(column).any():  # silence has no pitch
+      continue
     low, high = np.nanmin(column), np.nanmax(column)
     for a, b in bounds:
       part = column[a:b][np.isfinite(column[a:b])]

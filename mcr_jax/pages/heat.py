@@ -21,8 +21,8 @@ def chart(sample: Dataset, found: Sequence[Map]) -> charts.Spec | None:
     sample: of one sample.
     found: its maps.
   """
-  # Who reads one step alone has no choice.
-  found = [m for m in found if m.weights.shape[1] > 1]
+  # Who reads one step alone has no choice, and where a side is absent nobody reads.
+  found = [m for m in found if m.weights.shape[1] > 1 and m.weights.any()]
   if not found:
     return None
   # What words read is what most look for; all joined come last.

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -90,6 +91,22 @@ def test_charts_lie_on_the_time_of_the_clip(found):
   assert timeline.track(found, "audio") is None  # its features have no names
   assert {x["noise"] for x in charts.noisy(found)["data"]["values"]} == {0, *LEVELS}
   assert charts.alphas(found)["data"]["values"]
+
+
+def test_what_a_clip_lacks_is_not_drawn(found):
+  names = found.run.spec.modalities
+  alone = dataclasses.replace(found, subsets={names: found.subsets[names]})
+  assert charts.fewer(found) and charts.fewer(alone) is None
+  audio = found.dataset.modalities["audio"]
+  silence = dataclasses.replace(
+    audio,
+    values=np.zeros((len(audio.values), 2), np.float32),
+    names=("log_energy", "f0_log2"),
+  )
+  quiet = dataclasses.replace(found.dataset, modalities={"audio": silence})
+  with warnings.catch_warnings(action="error"):
+    spec = timeline.track(dataclasses.replace(found, dataset=quiet), "audio")
+  assert {x["feature"] for x in spec["data"]["values"]} == {"loudness"}
 
 
 def test_an_even_share_is_one_and_holes_do_not_count():

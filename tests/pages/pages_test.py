@@ -179,8 +179,11 @@ def test_long_sequences_fit_into_a_small_page():
   assert first == heat.MOST_COLUMNS
 
 
-def test_who_reads_one_step_alone_is_not_drawn():
-  one = Map("cmu", 0, ("text",), ("audio",), np.ones((2, 1)))
+@pytest.mark.parametrize(
+  "weights", [np.ones((2, 1)), np.zeros((2, 3)), np.ones((0, 3))]
+)
+def test_who_reads_one_step_alone_or_nothing_is_not_drawn(weights):
+  one = Map("cmu", 0, ("text",), ("audio",), weights)
   data = Dataset(np.array(["a"]), {"text": Modality.from_vectors(np.ones((1, 1)))})
   assert heat.chart(data, [one]) is None
 
