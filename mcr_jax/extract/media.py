@@ -50,6 +50,8 @@ ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
 def is_clip(path: str | os.PathLike) -> bool:
   """Whether a file begins as a container of sound or pictures does."""
+  if not os.path.isfile(path):  # a pipe's bytes are for who reads it
+    return False
   try:
     with open(path, "rb") as file:
       head = file.read(512)
@@ -173,7 +175,8 @@ def read(
 
 def _open(path):
   try:
-    clip = open(path, "rb")
+    # A pipe into which nobody writes is not waited for.
+    clip = open(path, "rb", opener=lambda x, how: os.open(x, how | os.O_NONBLOCK))
   except FileNotFoundError:
     raise UserError(f"{path}: there is no such file.") from None
   except IsADirectoryError:

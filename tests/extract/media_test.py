@@ -201,6 +201,22 @@ def test_folders_and_devices_are_no_clips(tmp_path):
     assert not media.is_clip(path)
 
 
+def test_a_pipe_is_no_clip_and_is_not_waited_for(tmp_path):
+  os.mkfifo(tmp_path / "pipe.mp4")
+  code = (
+    "import sys\n"
+    "from mcr_jax.errors import UserError\n"
+    "from mcr_jax.extract import media\n"
+    "assert not media.is_clip(sys.argv[1])\n"
+    "try: list(media.read(sys.argv[1]))\n"
+    "except UserError as error: assert 'a pipe' in str(error)\n"
+    "else: raise AssertionError\n"
+  )
+  subprocess.run(
+    [sys.executable, "-c", code, tmp_path / "pipe.mp4"], check=True, timeout=30
+  )
+
+
 def test_a_clip_of_one_frame_has_a_step(tmp_path):
   frames = of(media.Frame, events(tmp_path, clip(None, FRAMES[:1])))
   assert [x.step for x in frames] == [0]
