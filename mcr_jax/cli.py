@@ -275,8 +275,10 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _fail(message: str, code: int) -> int:
-  # One line, whatever a library has put into its message.
+  # One line, whatever a library has put into its message; and names out of files of
+  # others may not write on a terminal what they like.
   line = " ".join(message.split()) or "no message"
+  line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
   with contextlib.suppress(OSError):
     print(f"mcr_jax: error: {line}", file=sys.stderr, flush=True)
   return code

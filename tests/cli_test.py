@@ -49,6 +49,11 @@ def test_an_early_end_is_one_line_and_its_code(body, code, line):
   assert (done.returncode, done.stderr) == (code, f"mcr_jax: error: {line}\n")
 
 
+def test_a_name_writes_nothing_on_a_terminal_but_itself(capsys):
+  cli._fail("\x1b[2Jno\x07 \u202efile é\n", 2)
+  assert capsys.readouterr().err == "mcr_jax: error: \\x1b[2Jno\\x07 \\u202efile é\n"
+
+
 def test_a_bug_keeps_its_traceback():
   done = program("return 1 / 0")
   assert done.returncode == 1 and "Traceback" in done.stderr
