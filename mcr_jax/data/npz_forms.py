@@ -1,8 +1,8 @@
 """Other forms in which people write an .npz file, as those of a feature file.
 
 - `ids`, `splits` and `labels` for `id`, `split` and `label`;
-- arrays of objects: text, numbers with None where there is none, and sequences (T_i, D)
-  or (T_i,), an array a sample;
+- arrays of objects: text and numbers with None where there is none, and sequences
+  (T_i, D) or (T_i,), an array a sample;
 - one clip, whose `id` is one text, or not there, and whose modalities are (T, D).
 """
 
@@ -47,7 +47,10 @@ def _plain(name, array, what) -> dict[str, np.ndarray]:
   items = array.tolist() if array.ndim else [array.item()]
   if array.ndim != 1 and array.ndim:
     items = None
-  if items and all(isinstance(x, str | bytes) for x in items):
+  said = [x for x in items or () if x is not None]
+  if said and all(isinstance(x, str | bytes) for x in said):
+    # What is not there is an empty text, which of labels says that there is none.
+    items = ["" if x is None else x for x in items]
     text = [x.decode("utf-8", "replace") if isinstance(x, bytes) else x for x in items]
     _check_text(text, what)
     return {name: np.array(text, dtype=str) if array.ndim else np.array(text[0])}

@@ -258,9 +258,19 @@ def _config(dataset, path, scans, given, alignable, reason):
 
 
 def problem(dataset: Dataset) -> str | None:
-  """What training would refuse beside values that are not finite."""
+  """What training would refuse beside values that are not finite.
+
+  Of a file without splits also what it would refuse then.
+  """
+  if dataset.splits is not None:
+    return _refusal(dataset, SPLITS)
+  found = [_refusal(dataset, x) for x in (SPLITS, None)]
+  return " Also: ".join(dict.fromkeys(filter(None, found))) or None
+
+
+def _refusal(dataset, splits):
   try:
-    validate(dataset)
+    validate(dataset, splits=splits)
   except UserError as error:
     words = str(error).removeprefix(f"{dataset.source}: ")
     return words.replace(dataset.source, "the file", 1) if dataset.source else words

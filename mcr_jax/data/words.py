@@ -22,6 +22,9 @@ FLAGS = re.ASCII | re.IGNORECASE
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?inf(inity)?", FLAGS)
 WHOLE = re.compile(r"[-+]?\d{1,18}", FLAGS)
 COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", FLAGS)
+# As spreadsheets write them, which is not how a number is read.
+THOUSANDS = re.compile(r"[-+]?\d{1,3}([,' ])\d{3}(?:\1\d{3})*(\.\d+)?", re.ASCII)
+PERCENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+) ?%", re.ASCII)
 DECORATED = re.compile(r"[^\w\s]?\s*[-+]?[\d.,]*\d\s*[^\w\s]", re.ASCII)
 MANY = 20
 DECIMAL = (

@@ -68,6 +68,15 @@ ORDERS = {
     s: {x["id"]: without(x, "id", "split") for x in own}
     for s, own in by_split(samples()).items()
   },
+  "videos of segments": {
+    v: {x["id"]: without(x, "id") for x in own}
+    for v, own in (("v1", samples()[:2]), ("v2", samples()[2:]))
+  },
+  "videos of lists": {"v1": samples()[:4], "v2": samples()[4:]},
+  "splits of videos": {
+    s: {f"{s} 1": {x["id"]: without(x, "id", "split") for x in own}}
+    for s, own in by_split(samples()).items()
+  },
   "columns by id": {
     key: {x["id"]: x[key] for x in samples()} for key in without(samples()[0], "id")
   },

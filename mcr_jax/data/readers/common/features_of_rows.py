@@ -107,7 +107,8 @@ def _numbers(made: Reading, key, column) -> np.ndarray | None:
   """(N,) of a column, NaN where there is none; None of words.
 
   Raises:
-    UserError: most entries are numbers, and some are not.
+    UserError: most entries are numbers, also with a decimal comma, thousands set apart
+      or a percent sign, and some are not as numbers are read.
   """
   cells = ["" if rows.is_nothing(x) else x for x in column]
   nothing = lambda x: isinstance(x, str) and x.strip().lower() in words.NOTHING
@@ -124,7 +125,9 @@ def _numbers(made: Reading, key, column) -> np.ndarray | None:
     pass
   comma = [bool(words.COMMA.fullmatch(x)) for x in texts]
   number = [bool(words.NUMBER.fullmatch(x)) for x in texts]
-  if 2 * sum(number) < len(texts) and 2 * (sum(comma) + sum(number)) < len(texts):
+  dressed = [_is_dressed(x) for x in texts]
+  likely = [any(x) for x in zip(comma, number, dressed, strict=True)]
+  if 2 * sum(likely) < len(texts):
     return None
   if made.decimal == ",":
     number = [
@@ -132,8 +135,15 @@ def _numbers(made: Reading, key, column) -> np.ndarray | None:
     ]
   wrong = [i for i in range(len(texts)) if not (number[i] or empty[i])]
   shown = ", ".join(f"{made.rows.where(i)} {texts[i][:40]!r}" for i in wrong[:5])
-  hint = words.DECIMAL * (made.decimal == "." and any(comma))
+  plainly = any(d and not c for d, c in zip(dressed, comma, strict=True))
+  hint = words.DECIMAL * (made.decimal == "." and any(comma) and not plainly)
+  hint = hint or " Write 1234.5 for 1,234.5 and 0.5 or 50 for 50%." * plainly
   raise UserError(
     f"{made.source}: {len(wrong):,} of {len(texts):,} entries of {key!r} are no "
     f"numbers: {shown}{', ...' * (len(wrong) > 5)}.{hint}"
   )
+
+
+def _is_dressed(text: str) -> bool:
+  """Whether a number is written for people: `1,234.5`, `1 234`, `50%`."""
+  return bool(words.THOUSANDS.fullmatch(text) or words.PERCENT.fullmatch(text))

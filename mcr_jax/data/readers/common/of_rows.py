@@ -1,6 +1,7 @@
 """Rows of columns as a data set: ids, splits, labels, features; the rest is named."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,6 +21,8 @@ from mcr_jax.data.readers.common.rows import Reading, Rows
 from mcr_jax.data.schema import Dataset
 from mcr_jax.errors import UserError
 
+# Such as 0:16:05,059 of subtitles; two clips may well begin at one time.
+CLOCK = re.compile(r"(\d{4}-\d\d-\d\d[ T])?\d{1,2}:\d\d(:\d\d([.,]\d+)?)?Z?", re.ASCII)
 LEFT_ROLES = {
   "split": "another column says the split",
   "id": "another column has the ids",
@@ -117,9 +120,12 @@ def _id(made: Reading, left) -> str:
 
 
 def _are_names(column) -> bool:
-  """Whether entries are words, and all different."""
-  words_in = (x for x in column if not features_of_rows.NUMBERS.fullmatch(rows.text(x)))
-  return next(words_in, None) is not None and len(set(column)) == len(column)
+  """Whether entries are words, all different, and not times of a clock."""
+  texts = [rows.text(x).strip() for x in column]
+  words_in = (x for x in texts if not features_of_rows.NUMBERS.fullmatch(x))
+  if next(words_in, None) is None or len(set(column)) < len(column):
+    return False
+  return not all(map(CLOCK.fullmatch, texts))
 
 
 def _splits(made: Reading, roles, left, steps) -> np.ndarray | None:

@@ -4,6 +4,7 @@ Known orders, each of which may be inside of a dict of splits:
 
 - a list with a dict a sample;
 - a dict of samples by id, a dict each;
+- a dict of videos, each a dict or a list of the samples of its segments;
 - a dict of columns, each a dict by id;
 - a dict of columns with an entry a sample, of which one says the split, or whose labels
   are words;
@@ -138,6 +139,8 @@ def _part(place, content) -> tuple[Part, str] | None:
     return Part(place, _turned(content), len(content)), "a list with a dict a sample"
   if not isinstance(content, dict):
     return None
+  if found := _by_video(content):
+    return Part(place, found, len(found["id"])), "a dict of videos, each of segments"
   inner = list(content.values())
   if (place or len(inner) > 1) and _are_samples(inner) and not _is_split(content):
     columns = {"id": list(map(str, content))} | _turned(inner)
@@ -168,6 +171,36 @@ def _are_samples(items) -> bool:
   if not all(isinstance(key, str) for x in head for key in x):
     return False
   return _says_something(head) and not any(map(_is_batch, head[:4]))
+
+
+def _by_video(content) -> dict[str, list] | None:
+  """The segments of videos as columns, with their ids and videos.
+
+  A segment's id has its video before it where segments of two videos are named alike.
+  """
+  videos = list(content.values())
+  if not videos or not all(isinstance(x, dict | list | tuple) and x for x in videos):
+    return None
+  if _is_split(content) or _says_something([content]):
+    return None
+  # The entries of one sample have names of labels or features; segments have not.
+  if _says_something([x for x in videos if isinstance(x, dict)]):
+    return None
+  named = [x if isinstance(x, dict) else dict(enumerate(x)) for x in videos]
+  segments = [y for x in named for y in x.values()]
+  if not _are_samples(segments) or not _are_alike(segments):
+    return None
+  ids = [str(key) for x in named for key in x]
+  owners = [str(v) for v, x in zip(content, named, strict=True) for _ in x]
+  if len(set(ids)) < len(ids):
+    ids = [f"{v}_{i}" for v, i in zip(owners, ids, strict=True)]
+  return {"video_id": owners, "id": ids} | _turned(segments)
+
+
+def _are_alike(samples) -> bool:
+  """Whether most have the entries of the first: they are samples, not its parts."""
+  first = set(samples[0])
+  return 2 * sum(len(first & set(x)) * 2 > len(first) for x in samples) > len(samples)
 
 
 def _opened(sample) -> dict:
