@@ -92,10 +92,10 @@ def _renamed(tree: Any, roles: Mapping[str, str]) -> Any:
 def _stack(*parts: Array | np.ndarray) -> Array:
   """Along a new first axis, with zeros beyond the ends of smaller arrays."""
   shape = tuple(map(max, *(x.shape for x in parts)))
-  return jnp.stack([_filled(jnp.asarray(x), shape) for x in parts])
+  return jnp.stack([filled(jnp.asarray(x), shape) for x in parts])
 
 
-def _filled(x: Array, shape: tuple[int, ...]) -> Array:
+def filled(x: Array, shape: tuple[int, ...]) -> Array:
   """`x` with zeros beyond its ends."""
   if x.shape == shape:
     return x

@@ -14,7 +14,8 @@ from mcr_jax.models.mcr.layer import ReinforcementLayer
 from mcr_jax.models.mcr.settings import Settings
 from mcr_jax.models.mcr.stream import Carry, plain_join
 
-LENGTHS = {"text": 5, "vision": 7, "audio": 4}
+# The longest comes first, so that it has one place of two among sources.
+LENGTHS = {"text": 7, "vision": 5, "audio": 4}
 DROPPED = {"attention_dropout": 0.3, "relu_dropout": 0.2, "residual_dropout": 0.2}
 FIELDS = {"width": 4, "heads": 2, **DROPPED}
 

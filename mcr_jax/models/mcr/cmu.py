@@ -30,6 +30,7 @@ from jaxtyping import Array, Bool, Float
 
 from mcr_jax.contract import Intermediates
 from mcr_jax.layers.dropout import Dropout
+from mcr_jax.layers.siblings import filled
 from mcr_jax.layers.stream import Stream, Streams, concatenate, split
 from mcr_jax.models.mcr.settings import Settings
 from mcr_jax.ops.attention import attend, attention_weights
@@ -104,8 +105,10 @@ class CMU(nn.Module):
     exchange = {}
     for r in others:
       c = self.param(f"exchange_{r}_{s}", lecun_normal(), (lengths[r], lengths[s]))
-      exchange[r] = c[: steps[r], : steps[s]]
-    b = self.param(f"exchange_bias_{s}", zeros, (lengths[s],))[: steps[s]]
+      # Sequences may be padded further than parameters are long.
+      exchange[r] = filled(c[: steps[r], : steps[s]], (steps[r], steps[s]))
+    b = self.param(f"exchange_bias_{s}", zeros, (lengths[s],))
+    b = filled(b[: steps[s]], (steps[s],))
     # Where every other source is missing, there is nothing to exchange with.
     present = jnp.stack([streams[r].mask.any(-1) for r in others]).any(0)
     bias = jnp.where(present[:, None], alpha * broadcast_left(b, alpha), 0)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcr_jax.contract import Intermediates
+from mcr_jax.layers.siblings import filled
 from mcr_jax.layers.stream import Masks, concatenate
 from mcr_jax.models.mcr.settings import Settings
 from mcr_jax.ops.broadcast import broadcast_left
@@ -70,10 +71,11 @@ class Join(nn.Module):
     del train  # nothing is dropped here
     s, biases = self.settings, []
     for m, z in sources.items():
-      # One block a source: shorter input takes the first rows of each.
+      # One block a source: shorter input takes the first rows of each, and what is
+      # padded beyond has zeros.
       shape = s.spec.lengths[m], s.width
       bias = self.param(f"bias_{m}", nn.initializers.zeros, shape)
-      biases.append(bias[: z.shape[1]])
+      biases.append(filled(bias[: z.shape[1]], z.shape[1:]))
     joined, mask = concatenate(sources), concatenate({m: masks[m] for m in sources})
     gate = s.dense("gate")(joined)
     gate = nn.sigmoid(gate + broadcast_left(jnp.concatenate(biases), gate))  # Eq. 15
