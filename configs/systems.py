@@ -378,7 +378,8 @@ SYSTEMS = {
     coattention=dict(model=dict(fusion="coattention")),
   ),
   # Where the authors predict features, the gradient is cut, the rate falls on a plateau
-  # of that error, and the best weights go on; here those of the last epoch do.
+  # of that error, and the best weights go on. Here those of the last epoch do, the rate
+  # falls in the second phase alone, and the gradient is cut in both.
   "tcsp": dict(
     model=dict(dropout=0.5),
     optim=dict(

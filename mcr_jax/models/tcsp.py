@@ -35,9 +35,9 @@ Deviations:
 - A layer norm stands in 1 for one over the batch, which hung on the other samples.
 - Fewer steps than a mask takes are all in it.
 - Sequences may differ in length; in the released code they are aligned.
-- Targets are what the data has, divided by `target_scales`, and so is what stage 2
-  reads; there targets are divided by the largest value of each feature, and stage 2
-  reads raw features. With standard scores MSE weighs more beside H_2 than there.
+- Targets are what the data has, divided by `target_scales`, in place of raw features,
+  divided by the largest value of each. With standard scores MSE weighs more beside H_2.
+  Stage 2 reads what the data has, not divided, as there.
 - No bias is added to v S, where a softmax cannot see it.
 - Only the row of 7 that is read is computed.
 """

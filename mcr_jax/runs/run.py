@@ -70,7 +70,10 @@ def load_run(workdir: str | os.PathLike, *, checkpoint: str = "best") -> "Run":
   if restored is None:
     why = "the run stopped before its first"
     if files.steps("last"):
-      why = "the run stopped before its first validation, and only has a `last` one"
+      why = (
+        "the run stopped before its first validation, or in a phase without the loss "
+        "of the task, and only has a `last` one"
+      )
     raise UserError(f"{workdir} has no `{checkpoint}` checkpoint: {why}.")
   tree = restored.tree if checkpoint == "best" else restored.tree["state"]
   params = configs.parameters(tree["params"], config, facts)

@@ -118,6 +118,9 @@ def test_a_sample_keeps_its_share_of_edges_in_any_batch():
   order = full * order
   for keep, number in ((0.65, 247), (0.85, 323), (1 / 3, 126)):
     assert (np.asarray(run(full, order, keep)) > 0).sum() == number
+  large = np.ones((1, 1500, 1500), np.int8)  # 999 times which is no int32
+  order = np.arange(large.size, dtype=np.float32).reshape(large.shape)
+  assert (np.asarray(run(large, order, 0.999)) > 0).sum() == 2_247_750
   same = np.where(kind > 0, np.float32(0.25), 0)
   np.testing.assert_array_equal(run(kind, same, 0.8), kind)
 

@@ -176,6 +176,8 @@ def pruned(
   count = (edges > 0).sum((1, 2))
   # In whole numbers: a float below 0.65 times 380 edges would keep one too few.
   share = fractions.Fraction(keep).limit_denominator(1000)
-  least = jnp.maximum(count * share.numerator // share.denominator, 1)
+  whole, rest = jnp.divmod(count, share.denominator)  # or a product may overflow
+  kept = whole * share.numerator + rest * share.numerator // share.denominator
+  least = jnp.maximum(kept, 1)
   threshold = kth_largest(weights.reshape(weights.shape[0], -1), least)
   return jnp.where(weights >= threshold[:, None, None], edges, 0)
