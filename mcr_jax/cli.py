@@ -178,8 +178,12 @@ def output_file(path: str | os.PathLike) -> Path:
     path.lstat()  # a name may be too long
   except FileNotFoundError:
     # Without a name: a process killed here leaves no file that looks like a result.
-    with tempfile.TemporaryFile(dir=path.parent):
-      return path
+    try:
+      with tempfile.TemporaryFile(dir=path.parent):
+        return path
+    except OSError as error:
+      error.filename = str(path)
+      raise
   if path.exists() and not (path.is_file() or path.is_dir()):
     raise UserError(f"{path} is a device or a pipe; results go to a file.")
   with open(path, "ab"):
