@@ -38,7 +38,7 @@ def as_task(dataset: Dataset, task: str) -> Dataset:
   if labels.dtype.kind not in "biuf" or labels.ndim not in (1, 2) or not labels.size:
     return dataset  # for `check` to refuse
   if task == "regression":
-    return _as_numbers(dataset, labels)
+    return _as_numbers(_told_of_hidden(dataset, labels), labels)
   if task == "multiclass" and (classes_of := suspect.one_hot(labels)) is not None:
     names = dataset.class_names or dataset.target_names
     return dataclasses.replace(
@@ -48,6 +48,20 @@ def as_task(dataset: Dataset, task: str) -> Dataset:
     labels = _as_classes(dataset, labels, task)
   changed = dataclasses.replace(dataset, labels=labels, task=task)
   return _named(changed) if task == "multitask" else _flat_names(changed)
+
+
+def _told_of_hidden(dataset, labels):
+  """With a note where -1, which may say that there is no label, becomes a number."""
+  hidden, negative = labels == NO_CLASS, labels < 0
+  if not hidden.any() or (negative & ~hidden).any() or labels.max() < 2:
+    return dataset
+  note = (
+    f"{hidden.sum():,} of {labels.size:,} labels are -1, the only ones below 0, and "
+    "are read as the number -1; write NaN where that says that there is no label."
+  )
+  return dataclasses.replace(
+    dataset, notes=(*(x for x in dataset.notes if x != note), note)
+  )
 
 
 def check(dataset: Dataset, policy: str = "error") -> Dataset:

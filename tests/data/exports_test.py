@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mcr_jax.data import readers, report
+from mcr_jax.data import labels, readers, report
 from mcr_jax.data.readers.common import orders
 from mcr_jax.errors import UserError
 
@@ -36,8 +36,8 @@ def test_times_of_a_clock_are_no_ids(tmp_path):
 
 
 def test_a_hidden_label_among_words_is_no_label(tmp_path):
-  labels = np.array(["pos", "neg", "neu", "pos", None, None], object)
-  np.savez(tmp_path / "x.npz", id=list("abcdef"), labels=labels, audio=FEATURES)
+  words = np.array(["pos", "neg", "neu", "pos", None, None], object)
+  np.savez(tmp_path / "x.npz", id=list("abcdef"), labels=words, audio=FEATURES)
   found = readers.read(tmp_path / "x.npz")
   assert found.labels.tolist() == [2, 0, 1, 2, -1, -1]
   assert list(found.class_names) == ["neg", "neu", "pos"]
@@ -56,3 +56,12 @@ def test_what_is_wrong_beside_absent_splits_is_told_too(tmp_path):
   np.savez(tmp_path / "x.npz", id=list("abcdef"), label=labels, audio=FEATURES)
   found = report.problem(readers.read(tmp_path / "x.npz"))
   assert "no 'split'" in found and "2 of 6 labels are -1" in found
+
+
+def test_minus_one_that_becomes_a_number_is_told(tmp_path):
+  for hidden, told in (([50, 3, -1, -1], "2 of 6"), ([50, 3, -1, -2], None)):
+    path = tmp_path / "x.npz"
+    np.savez(path, id=list("abcdef"), label=[0, 9, *hidden], audio=FEATURES)
+    found = labels.as_task(readers.read(path), "regression")
+    assert found.labels.tolist() == [0, 9, *hidden]
+    assert [x[:6] for x in found.notes if "the number -1" in x] == [told] * bool(told)
