@@ -55,6 +55,10 @@ def make(jobs: Jobs, token: str, page: str, files: dict[str, tuple[str, str]]) -
     except UserError as error:
       jobs.fail(job, str(error))
       return _refused(error)
+    except FileNotFoundError:
+      if job.state != "cancelled":  # which removes the folder, from another tab
+        raise
+      return JSONResponse({"message": "It was cancelled in another tab."}, 409)
     except ClientDisconnect:
       jobs.fail(job, "The browser has left while it sent.")
       return Response(status_code=400)

@@ -15,7 +15,6 @@ from mcr_jax import evaluators, robustness
 from mcr_jax.data.schema import Dataset, Modality
 from mcr_jax.demo import attention
 from mcr_jax.demo.reader import Tell
-from mcr_jax.errors import UserError
 from mcr_jax.figures import maps
 from mcr_jax.figures.samples import alphas_of
 from mcr_jax.runs import reading as readings_of
@@ -208,10 +207,8 @@ def _disturbed(run: Run, dataset: Dataset, tell: Tell):
 
 
 def _scale(run: Run, dataset: Dataset):
-  """Deviations of the training data; None where they are not to be had."""
-  if run.config.data.normalize:
-    return robustness.scale_of(run, dataset)
-  try:
-    return robustness.scale_of(run, run.read())
-  except UserError:
-    return None
+  """Deviations of the training data, of a run that keeps them; else None.
+
+  The data itself is not read: its path is that of whoever trained the run.
+  """
+  return robustness.scale_of(run, dataset) if run.config.data.normalize else None

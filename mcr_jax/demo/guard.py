@@ -82,9 +82,11 @@ def refusal(method: str, headers: Headers) -> tuple[int, str] | None:
   """(status, why) where a request is not one of our page's, else None."""
   hosts = headers.getlist("host")
   try:
-    name = urlsplit(f"//{hosts[0]}").hostname if len(hosts) == 1 else None
+    where = urlsplit(f"//{hosts[0]}") if len(hosts) == 1 else None
   except ValueError:
-    name = None
+    where = None
+  # Before an @ stands who asks, which no browser puts there.
+  name = where.hostname if where and where.username is None else None
   if name not in NAMES:
     return 421, f"This page is at {NAMES[0]}, and answers to no other name."
   if method not in METHODS:

@@ -74,6 +74,7 @@ def test_a_clip_becomes_an_answer_and_no_file_stays(client, tmp_path):
     ("GET", PAGE, {"host": "attacker.example:8123"}, 421),
     ("GET", PAGE, {"host": "127.0.0.1.attacker.example"}, 421),
     ("GET", PAGE, {"host": "127.0.0.1@attacker.example"}, 421),
+    ("GET", PAGE, {"host": "attacker.example@127.0.0.1"}, 421),
     ("GET", PAGE, {"host": "[::1"}, 421),
     ("GET", PAGE, {"host": ""}, 421),
     ("GET", "/", {}, 404),
@@ -134,6 +135,16 @@ def test_one_job_at_a_time_and_a_second_tab_is_told(client, tmp_path):
   assert until(client, "cancelled") and list(tmp_path.iterdir()) == []
   assert post(client).json()["number"] == number + 1
   until(client, "done")
+
+
+def test_what_is_cancelled_while_it_is_sent_is_no_fault(client, jobs, monkeypatch):
+  async def take(stream, place, stated):
+    await jobs.cancel(jobs.job.number)
+    return (place / "words.txt").write_text("gone")
+
+  monkeypatch.setattr(upload, "take", take)
+  assert post(client).status_code == 409
+  assert client.get(f"{PAGE}job").json()["state"] == "cancelled"
 
 
 def test_cancelling_ends_the_process_at_once(client, jobs):

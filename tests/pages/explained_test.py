@@ -1,5 +1,6 @@
 """What the page for a clip says of a run: what is predicted, and why, all escaped."""
 
+import copy
 import dataclasses
 import json
 import types
@@ -15,6 +16,7 @@ from mcr_jax import robustness  # noqa: E402
 from mcr_jax.contract import Spec  # noqa: E402
 from mcr_jax.data.schema import Dataset, Modality  # noqa: E402
 from mcr_jax.demo import attention, charts, front, timeline, view  # noqa: E402
+from mcr_jax.demo import explain as explaining  # noqa: E402
 from mcr_jax.demo.explain import DRAWS, LEVELS, explain, joined, names_of, readings  # noqa: E402
 from mcr_jax.figures.maps import Map  # noqa: E402
 from mcr_jax.runs.run import load_run  # noqa: E402
@@ -63,6 +65,15 @@ def test_noise_is_that_of_the_training_data(found, run, sample):
   wanted = run.predict(worse)
   np.testing.assert_allclose(found.noise["audio"][LEVELS[-1]], wanted, rtol=1e-4)
   assert np.ptp(wanted, axis=1).min() > 0
+
+
+def test_the_data_of_whoever_trained_the_run_is_not_looked_for(run, sample):
+  config = run.config.copy_and_resolve_references()
+  with config.unlocked():
+    config.data.normalize, config.data.path = False, "/somebody/else.npz"
+  other = copy.copy(run)
+  object.__setattr__(other, "config", config)
+  assert explaining._scale(run, sample) and explaining._scale(other, sample) is None
 
 
 def test_what_comes_from_a_clip_is_text_and_never_markup(found):
