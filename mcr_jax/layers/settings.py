@@ -86,7 +86,7 @@ class JoinedSettings(TransformerSettings):
 
 
 @dataclasses.dataclass(kw_only=True)
-class Embedded:
+class EmbeddedSettings:
   """Fields of models that embed sequences and pool what layers made of them."""
 
   kernel: int = field(3, low=1, doc="Steps that the temporal convolution sees.")

@@ -2,7 +2,7 @@
 
 Modules of one class that stand beside each other, such as a unit for each modality, do
 the same to different numbers. Computed over a leading axis of siblings, a program has
-one operation where it had as many as there are siblings: it compiles sooner, and a
+one operation where it had as many as there are siblings: it is traced sooner, and a
 device that takes microseconds to begin an operation begins fewer.
 """
 

@@ -38,7 +38,7 @@ from mcr_jax.field import field, rate
 from mcr_jax.layers.dropout import Dropout, Rate
 from mcr_jax.layers.embed import TemporalEmbedding, sinusoids
 from mcr_jax.layers.head import Head
-from mcr_jax.layers.settings import Embedded, TransformerSettings
+from mcr_jax.layers.settings import EmbeddedSettings, TransformerSettings
 from mcr_jax.layers.stack import recomputes, stack, unstack
 from mcr_jax.layers.transformer import LayerNorm, split_heads
 from mcr_jax.ops.broadcast import broadcast_left
@@ -111,7 +111,7 @@ class CrossmodalTransformer(nn.Module):
     return LayerNorm(name="norm")(x), unstack(results, self.depth)
 
 
-class Model(contract.Model, TransformerSettings, Embedded, kw_only=True):
+class Model(contract.Model, TransformerSettings, EmbeddedSettings, kw_only=True):
   """Every modality reads every other, then itself."""
 
   card = Card(

@@ -53,7 +53,7 @@ from mcr_jax.field import field
 from mcr_jax.layers.dropout import Dropout
 from mcr_jax.layers.embed import TemporalEmbedding
 from mcr_jax.layers.head import Head
-from mcr_jax.layers.settings import Embedded, JoinedSettings
+from mcr_jax.layers.settings import EmbeddedSettings, JoinedSettings
 from mcr_jax.layers.stack import recomputes, stack, unstack
 from mcr_jax.layers.stream import Masks, Stream, concatenate, split
 from mcr_jax.layers.transformer import LayerNorm, split_heads
@@ -233,7 +233,7 @@ class Encoder(nn.Module):
     return layer(x, mask, train=train, positions=self.settings.part_positions(masks))
 
 
-class Model(contract.Model, Settings, Embedded, kw_only=True):
+class Model(contract.Model, Settings, EmbeddedSettings, kw_only=True):
   """Modalities and a hub that reinforce one another, layer by layer."""
 
   card = Card(

@@ -30,7 +30,7 @@ from mcr_jax.errors import UserError
 from mcr_jax.field import field
 from mcr_jax.layers.embed import TemporalEmbedding
 from mcr_jax.layers.head import Head
-from mcr_jax.layers.settings import Embedded
+from mcr_jax.layers.settings import EmbeddedSettings
 from mcr_jax.layers.stack import recomputes, stack, unstack
 from mcr_jax.layers.stream import Masks, concatenate, split
 from mcr_jax.layers.transformer import LayerNorm
@@ -42,7 +42,7 @@ from mcr_jax.ops.masking import keep
 from mcr_jax.ops.pooling import POOLINGS
 
 
-class Model(contract.Model, Settings, Embedded, kw_only=True):
+class Model(contract.Model, Settings, EmbeddedSettings, kw_only=True):
   """Every modality is a target that the others reinforce, layer by layer.
 
   Sequences shorter than `spec.lengths` use the first rows of the parameters that are
