@@ -148,9 +148,8 @@ def test_a_broken_file_is_told_in_one_line(page, folder):
   one(page, "words").send_keys("so it is")
   one(page, "send").click()
   alert = one(page, "message")
-  wait(alert.is_displayed)
-  assert "broken.mp4 is no clip" in alert.text and "\n" not in alert.text
-  assert "/" not in alert.text
+  wait(lambda: alert.is_displayed() and "broken.mp4 is no clip" in alert.text)
+  assert "\n" not in alert.text and "/" not in alert.text
   assert one(page, "words").get_attribute("value") == "so it is"
 
 
