@@ -21,6 +21,7 @@ except ImportError:  # not a POSIX system
 
 # Of the name of a draft, and bytes that file systems allow any name.
 _DIGITS, _LONGEST = 8, 255
+_PROBE = 1 << 16  # bytes, beyond what a disk that is full finds room for
 SEAL = "sha256"  # in a sealed file: of all else that it says
 
 
@@ -103,6 +104,19 @@ def _prefix(of: str) -> str:
   if len(os.fsencode(of)) + _DIGITS + 2 > _LONGEST:
     of = digest([os.fsencode(of)])
   return f".{of}."
+
+
+def refused(folder: Path) -> OSError | None:
+  """What the system has against a file of 64 KiB in a folder; it is tried."""
+  path = folder / f".{secrets.token_hex(4)}.probe"
+  try:
+    try:
+      path.write_bytes(bytes(_PROBE))
+    finally:
+      path.unlink(missing_ok=True)
+  except OSError as error:
+    return error
+  return None
 
 
 def write(path: str | os.PathLike, data: bytes | str) -> None:

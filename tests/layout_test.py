@@ -39,7 +39,7 @@ ALLOWED = {
     *("errors", "files", "cli", "data", "evaluators", "extract", "figures", "pages"),
     *("robustness", "runs", "visualize"),
   },
-  "hosts": {"errors"},
+  "hosts": {"errors", "files"},
   "training": {
     *("errors", "field", "allocator", "contract", "ops", "losses", "metrics"),
     *("data", "hosts"),
@@ -59,7 +59,7 @@ ALLOWED = {
     *("models", "training", "runs", "sweeps", "flops", "compare"),
   },
   "runs.trees": {"errors", "files"},
-  "runs.store": {"errors", "allocator"},
+  "runs.store": {"errors", "files", "allocator"},
   "runs.checkpoint": {"errors", "files", "runs.store", "runs.trees"},
   "runs.writer": {"errors", "files", "native"},
   "runs.progress": {"errors"},

@@ -1,14 +1,13 @@
 """The folder in which JAX keeps compiled programs for the next process."""
 
 import os
-import secrets
 import sys
 import warnings
 from pathlib import Path
 
 import jax
 
-_PROBE = 1 << 16  # bytes; fewer than a program
+from mcr_jax import files
 
 
 def keep_in(folder: str | os.PathLike) -> None:
@@ -35,13 +34,7 @@ def keep_in(folder: str | os.PathLike) -> None:
 
 def _refused(folder: Path) -> str:
   """What the system has against files in a folder, or nothing."""
-  there = next(x for x in (folder, *folder.absolute().parents) if x.exists())
-  path = there / f".probe.{secrets.token_hex(4)}"
-  try:
-    try:
-      path.write_bytes(bytes(_PROBE))
-    finally:
-      path.unlink(missing_ok=True)
-  except OSError as error:
-    return error.strerror or str(error)
-  return ""
+  error = files.refused(
+    next(x for x in (folder, *folder.absolute().parents) if x.exists())
+  )
+  return (error.strerror or str(error)) if error else ""

@@ -59,17 +59,14 @@ class Plan:
     """The jobs that stand behind rows of these names, in whichever section.
 
     Raises:
-      UserError: a name of no row, or of a row that trains and counts nothing.
+      UserError: a name of no row, or of one for which nothing is trained or counted.
     """
-    rows = [row for section in self.document["sections"] for row in section["rows"]]
-    known = {name: set() for name in dict.fromkeys(row["name"] for row in rows)}
-    for row in rows:
-      known[row["name"]] |= set(row["runs"].values())
-    wanted = set()
-    for name in names:
-      if not (keys := known[choose(name, known, "--row")]):
-        raise UserError(f"--row {name!r}: nothing is trained for this row here.")
-      wanted |= keys
+    known: dict[str, set[str]] = {}
+    for section in self.document["sections"]:
+      for row in section["rows"]:
+        if row["runs"]:
+          known.setdefault(row["name"], set()).update(row["runs"].values())
+    wanted = {key for name in names for key in known[choose(name, known, "--row")]}
     wanted |= {job.after for job in self.jobs if job.key in wanted}
     return tuple(job for job in self.jobs if job.key in wanted)
 

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import re
-import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +12,11 @@ import jax
 import numpy as np
 from absl import logging as absl_logging
 
-from mcr_jax import allocator
+from mcr_jax import allocator, files
 from mcr_jax.errors import FILE_ERRORS, UserError
 
 _CLOSED = "Event loop is closed"
 _UNRETRIEVED = "exception was never retrieved"
-# So much is written to ask a disk what it has against it.
-_PROBE = 1 << 16
 
 
 def write(folder: Path, tree: dict) -> None:
@@ -83,15 +80,8 @@ def _refused(folder: Path) -> int | None:
   A thread of Orbax that meets a full disk may leave nothing of its reason but that
   another one found its event loop closed.
   """
-  path = folder / f".{secrets.token_hex(4)}.probe"
-  try:
-    try:
-      path.write_bytes(bytes(_PROBE))
-    finally:
-      path.unlink(missing_ok=True)
-  except OSError as error:
-    return error.errno
-  return None
+  error = files.refused(folder)
+  return error.errno if error else None
 
 
 def _orbax():
